@@ -1,0 +1,30 @@
+# Everything runs in a virtual environment of its own, so only Python is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+# pytest-xdist workers
+JOBS ?= 2
+
+.PHONY: demo test lint bench clean
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+demo: .venv/installed  ## make a data set, export it, check it
+	$(BIN)/cellucid-dask demo demo
+
+test: .venv/installed lint  ## lint, types and all tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed  ## us, the in-memory exporter and a plain Dask script on one file
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf .venv demo .benchmarks

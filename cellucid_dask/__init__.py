@@ -1,0 +1,44 @@
+"""Export single-cell atlases larger than memory for the Cellucid viewer.
+
+The functions load on first use, so that ``cellucid-dask --help`` need not import
+the scientific stack.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cellucid_dask.errors import ExportError, ExportWarning, RequestError
+
+if TYPE_CHECKING:
+    from cellucid_dask.api import ExportResult, export, plan
+    from cellucid_dask.planning import ExportPlan
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "ExportError",
+    "ExportPlan",
+    "ExportResult",
+    "ExportWarning",
+    "RequestError",
+    "__version__",
+    "export",
+    "plan",
+]
+
+_HOME = {
+    "ExportPlan": "cellucid_dask.planning",
+    "ExportResult": "cellucid_dask.api",
+    "export": "cellucid_dask.api",
+    "plan": "cellucid_dask.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

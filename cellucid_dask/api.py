@@ -1,0 +1,226 @@
+"""The calls: export and plan."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from cellucid_dask import commit
+from cellucid_dask.errors import ExportWarning
+from cellucid_dask.execute import GeneJob, GeneSummary, run
+from cellucid_dask.fields.export import export_fields
+from cellucid_dask.format import names
+from cellucid_dask.genes.findings import describe
+from cellucid_dask.planning import ExportPlan, size
+from cellucid_dask.request import Request, make_request
+from cellucid_dask.resources import peak_rss
+from cellucid_dask.scratch import Scratch, open_scratch
+from cellucid_dask.settings import Settings
+from cellucid_dask.source import open_source
+from cellucid_dask.target import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """What an export wrote, and what it took.
+
+    Attributes
+    ----------
+    target
+        Path or URL.
+    n_cells, n_genes
+        Of the export.
+    n_objects, nbytes
+        Binary files written, and their bytes.
+    scratch_bytes
+        Bytes that waited in scratch.
+    seconds
+        Wall time.
+    peak_rss
+        Largest resident set of this process so far, in bytes.
+    warnings
+        What its author should know.
+    """
+
+    target: str
+    n_cells: int
+    n_genes: int
+    n_objects: int
+    nbytes: int
+    scratch_bytes: int
+    seconds: float
+    peak_rss: int
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return one line to print."""
+        return (
+            f"{self.n_cells:,} cells x {self.n_genes:,} genes in {self.n_objects:,} files of "
+            f"{size(self.nbytes)}, {self.seconds:.1f} s, peak memory {size(self.peak_rss)}: "
+            f"{self.target}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result for JSON."""
+        return asdict(self)
+
+
+def export(source: Any, target: str | os.PathLike[str], **options: Any) -> ExportResult:
+    """Export a data set for the Cellucid viewer.
+
+    Parameters
+    ----------
+    source
+        Path or URL of an h5ad or AnnData Zarr, or an AnnData in memory, backed or lazy.
+    target
+        Folder, or URL of a prefix in any fsspec store. The export appears there whole:
+        ``dataset_identity.json`` is written last.
+    **options
+        The attributes of `cellucid_dask.settings.Settings`.
+
+    Returns
+    -------
+    ExportResult
+        What was written.
+
+    Raises
+    ------
+    RequestError
+        The request does not fit its source or target; nothing was written.
+    ExportError
+        The work failed; the target holds nothing that looks like a whole export.
+    """
+    started = time.perf_counter()
+    settings = Settings.of(options)
+    place = Target.of(target, settings.storage_options)
+    request = make_request(open_source(source, settings.source_storage_options), settings)
+    told = list(request.warnings)
+    identity = commit.check(place, settings, request.source.n_cells)
+    found = export_fields(request)
+    told += found.warnings
+    _warn(told)
+    place.check_writable()
+    commit.clear(place, identity)
+    with _scratch(request, place) as scratch:
+        place.put(found.files)
+        summary = _export_genes(request, place, scratch)
+        scratch_bytes = scratch.nbytes() if scratch else 0
+    findings = describe(summary, request.genes, settings)
+    _warn(findings)
+    commit.finish(place, request, found, summary, identity)
+    gene_bytes = 0 if summary is None else int(summary.nbytes.sum())
+    n_genes = 0 if summary is None else len(summary.gene)
+    return ExportResult(
+        target=place.url,
+        n_cells=request.source.n_cells,
+        n_genes=n_genes,
+        n_objects=n_genes + len(found.files),
+        nbytes=gene_bytes + sum(map(len, found.files.values())),
+        scratch_bytes=scratch_bytes,
+        seconds=time.perf_counter() - started,
+        peak_rss=peak_rss(),
+        warnings=(*told, *findings),
+    )
+
+
+def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: Any) -> ExportPlan:
+    """Say how an export would run: route, blocks, memory, objects. Nothing is written.
+
+    Parameters
+    ----------
+    source, target, **options
+        As in `export`.
+
+    Raises
+    ------
+    RequestError
+        `export` would refuse this request.
+    """
+    settings = Settings.of(options)
+    request = make_request(open_source(source, settings.source_storage_options), settings)
+    if target is not None:
+        commit.check(
+            Target.of(target, settings.storage_options), settings, request.source.n_cells
+        )
+    _warn(request.warnings)
+    if request.plan is None:
+        return ExportPlan.without_genes(request.source.n_cells)
+    return request.plan
+
+
+def _signature(first: Callable[..., Any]) -> inspect.Signature:
+    """Spell out the options, for help() and editors."""
+    given = [
+        each
+        for each in inspect.signature(first).parameters.values()
+        if each.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    defaults = {each.name: each for each in fields(Settings)}
+    options = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if "storage_options" in name else each.default,
+            annotation=each.type,
+        )
+        for name, each in defaults.items()
+    ]
+    return inspect.Signature([*given, *options])
+
+
+for _call in (export, plan):
+    _call.__signature__ = _signature(_call)  # type: ignore[attr-defined]
+
+
+def _warn(texts: Any) -> None:
+    for text in texts:
+        warnings.warn(text, ExportWarning, stacklevel=3)
+
+
+@contextmanager
+def _scratch(request: Request, target: Target) -> Iterator[Scratch | None]:
+    if request.plan is None or request.plan.route != "scratch":
+        yield None
+        return
+    settings = request.settings
+    beside = os.path.dirname(target.url) if target.is_local else None  # noqa: PTH120
+    with open_scratch(
+        settings.scratch, beside, request.plan.scratch_bytes, settings.storage_options
+    ) as scratch:
+        yield scratch
+
+
+def _export_genes(request: Request, target: Target, scratch: Scratch | None) -> GeneSummary | None:
+    plan, genes, matrix = request.plan, request.genes, request.matrix
+    if plan is None or genes is None or matrix is None:
+        return None
+    settings = request.settings
+    order = genes.in_source_order
+    compressed = settings.compression is not None
+    job = GeneJob(
+        target=target,
+        files=tuple(
+            names.gene_path(genes.ids[i], settings.var_quantization, compressed) for i in order
+        ),
+        n_cells=request.source.n_cells,
+        bits=settings.var_quantization,
+        level=settings.compression,
+        batch_memory=plan.batch_memory,
+    )
+    array = matrix.dask((plan.row_blocks, plan.gene_blocks))
+    with _progress(settings):
+        return run(plan, array, genes.columns[order], job, scratch)  # type: ignore[no-any-return]
+
+
+def _progress(settings: Settings) -> Any:
+    if not settings.progress:
+        return nullcontext()
+    from dask.diagnostics import ProgressBar  # noqa: PLC0415
+
+    return ProgressBar()

@@ -1,0 +1,228 @@
+"""The command line. Exit codes: 0 done, 1 the work failed, 2 the request was wrong."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cellucid_dask import __version__
+from cellucid_dask.errors import ExportError, ExportWarning, RequestError
+
+_DONE, _FAILED, _WRONG = 0, 1, 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line; the usage is long and --help shows it."""
+        self.exit(_WRONG, f"error: {message}. See {self.prog} --help.\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    _end_on_terminate()
+    warnings.showwarning = _print_warning
+    warnings.simplefilter("always", ExportWarning)
+    try:
+        return int(options.run(options))
+    except RequestError as error:
+        return _report(error, _WRONG, options)
+    except (ExportError, OSError, MemoryError) as error:
+        return _report(error, _FAILED, options)
+    except KeyboardInterrupt:
+        print("stopped: the target holds no export that looks whole.", file=sys.stderr)
+        return 130
+    except Exception as error:  # noqa: BLE001  whatever it is, a traceback helps nobody here
+        return _report(error, _FAILED, options)
+
+
+def _report(error: BaseException, code: int, options: argparse.Namespace) -> int:
+    if options.debug:
+        raise error
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, RequestError | ExportError):
+        text = f"{type(error).__name__}: {text[:300]} (--debug shows where)"
+    print(f"error: {text}", file=sys.stderr)
+    return code
+
+
+def _end_on_terminate() -> None:
+    """Let SIGTERM, which batch systems send, unwind like Ctrl-C: scratch is removed."""
+
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _print_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    if issubclass(category, ExportWarning):
+        print(f"warning: {message}", file=sys.stderr)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from cellucid_dask.api import export  # noqa: PLC0415  --help need not wait for it
+
+    with _scheduler(options):
+        result = export(options.source, options.target, **_settings(options))
+    print(json.dumps(result.to_dict()) if options.json else result)
+    return _DONE
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from cellucid_dask.api import plan  # noqa: PLC0415
+
+    with _scheduler(options):
+        found = plan(options.source, options.target, **_settings(options))
+    print(json.dumps(found.to_dict()) if options.json else found)
+    return _DONE
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from cellucid_dask.demo import demo  # noqa: PLC0415
+
+    print(demo(Path(options.folder)))
+    return _DONE
+
+
+def _scheduler(options: argparse.Namespace) -> Any:
+    if options.scheduler or options.n_workers:
+        from distributed import Client  # noqa: PLC0415  slow to import
+
+        if options.scheduler:
+            return Client(options.scheduler, set_as_default=True)
+        return Client(n_workers=options.n_workers, threads_per_worker=1, dashboard_address=None)
+    import dask  # noqa: PLC0415
+
+    return dask.config.set(scheduler=os.environ.get("DASK_SCHEDULER", "threads"))
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in ("run", "source", "target", "json", "debug", "scheduler", "n_workers",
+                        "genes", "genes_file", "command")
+    }  # fmt: skip
+    genes = options.genes
+    if options.genes_file:
+        try:
+            genes = Path(options.genes_file).read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError):
+            raise RequestError(f"The gene list {options.genes_file} cannot be read.") from None
+    return {
+        **given,
+        "gene_identifiers": genes,
+        "progress": options.progress and sys.stderr.isatty(),
+        "storage_options": dict(options.storage_options or ()),
+        "source_storage_options": dict(options.source_storage_options or ()),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="cellucid-dask", description=_ABOUT)
+    parser.add_argument("--version", action="version", version=f"cellucid-dask {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    export = commands.add_parser("export", help="export a data set", description=_ABOUT)
+    export.set_defaults(run=_export)
+    export.add_argument("source", metavar="SOURCE", help="h5ad or AnnData Zarr, path or URL")
+    export.add_argument("target", metavar="TARGET", help="folder, or URL such as s3://bucket/atlas")
+    _add_options(export)
+    plan = commands.add_parser("plan", help="say how an export would run; write nothing")
+    plan.set_defaults(run=_plan)
+    plan.add_argument("source", metavar="SOURCE", help="h5ad or AnnData Zarr, path or URL")
+    plan.add_argument("target", metavar="TARGET", nargs="?", help="checked when given")
+    _add_options(plan)
+    demo = commands.add_parser("demo", help="make a data set, export it, say what to look at")
+    demo.set_defaults(run=_demo)
+    demo.add_argument("folder", metavar="DIR", nargs="?", default="cellucid-demo")
+    demo.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+_ABOUT = "Export single-cell data of any size for the Cellucid viewer."
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to export")
+    what.add_argument("--layer", default="X", help="X, raw or a layer (default X)")
+    genes = what.add_mutually_exclusive_group()
+    genes.add_argument("--genes", type=_list, metavar="A,B,C", help="genes, in this order")
+    genes.add_argument("--genes-file", metavar="FILE", help="a file of gene names")
+    genes.add_argument("--genes-from", metavar="COLUMN", help="boolean var column")
+    what.add_argument("--var-gene-id-column", default="index", metavar="COLUMN",
+                      help="var column that names the genes (default index)")
+    what.add_argument("--make-genes-unique", action="store_true",
+                      help="tell duplicate gene names apart")
+    what.add_argument("--skip-missing-genes", action="store_true",
+                      help="go on when some of the genes are not there")
+    what.add_argument("--genes-only", action="store_true", help="write the genes and nothing else")
+    what.add_argument("--obs-keys", type=_list, metavar="A,B", help="obs columns (default all)")
+    what.add_argument("--embedding", dest="embeddings", action="append", metavar="KEY",
+                      help="obsm key, or KEY:0,1 for some columns; may be repeated")
+    what.add_argument("--latent", metavar="KEY", help="obsm key in which outliers are measured")
+
+    how = parser.add_argument_group("how to store it")
+    how.add_argument("--var-quantization", type=_bits, default=8, metavar="8|16|none",
+                     help="bits of a gene's values (default 8)")
+    how.add_argument("--obs-continuous-quantization", type=_bits, default=8, metavar="8|16|none",
+                     help="bits of a numeric column's values (default 8)")
+    how.add_argument("--obs-categorical-dtype", default="auto", metavar="auto|uint8|uint16",
+                     help="codes of a category column (default auto)")
+    how.add_argument("--compression", type=_level, default=6, metavar="0-9",
+                     help="gzip level (default 6); 0 for none")
+    how.add_argument("--centroid-outlier-quantile", type=float, default=0.95, metavar="Q",
+                     help="share of a category's cells its centroid is made of (default 0.95)")
+    how.add_argument("--centroid-min-points", type=int, default=10, metavar="N",
+                     help="cells a category needs for a centroid (default 10)")
+
+    about = parser.add_argument_group("what to say of it")
+    for option in ("dataset-id", "dataset-name", "dataset-description", "source-name",
+                   "source-url", "source-citation"):
+        about.add_argument(f"--{option}", metavar="TEXT")
+    about.add_argument("--created-at", metavar="TIME", help="2026-01-31T12:00:00Z (default now)")
+
+    run = parser.add_argument_group("how to run")
+    place = run.add_mutually_exclusive_group()
+    place.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler")
+    place.add_argument("--n-workers", type=int, metavar="N", help="start N worker processes")
+    run.add_argument("--memory-budget", metavar="SIZE", help="such as 512MiB (default by machine)")
+    run.add_argument("--scratch", metavar="URL", help="place for intermediate files")
+    run.add_argument("--storage-option", dest="storage_options", type=_pair, action="append",
+                     metavar="K=V", help="fsspec option of the target; may be repeated")
+    run.add_argument("--source-storage-option", dest="source_storage_options", type=_pair,
+                     action="append", metavar="K=V", help="fsspec option of the source")
+    run.add_argument("--force", action="store_true", help="replace the export in TARGET")
+    run.add_argument("--no-progress", dest="progress", action="store_false")
+    run.add_argument("--json", action="store_true", help="print the result as JSON")
+    run.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def _list(text: str) -> list[str]:
+    return [each for each in text.split(",") if each]
+
+
+def _bits(text: str) -> int | None:
+    if text not in ("8", "16", "none"):
+        raise argparse.ArgumentTypeError(f"{text} is none of 8, 16 and none")
+    return None if text == "none" else int(text)
+
+
+def _level(text: str) -> int | None:
+    if text not in (*"0123456789", "none"):
+        raise argparse.ArgumentTypeError(f"{text} is no gzip level from 0 to 9")
+    return None if text == "none" else int(text)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise argparse.ArgumentTypeError("write it as KEY=VALUE")
+    return key, value

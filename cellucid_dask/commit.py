@@ -1,0 +1,176 @@
+"""How an export comes to be: payloads, then manifests, then the identity, last.
+
+A reader that looks for the identity sees a whole export or none; one that looks for
+``obs_manifest.json``, as the viewer does, sees none before every binary is there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import cellucid_dask
+from cellucid_dask.errors import RequestError
+from cellucid_dask.fields.obs import CategoricalField, ContinuousField
+from cellucid_dask.format import manifests, names
+from cellucid_dask.settings import Settings
+from cellucid_dask.target import Target
+
+if TYPE_CHECKING:
+    from cellucid_dask.execute import GeneSummary
+    from cellucid_dask.fields.export import Fields
+    from cellucid_dask.request import Request
+
+_MANIFESTS = (
+    names.IDENTITY, names.OBS_MANIFEST, names.VAR_MANIFEST, names.CONNECTIVITY_MANIFEST,
+)  # fmt: skip
+_FOLDERS = (names.VAR_DIR, names.OBS_DIR, names.CONNECTIVITY_DIR, names.VECTORS_DIR)
+# Only what an exporter writes may ever be removed.
+_PAYLOAD = re.compile(
+    r"points_[123]d\.bin(\.gz)?"
+    r"|var/[^/]+\.values\.(f32|u8|u16)(\.gz)?"
+    r"|obs/[^/]+\.(values|codes|outliers)\.(f32|u8|u16)(\.gz)?"
+    r"|connectivity/edges\.(src|dst)\.bin(\.gz)?"
+    r"|vectors/[^/]+_[123]d\.bin(\.gz)?"
+)
+
+Json = dict[str, Any]
+
+
+def check(target: Target, settings: Settings, n_cells: int) -> Json | None:
+    """Refuse a target that holds an export already.
+
+    Returns
+    -------
+    dict or None
+        The identity of the export that genes alone are added to, if there is one.
+    """
+    found = target.names()
+    if settings.force and not settings.genes_only:
+        return None
+    if settings.genes_only and names.IDENTITY in found:
+        if names.VAR_MANIFEST in found and not settings.force:
+            raise RequestError(f"{target.url} has genes already: pass --force to replace them.")
+        return _joinable(target, settings, n_cells)
+    held = sorted(name for name in found if name in _MANIFESTS)
+    if held and not settings.force:
+        raise RequestError(
+            f"{target.url} already holds an export ({held[0]}): choose another place, or pass "
+            "--force to replace it."
+        )
+    return None
+
+
+def _joinable(target: Target, settings: Settings, n_cells: int) -> Json:
+    try:
+        identity: Json = json.loads(target.read(names.IDENTITY) or b"")
+        there = identity["stats"]["n_cells"]
+        compressed = identity["export_settings"]["compression"] is not None
+    except (ValueError, KeyError, TypeError):
+        raise RequestError(
+            f"{target.url}/{names.IDENTITY} cannot be read: export everything with --force."
+        ) from None
+    if there != n_cells:
+        raise RequestError(
+            f"{target.url} holds {there:,} cells, the source {n_cells:,}: genes can only be "
+            "added to an export of the same cells."
+        )
+    if compressed != (settings.compression is not None):
+        raise RequestError(
+            f"{target.url} is {'' if compressed else 'not '}compressed: genes that are added "
+            f"to it must be {'too' if compressed else 'uncompressed, --compression none'}."
+        )
+    return identity
+
+
+def clear(target: Target, identity: Json | None) -> None:
+    """Take an older export out of sight before any of its files is replaced."""
+    stale = (names.IDENTITY, names.VAR_MANIFEST) if identity else _MANIFESTS
+    target.remove(sorted(target.names() & set(stale)))
+
+
+def finish(
+    target: Target,
+    request: Request,
+    fields: Fields,
+    summary: GeneSummary | None,
+    identity: Json | None,
+) -> None:
+    """Write the manifests and the identity; then remove what an older export left."""
+    settings, n_cells = request.settings, request.source.n_cells
+    documents: dict[str, bytes] = {}
+    files = set(fields.files)
+    if summary is not None and request.genes is not None:
+        genes = request.genes
+        ranges = {
+            int(position): (float(low), float(high))
+            for position, low, high in zip(
+                genes.in_source_order, summary.lowest, summary.highest, strict=True
+            )
+        }
+        entries = [(gene, *ranges[i]) for i, gene in enumerate(genes.ids)]
+        documents[names.VAR_MANIFEST] = manifests.to_json(
+            manifests.var_manifest(
+                n_cells, settings.var_gene_id_column, settings.compression,
+                settings.var_quantization, entries,
+            )
+        )  # fmt: skip
+        compressed = settings.compression is not None
+        files |= {
+            names.gene_path(gene, settings.var_quantization, compressed) for gene in genes.ids
+        }
+    obs = None
+    if not settings.genes_only:
+        obs = manifests.obs_manifest(
+            n_cells,
+            settings.compression,
+            settings.obs_continuous_quantization,
+            centroid_outlier_quantile=settings.centroid_outlier_quantile,
+            continuous=[each for each in fields.obs if isinstance(each, ContinuousField)],
+            categorical=[each for each in fields.obs if isinstance(each, CategoricalField)],
+        )
+        documents[names.OBS_MANIFEST] = manifests.to_json(obs)
+    n_genes = 0 if summary is None else len(summary.gene)
+    if identity is not None:
+        identity["stats"]["n_genes"] = n_genes
+        identity["export_settings"]["var_quantization"] = settings.var_quantization
+    elif not settings.genes_only:
+        identity = _identity(target, request, fields, obs, n_genes)
+    if identity is not None:
+        documents[names.IDENTITY] = manifests.to_json(identity, indent=2)
+    for name, data in documents.items():  # in this order: the identity comes last
+        target.put({name: data})
+    _remove_left_over(target, files, genes_only=settings.genes_only)
+
+
+def _identity(
+    target: Target, request: Request, fields: Fields, obs: Json | None, n_genes: int
+) -> Json:
+    settings = request.settings
+    return manifests.identity(
+        dataset_id=names.dataset_id(settings.dataset_id, settings.dataset_name, target.url),
+        name=settings.dataset_name or target.name,
+        description=settings.dataset_description,
+        created_at=str(settings.created_at),
+        version=cellucid_dask.__version__,
+        n_cells=request.source.n_cells,
+        n_genes=n_genes,
+        compression=settings.compression,
+        var_quantization=settings.var_quantization,
+        obs_continuous_quantization=settings.obs_continuous_quantization,
+        obs_categorical_dtype=settings.obs_categorical_dtype,
+        dimensions=fields.dimensions,
+        obs=obs,
+        source_name=settings.source_name,
+        source_url=settings.source_url,
+        source_citation=settings.source_citation,
+    )
+
+
+def _remove_left_over(target: Target, files: set[str], *, genes_only: bool) -> None:
+    folders = (names.VAR_DIR,) if genes_only else _FOLDERS
+    there = target.names(*folders)
+    if genes_only:
+        there = {name for name in there if name.startswith(f"{names.VAR_DIR}/")}
+    target.remove(sorted(name for name in there - files if _PAYLOAD.fullmatch(name)))

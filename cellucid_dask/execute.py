@@ -1,0 +1,292 @@
+"""Running a plan: one Dask graph, on whatever scheduler is active.
+
+    read-rows -> transpose-rows -> scratch -> encode-genes -> assemble-manifest   (scratch)
+    read-rows --------------------------------> encode-genes -> assemble-manifest  (direct)
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import dask
+import numpy as np
+from dask.delayed import Delayed, delayed
+
+from cellucid_dask.genes.encode import encode
+from cellucid_dask.genes.parts import Array, Part, SparsePart, parts_of
+from cellucid_dask.genes.vectors import gene_vectors
+from cellucid_dask.planning import ExportPlan
+from cellucid_dask.scratch import Scratch, StoredPart, read_indptr, read_parts
+from cellucid_dask.target import Target
+
+# Encoded vectors are handed to the target in lots of about this many bytes.
+_LOT_BYTES = 8 * 2**20
+_FAN_IN = 64
+
+
+@dataclass(frozen=True)
+class GeneSummary:
+    """What the manifest and the warnings need of some genes; one entry a gene each.
+
+    Attributes
+    ----------
+    gene
+        Position among the exported genes in source order.
+    lowest, highest
+        float64 range of the finite values.
+    n_missing
+        NaN and infinite values.
+    nbytes
+        Size of the file.
+    """
+
+    gene: Array
+    lowest: Array
+    highest: Array
+    n_missing: Array
+    nbytes: Array
+
+    @classmethod
+    def joined(cls, summaries: Sequence[GeneSummary]) -> GeneSummary:
+        """Put summaries of different genes together, in the order of the genes."""
+        columns = {
+            each.name: np.concatenate([getattr(one, each.name) for one in summaries])
+            for each in fields(cls)
+        }
+        order = np.argsort(columns["gene"])
+        return cls(**{name: values[order] for name, values in columns.items()})
+
+
+@dataclass(frozen=True)
+class GeneJob:
+    """What every encoding task is told; the files are those of the genes in source order."""
+
+    target: Target
+    files: tuple[str, ...]
+    n_cells: int
+    bits: int | None
+    level: int | None
+    batch_memory: int
+
+    def encode(self, parts: Sequence[Part], first: int) -> GeneSummary:
+        """Encode and put the genes ``first ...`` of some parts."""
+        found = gene_vectors(parts, self.n_cells, self.bits)
+        n_genes = len(found.vectors)
+        nbytes = np.zeros(n_genes, np.int64)
+        lot: dict[str, bytes] = {}
+        waiting = 0
+        for gene in range(n_genes):
+            data = encode(found.vectors[gene], self.level, found.background[gene])
+            lot[self.files[first + gene]] = data
+            nbytes[gene] = len(data)
+            waiting += len(data)
+            if waiting >= _LOT_BYTES:
+                self.target.put(lot)
+                lot, waiting = {}, 0
+        if lot:
+            self.target.put(lot)
+        genes = np.arange(first, first + n_genes)
+        return GeneSummary(genes, found.lowest, found.highest, found.n_missing, nbytes)
+
+    def batches(self, values_nbytes: Array) -> Iterator[tuple[int, int]]:
+        """Cut genes so that a batch's vectors and values fit the memory of a task."""
+        width = 4 if self.bits is None else self.bits // 8
+        costs = np.cumsum(values_nbytes + self.n_cells * width)
+        start, spent = 0, 0
+        while start < len(costs):
+            stop = int(np.searchsorted(costs, spent + self.batch_memory, side="right"))
+            stop = max(stop, start + 1)
+            yield start, stop
+            start, spent = stop, int(costs[stop - 1])
+
+
+def encode_block(job: GeneJob, block: Any, columns: Array | None, first: int) -> GeneSummary:
+    """Encode a block that holds every cell of its genes (task, route direct)."""
+    parts = list(parts_of(block, 0, columns))
+    return _encode_held(job, parts, first)
+
+
+def _encode_held(job: GeneJob, parts: Sequence[Part], first: int) -> GeneSummary:
+    nothing = np.zeros(parts[0].n_genes, np.int64)  # the values are there already
+    return GeneSummary.joined(
+        [
+            job.encode([part.genes(start, stop) for part in parts], first + start)
+            for start, stop in job.batches(nothing)
+        ]
+    )
+
+
+def store_parts(
+    scratch: Scratch, name: str, block: Any, first_cell: int, columns: Array | None, first_gene: int
+) -> list[StoredPart]:
+    """Transpose a block into scratch (task, route scratch)."""
+    return scratch.write(name, parts_of(block, first_cell, columns), first_gene)
+
+
+def encode_stored(
+    job: GeneJob, scratch: Scratch, stored: Sequence[StoredPart], first: int, last: int
+) -> GeneSummary:
+    """Gather genes ``first ... last - 1`` from scratch and encode them (task)."""
+    mine = [part for part in stored if part.first_gene <= first < part.first_gene + part.n_genes]
+    indptrs = read_indptr(scratch, mine, first, last)
+    nbytes = np.zeros(last - first, np.int64)
+    for part, indptr in zip(mine, indptrs, strict=True):
+        item = np.dtype(part.value_dtype).itemsize
+        if part.nnz is None:
+            nbytes += part.n_cells * item
+        else:
+            nbytes += np.diff(indptr) * (item + np.dtype(part.cell_dtype).itemsize)
+    return GeneSummary.joined(
+        [
+            job.encode(
+                read_parts(
+                    scratch,
+                    mine,
+                    [indptr[start : stop + 1] for indptr in indptrs],
+                    first + start,
+                    first + stop,
+                ),
+                first + start,
+            )
+            for start, stop in job.batches(nbytes)
+        ]
+    )
+
+
+def split_parts(
+    block: Any, first_cell: int, columns: Array | None, bounds: Sequence[int]
+) -> list[list[Part]]:
+    """Transpose a block and cut it at the genes `bounds` (task, route workers)."""
+    parts = list(parts_of(block, first_cell, columns))
+    return [
+        [_own(part.genes(start, stop)) for part in parts]
+        for start, stop in itertools.pairwise(bounds)
+    ]
+
+
+def _own(part: Part) -> Part:
+    """Copy a sparse view, so that a piece that travels does not hold its whole part."""
+    if isinstance(part, SparsePart):
+        return SparsePart(
+            part.first_cell, part.n_cells, part.indptr, part.cells.copy(), part.values.copy()
+        )
+    return part
+
+
+def encode_pieces(job: GeneJob, pieces: Sequence[list[Part]], first: int) -> GeneSummary:
+    """Encode the genes that all pieces share (task, route workers)."""
+    return _encode_held(job, [part for piece in pieces for part in piece], first)
+
+
+def run(plan: ExportPlan, array: Any, columns: Array, job: GeneJob, scratch: Scratch | None) -> Any:
+    """Run the plan on the active scheduler and return the summary of all genes.
+
+    Parameters
+    ----------
+    array
+        The matrix as a Dask array with the plan's blocks.
+    columns
+        The columns to export, ascending.
+    job
+        What every task is told.
+    scratch
+        Where parts wait; needed by route ``scratch``.
+    """
+    token = dask.base.tokenize(array.name, columns, job.files, job.target.url)[:12]
+    job_key = delayed(job, name=f"job-{token}", pure=False)
+    if plan.route == "direct":
+        summaries = list(_direct(array, columns, job_key, token))
+    elif plan.route == "scratch":
+        summaries = list(_through_scratch(plan, array, columns, job_key, scratch, token))
+    else:
+        summaries = list(_through_workers(plan, array, columns, job_key, token))
+    whole = _reduce(summaries, GeneSummary.joined, f"assemble-manifest-{token}")
+    (result,) = dask.compute(whole)
+    return result
+
+
+def _blocks(array: Any, columns: Array) -> Iterator[tuple[int, int, Delayed, int, Any, int]]:
+    """Blocks with genes to export: number, first cell, block, first gene, columns, genes."""
+    rows = np.cumsum((0, *array.chunks[0]))
+    edges = np.cumsum((0, *array.chunks[1]))
+    blocks = array.to_delayed()
+    for j, (left, right) in enumerate(itertools.pairwise(edges)):
+        first, last = np.searchsorted(columns, (left, right))
+        if first == last:
+            continue
+        kept = None if last - first == right - left else columns[first:last] - left
+        for i in range(len(rows) - 1):
+            number = i * (len(edges) - 1) + j
+            yield number, int(rows[i]), blocks[i, j], int(first), kept, int(last - first)
+
+
+def _direct(array: Any, columns: Array, job: Delayed, token: str) -> Iterator[Delayed]:
+    for number, _, block, first, kept, _ in _blocks(array, columns):
+        yield delayed(encode_block, pure=False)(
+            job, block, kept, first, dask_key_name=f"encode-genes-{token}-{number}"
+        )
+
+
+def _through_scratch(
+    plan: ExportPlan, array: Any, columns: Array, job: Delayed, scratch: Any, token: str
+) -> Iterator[Delayed]:
+    by_genes: dict[tuple[int, int], list[Delayed]] = {}
+    for number, first_cell, block, first, kept, count in _blocks(array, columns):
+        stored = delayed(store_parts, pure=False)(
+            scratch, f"{number}.parts", block, first_cell, kept, first,
+            dask_key_name=f"transpose-rows-{token}-{number}",
+        )  # fmt: skip
+        by_genes.setdefault((first, count), []).append(stored)
+    for group, ((first, count), stored) in enumerate(by_genes.items()):
+        index = _reduce(stored, _chain, f"collect-parts-{token}-{group}")
+        for start, stop in _ranges(plan.encode_blocks, first, first + count):
+            yield delayed(encode_stored, pure=False)(
+                job, scratch, index, start, stop, dask_key_name=f"encode-genes-{token}-{start}"
+            )
+
+
+def _through_workers(
+    plan: ExportPlan, array: Any, columns: Array, job: Delayed, token: str
+) -> Iterator[Delayed]:
+    pieces: dict[tuple[int, int], list[Delayed]] = {}
+    for number, first_cell, block, first, kept, count in _blocks(array, columns):
+        ranges = list(_ranges(plan.encode_blocks, first, first + count))
+        bounds = [start - first for start, _ in ranges] + [count]
+        split = delayed(split_parts, pure=False, nout=len(ranges))(
+            block, first_cell, kept, bounds, dask_key_name=f"transpose-rows-{token}-{number}"
+        )
+        for each, piece in zip(ranges, split, strict=True):
+            pieces.setdefault(each, []).append(piece)
+    for (start, _), held in pieces.items():
+        yield delayed(encode_pieces, pure=False)(
+            job, held, start, dask_key_name=f"encode-genes-{token}-{start}"
+        )
+
+
+def _ranges(sizes: Sequence[int], first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Ranges of the encoding blocks, cut at the genes of one column block."""
+    ends = np.cumsum(sizes)
+    inner = [int(end) for end in ends if first < end < last]
+    yield from itertools.pairwise([first, *inner, last])
+
+
+def _chain(lists: Sequence[list[StoredPart]]) -> list[StoredPart]:
+    return list(itertools.chain.from_iterable(lists))
+
+
+def _reduce(tasks: Sequence[Delayed], join: Callable[[Any], Any], name: str) -> Delayed:
+    """Join the results of tasks as a tree, so that no task waits for all of them at once."""
+    level = 0
+    while True:
+        tasks = [
+            delayed(join, pure=False)(
+                list(tasks[start : start + _FAN_IN]), dask_key_name=f"{name}-{level}-{start}"
+            )
+            for start in range(0, len(tasks), _FAN_IN)
+        ]
+        if len(tasks) == 1:
+            return tasks[0]
+        level += 1

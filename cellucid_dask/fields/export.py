@@ -1,0 +1,126 @@
+"""Points and obs of a request -> files in memory and what the manifests say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cellucid_dask.errors import RequestError
+from cellucid_dask.fields.embeddings import Embedding
+from cellucid_dask.fields.obs import (
+    CategoricalField,
+    ContinuousField,
+    categorical,
+    continuous,
+    is_categorical,
+)
+from cellucid_dask.fields.points import normalise
+from cellucid_dask.format import names
+from cellucid_dask.genes.encode import encode
+from cellucid_dask.request import Request
+from cellucid_dask.source import Source
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What an export holds beside genes.
+
+    Attributes
+    ----------
+    files
+        Encoded payloads by name.
+    obs
+        What the manifest says of each column; the arrays themselves are gone.
+    dimensions
+        Of the embeddings.
+    warnings
+        What was chosen, and what to know.
+    """
+
+    files: dict[str, bytes]
+    obs: list[ContinuousField | CategoricalField]
+    dimensions: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+
+def export_fields(request: Request) -> Fields:
+    """Read, check and encode points and obs, a column at a time.
+
+    Raises
+    ------
+    RequestError
+        A column or an embedding cannot be exported.
+    """
+    if request.settings.genes_only:
+        return Fields({}, [], (), ())
+    level = request.settings.compression
+    compressed = level is not None
+    files: dict[str, bytes] = {}
+    points = {}
+    for dimension, embedding in request.embeddings.items():
+        points[dimension], _ = normalise(
+            _coordinates(request.source, embedding), embedding.key
+        )
+        files[names.points_path(dimension, compressed)] = encode(points[dimension], level)
+    latent = _latent(request)
+    columns = []
+    for key in request.obs_keys:
+        column = _encode_column(request, key, points, latent)
+        for name, values in _payloads(column, compressed):
+            files[name] = encode(values, level)
+        columns.append(column.without_payload())
+    told = []
+    if latent is None and any(isinstance(column, CategoricalField) for column in columns):
+        told.append(
+            "There is no latent space in obsm: outliers are measured in the "
+            f"{max(points)}D embedding instead. Name one with --latent."
+        )
+    return Fields(files, columns, tuple(points), tuple(told))
+
+
+def _coordinates(source: Source, embedding: Embedding) -> Any:
+    values = source.obsm(embedding.key)
+    if values.shape[0] != source.n_cells:
+        raise RequestError(
+            f"Embedding {embedding.key!r} has {values.shape[0]:,} rows, but there are "
+            f"{source.n_cells:,} cells."
+        )
+    return values[:, list(embedding.columns)]
+
+
+def _latent(request: Request) -> Any:
+    if request.latent is None:
+        return None
+    return np.asarray(request.source.obsm(request.latent), dtype=np.float32)
+
+
+def _encode_column(
+    request: Request, key: str, points: dict[int, Any], latent: Any
+) -> ContinuousField | CategoricalField:
+    settings = request.settings
+    column = request.source.obs(key)
+    if not is_categorical(column):
+        return continuous(key, column, settings.obs_continuous_quantization)
+    return categorical(
+        key,
+        column,
+        points=points,
+        latent=latent,
+        dtype=settings.obs_categorical_dtype,
+        bits=settings.obs_continuous_quantization,
+        outlier_quantile=settings.centroid_outlier_quantile,
+        min_points=settings.centroid_min_points,
+    )
+
+
+def _payloads(
+    column: ContinuousField | CategoricalField, compressed: bool
+) -> list[tuple[str, Any]]:
+    if isinstance(column, ContinuousField):
+        return [(names.obs_values_path(column.key, column.bits, compressed), column.values)]
+    return [
+        (names.obs_codes_path(column.key, column.codes_dtype, compressed), column.codes),
+        (names.obs_outliers_path(column.key, column.outlier_bits, compressed), column.outliers),
+    ]

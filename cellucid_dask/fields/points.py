@@ -1,0 +1,75 @@
+"""Embeddings, brought into the box that the viewer draws."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cellucid_dask.errors import RequestError
+from cellucid_dask.genes.quantise import as_float32
+
+_EXTENT = 2.0
+_FLAT = 1e-8
+_SHOWN = 5
+
+
+def normalise(coordinates: Any, name: str) -> tuple[npt.NDArray[np.float32], float]:
+    """Centre an embedding on 0 and scale its longest axis to [-1, 1].
+
+    Parameters
+    ----------
+    coordinates
+        Real numbers, cells by 1 to 3 dimensions; a vector counts as one dimension.
+    name
+        What the embedding is called in an error.
+
+    Returns
+    -------
+    tuple
+        The points as float32, and the scale they were multiplied by.
+
+    Raises
+    ------
+    RequestError
+        If the coordinates are not real, finite float32 numbers of such a shape.
+    """
+    array = _matrix(coordinates, name)
+    lows, highs = _bounds(array, name)
+    width = float((highs - lows).max())
+    scale = _EXTENT / (1.0 if width < _FLAT else width)
+    points = np.empty(array.shape, dtype="<f4")
+    # One axis at a time: a float64 copy of the whole would be the peak of memory.
+    for axis, centre in enumerate((lows + highs) / 2):
+        points[:, axis] = (array[:, axis].astype(np.float64) - centre) * scale
+    return points, scale
+
+
+def _matrix(coordinates: Any, name: str) -> npt.NDArray[Any]:
+    array = np.asarray(coordinates)
+    if array.ndim == 1:
+        array = array[:, np.newaxis]
+    if array.dtype.kind not in "iuf":
+        raise RequestError(f"embedding {name!r} must hold real numbers, not {array.dtype}")
+    if array.ndim != 2 or not 1 <= array.shape[1] <= 3 or not array.shape[0]:
+        shape = " x ".join(f"{n:,}" for n in array.shape)
+        raise RequestError(
+            f"embedding {name!r} is {shape}: it must be cells x 1, 2 or 3 dimensions"
+        )
+    return array
+
+
+def _bounds(
+    array: npt.NDArray[Any], name: str
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    finite = np.ones(array.shape[0], dtype=bool)
+    for axis in range(array.shape[1]):
+        finite &= np.isfinite(as_float32(array[:, axis]))
+    if not finite.all():
+        rows = np.flatnonzero(~finite)
+        shown = ", ".join(str(row) for row in rows[:_SHOWN])
+        more = ", ..." if rows.size > _SHOWN else ""
+        raise RequestError(
+            f"embedding {name!r} has non-finite coordinates in {rows.size:,} cells "
+            f"(rows {shown}{more}): drop those cells or compute the embedding again"
+        )
+    return array.min(axis=0).astype(np.float64), array.max(axis=0).astype(np.float64)

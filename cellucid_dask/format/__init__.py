@@ -1,0 +1,1 @@
+"""Everything that knows ``compact_v1``: file names and manifests, without I/O."""

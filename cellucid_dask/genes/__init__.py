@@ -1,0 +1,1 @@
+"""From rows of cells to one encoded vector a gene, without I/O."""

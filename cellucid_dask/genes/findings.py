@@ -1,0 +1,49 @@
+"""What the author of an export should know of its genes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cellucid_dask.genes.selection import GeneSelection
+from cellucid_dask.settings import Settings
+
+if TYPE_CHECKING:
+    from cellucid_dask.execute import GeneSummary
+
+
+def describe(
+    summary: GeneSummary | None, genes: GeneSelection | None, settings: Settings
+) -> tuple[str, ...]:
+    """Return warnings on genes that are empty, constant or partly missing, and on raw counts."""
+    if summary is None or genes is None:
+        return ()
+    told = []
+    ids = np.array(genes.ids, dtype=object)[genes.in_source_order]
+    lowest, highest = summary.lowest, summary.highest
+    constant = lowest == highest
+    zero = constant & (lowest == 0) & (summary.n_missing == 0)
+    if zero.any():
+        told.append(f"{zero.sum():,} of {len(ids):,} genes are zero in every cell ({_some(ids, zero)}).")
+    constant &= (lowest != 0)
+    if constant.any():
+        told.append(f"{constant.sum():,} genes have one value in every cell ({_some(ids, constant)}).")
+    missing = summary.n_missing > 0
+    if missing.any():
+        told.append(
+            f"{missing.sum():,} genes hold {summary.n_missing.sum():,} NaN or infinite values, "
+            f"shown as missing ({_some(ids, missing)}). Check the preprocessing."
+        )
+    whole = (lowest == np.rint(lowest)) & (highest == np.rint(highest))
+    if whole.all() and lowest.min() >= 0 and highest.max() > 1:
+        told.append(
+            f"{settings.layer} looks like raw counts: consider exporting a normalised layer, "
+            "which shows expression rather than sequencing depth."
+        )
+    return tuple(told)
+
+
+def _some(ids: np.ndarray, chosen: np.ndarray) -> str:  # type: ignore[type-arg]
+    found = [str(each) for each in ids[chosen][:5]]
+    return ", ".join(found) + (", ..." if chosen.sum() > len(found) else "")

@@ -1,0 +1,179 @@
+"""An export request, checked against its source before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cellucid_dask.errors import RequestError
+from cellucid_dask.fields.embeddings import Embedding, choose_embeddings, choose_latent
+from cellucid_dask.format import names
+from cellucid_dask.genes.parts import Array
+from cellucid_dask.genes.selection import GeneSelection, select_genes
+from cellucid_dask.planning import ExportPlan, Layout, make_plan
+from cellucid_dask.resources import Resources, find_resources
+from cellucid_dask.settings import Settings
+from cellucid_dask.source import Source
+from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix
+
+
+@dataclass(frozen=True)
+class Request:
+    """What will be exported, and how.
+
+    Attributes
+    ----------
+    genes, matrix, plan
+        ``None`` when there is no expression to export.
+    embeddings
+        By dimension; empty with ``genes_only``.
+    obs_keys
+        The columns to export, in order.
+    warnings
+        What the user should know before the work starts.
+    """
+
+    source: Source
+    settings: Settings
+    matrix: Matrix | None
+    genes: GeneSelection | None
+    plan: ExportPlan | None
+    resources: Resources
+    embeddings: dict[int, Embedding]
+    latent: str | None
+    obs_keys: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def make_request(source: Source, settings: Settings) -> Request:
+    """Check what is asked against what is there; reads metadata only.
+
+    Raises
+    ------
+    RequestError
+        Naming what does not fit, and the remedy.
+    """
+    warnings: list[str] = []
+    matrix = _open_matrix(source, settings, warnings)
+    embeddings: dict[int, Embedding] = {}
+    latent, obs_keys = None, ()
+    if not settings.genes_only:
+        embeddings = choose_embeddings(source.obsm_widths, settings.embeddings)
+        latent = choose_latent(source.obsm_widths, settings.latent)
+        obs_keys = _obs_keys(source, settings.obs_keys)
+    genes, plan = None, None
+    resources = find_resources(settings.memory_budget)  # type: ignore[arg-type]  settings parsed it
+    if matrix is not None:
+        genes = _genes(source, matrix, settings)
+        warnings += genes.warnings
+        plan = _plan(matrix, genes, settings, resources)
+    return Request(
+        source, settings, matrix, genes, plan, resources, embeddings, latent, obs_keys,
+        tuple(warnings),
+    )  # fmt: skip
+
+
+def _open_matrix(source: Source, settings: Settings, warnings: list[str]) -> Matrix | None:
+    known = source.layers
+    if settings.layer not in known and (settings.layer != "X" or known):
+        raise RequestError(
+            f"There is no layer {settings.layer!r}; {source.name} has {', '.join(known) or 'none'}."
+        )
+    matrix = source.matrix(settings.layer) if known else None
+    if matrix is None:
+        text = f"{source.name} holds no expression in {settings.layer}"
+        if settings.genes_only or settings.gene_identifiers or settings.genes_from:
+            raise RequestError(f"{text}: there are no genes to export.")
+        warnings.append(f"{text}: the export will have no genes.")
+    return matrix
+
+
+def _genes(source: Source, matrix: Matrix, settings: Settings) -> GeneSelection:
+    var = source.var(settings.layer)
+    n_cells, n_genes = matrix.shape
+    if n_cells != source.n_cells or n_genes != len(var):
+        told = f"{settings.layer} is {n_cells:,} x {n_genes:,}"
+        if n_cells == len(var) and n_genes == source.n_cells:
+            raise RequestError(
+                f"{told}, but obs has {source.n_cells:,} rows and var {len(var):,}: it is "
+                "genes x cells, transpose it."
+            )
+        raise RequestError(
+            f"{told}, but obs has {source.n_cells:,} rows and var has {len(var):,} rows: "
+            "they do not belong together."
+        )
+    if not n_cells or not n_genes:
+        raise RequestError(
+            f"{settings.layer} has {n_cells:,} cells and {n_genes:,} genes: "
+            "there is nothing to export."
+        )
+    if matrix.dtype.kind not in "biuf" or matrix.dtype.itemsize > 8:
+        raise RequestError(
+            f"{settings.layer} holds {matrix.dtype}, which is no real number: convert it first."
+        )
+    return select_genes(var, settings)
+
+
+def _obs_keys(source: Source, asked: Sequence[str] | None) -> tuple[str, ...]:
+    known = source.obs_keys
+    unknown = [key for key in asked or () if key not in known]
+    if unknown:
+        raise RequestError(
+            f"obs has no column {', '.join(unknown[:5])}; it has {', '.join(known[:30]) or 'none'}."
+        )
+    keys = tuple(known if asked is None else asked)
+    if collisions := names.collisions(keys):
+        one, two, name = collisions[0]
+        raise RequestError(
+            f"obs columns {one!r} and {two!r} would both be stored as {name}: rename one, or "
+            "choose columns with --obs-keys."
+        )
+    return keys
+
+
+def _plan(
+    matrix: Matrix, genes: GeneSelection, settings: Settings, resources: Resources
+) -> ExportPlan:
+    bits = settings.var_quantization
+    return make_plan(
+        layout_of(matrix, np.sort(genes.columns)),
+        vector_nbytes=4 if bits is None else bits // 8,
+        memory_budget=resources.memory,
+        n_workers=resources.n_workers,
+        shared_disk=resources.shares_disk(settings.scratch),
+    )
+
+
+def layout_of(matrix: Matrix, columns: Array) -> Layout:
+    """Say what planning needs of a matrix; reads the row pointers of a sparse one."""
+    common: dict[str, Any] = {
+        "shape": matrix.shape,
+        "dtype": matrix.dtype,
+        "storage": matrix.storage,
+        "columns": columns,
+    }
+    match matrix:
+        case SparseMatrix():
+            return Layout(
+                **common,
+                value_nbytes=matrix.value_nbytes,
+                indptr=np.asarray(matrix.indptr[0 : matrix.n_major + 1]).astype(np.int64),
+                chunk=(matrix.chunk, 1),
+            )
+        case DenseMatrix():
+            return Layout(
+                **common,
+                value_nbytes=matrix.dtype.itemsize,
+                chunk=matrix.chunks,
+                row_major=matrix.row_major,
+            )
+        case DaskMatrix():
+            return Layout(
+                **common,
+                value_nbytes=matrix.dtype.itemsize + (0 if matrix.storage == "dense" else 4),
+                fixed_blocks=matrix.fixed_blocks,
+            )
+    raise TypeError(type(matrix).__name__)

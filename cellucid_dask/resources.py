@@ -1,0 +1,94 @@
+"""How many tasks run at once here, and how much memory they may take together."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import psutil
+from dask.system import CPU_COUNT
+
+# A default that large exports do not gain from exceeding.
+_MOST_BY_DEFAULT = 2**30
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The scheduler's workers.
+
+    Attributes
+    ----------
+    n_workers
+        Tasks in flight at once.
+    memory
+        Bytes that these tasks may hold together.
+    client
+        The distributed client, if one is active.
+    """
+
+    n_workers: int
+    memory: int
+    client: Any = None
+
+    def shares_disk(self, scratch: str | None) -> bool:
+        """Whether all workers reach one scratch: a store, or a disk they all see."""
+        if self.client is None or (scratch is not None and "://" in scratch):
+            return True
+        with tempfile.NamedTemporaryFile(dir=scratch, prefix="cellucid-dask-probe-") as probe:
+            return all(self.client.run(os.path.exists, probe.name).values())
+
+
+def find_resources(memory_budget: int | None) -> Resources:
+    """Look at the active scheduler and the machine."""
+    client = _active_client()
+    if client is not None:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        threads = sum(worker["nthreads"] for worker in workers) or 1
+        shares = [
+            worker["memory_limit"] / worker["nthreads"] for worker in workers
+            if worker["memory_limit"]
+        ]  # fmt: skip
+        # workers begin to spill at 60 % of their limit
+        room = int(min(shares, default=machine_memory() / threads) * 0.4) * threads
+        return Resources(threads, memory_budget or room, client)
+    scheduler = dask.config.get("scheduler", None)
+    alone = str(scheduler).lower() in ("sync", "synchronous", "single-threaded")
+    n_workers = 1 if alone else int(dask.config.get("num_workers", None) or CPU_COUNT)
+    return Resources(n_workers, memory_budget or min(machine_memory() // 4, _MOST_BY_DEFAULT))
+
+
+def _active_client() -> Any:
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import default_client  # noqa: PLC0415  only when it is in use
+
+    with suppress(ValueError):
+        return default_client()
+    return None
+
+
+def machine_memory() -> int:
+    """Bytes this process may take: the machine's free memory, or a smaller limit set on it."""
+    limits = [psutil.virtual_memory().available]
+    for path in _CGROUP_LIMITS:
+        with suppress(OSError, ValueError):
+            limits.append(int(Path(path).read_text()))
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        soft, _ = resource.getrlimit(kind)
+        if soft != resource.RLIM_INFINITY:
+            limits.append(soft)
+    return min(limits)
+
+
+def peak_rss() -> int:
+    """Return the largest resident set this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,83 @@
+"""Where cells come from: h5ad and Zarr, local or by URL, and AnnData objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike, fspath
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from cellucid_dask.errors import RequestError
+from cellucid_dask.source.matrix import Matrix
+
+
+class Source(Protocol):
+    """What an export needs of an AnnData, read as late and as little as possible.
+
+    Attributes
+    ----------
+    name
+        A short name for messages, and for a data set that is given none.
+    n_cells
+        Number of observations.
+    layers
+        ``"X"``, ``"raw"`` and layer names, as far as they exist.
+    obs_keys
+        Column names of obs.
+    obsm_widths
+        Number of columns of each dense obsm array.
+    """
+
+    name: str
+    n_cells: int
+
+    @property
+    def layers(self) -> list[str]: ...  # noqa: D102
+    @property
+    def obs_keys(self) -> list[str]: ...  # noqa: D102
+    @property
+    def obsm_widths(self) -> dict[str, int]: ...  # noqa: D102
+
+    def obs(self, key: str) -> Any:
+        """Read one column of obs."""
+
+    def obsm(self, key: str) -> np.ndarray[Any, Any]:
+        """Read one array of obsm."""
+
+    def var(self, layer: str) -> pd.DataFrame:
+        """Read the var table that goes with a layer."""
+
+    def matrix(self, layer: str) -> Matrix | None:
+        """Open the matrix of a layer; ``None`` when its place is empty."""
+
+
+def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -> Source:
+    """Open an AnnData wherever it is; only its metadata are read.
+
+    Parameters
+    ----------
+    source
+        Path or URL of an ``.h5ad`` file or an AnnData Zarr store, or an AnnData object
+        in memory, backed or lazy.
+    storage_options
+        fsspec options for a URL.
+
+    Raises
+    ------
+    RequestError
+        It is not there, or not AnnData.
+    """
+    if isinstance(source, str | PathLike):
+        from cellucid_dask.source.files import open_file  # noqa: PLC0415  HDF5 and Zarr
+
+        return open_file(fspath(source), dict(storage_options or {}))
+    if all(hasattr(source, name) for name in ("obs", "var", "obsm", "layers", "n_obs")):
+        from cellucid_dask.source.memory import AnnDataSource  # noqa: PLC0415
+
+        return AnnDataSource(source)
+    raise RequestError(
+        f"The source is a {type(source).__name__}: pass a path or URL of an h5ad or AnnData Zarr, "
+        "or an AnnData object."
+    )

@@ -1,0 +1,182 @@
+"""h5ad files and AnnData Zarr stores; their groups look alike, so one class reads both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+import h5py
+import numpy as np
+import pandas as pd
+import zarr
+from anndata.io import read_elem
+
+from cellucid_dask.errors import RequestError
+from cellucid_dask.source import hdf5, legacy
+from cellucid_dask.source.matrix import DenseMatrix, Matrix, SparseMatrix
+
+_HDF5_SUFFIXES = (".h5ad", ".h5", ".hdf5")
+
+
+def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
+    """Open an h5ad file or an AnnData Zarr store by path or URL."""
+    url = url.removeprefix("file://")
+    name = PurePosixPath(urlsplit(url).path.rstrip("/")).name or url
+    remote = "://" in url
+    if not remote:
+        url = str(Path(url).expanduser())
+        if not Path(url).exists():
+            raise RequestError(f"{url} does not exist.")
+    is_zarr = not url.rstrip("/").endswith(_HDF5_SUFFIXES) if remote else Path(url).is_dir()
+    try:
+        if is_zarr:
+            group: Any = zarr.open_group(
+                url, mode="r", storage_options=dict(storage_options) if remote else None
+            )
+            open_array = _same
+        else:
+            file = hdf5.FileBytes(url if remote else str(Path(url).resolve()), storage_options)
+            group = h5py.File(_remote_file(url, storage_options) if remote else url, "r")
+
+            def open_array(dataset: Any) -> Any:
+                return hdf5.reader(dataset, file)
+
+        return FileSource(group, name, open_array)
+    except FileNotFoundError:
+        raise RequestError(
+            f"{url} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
+        ) from None
+    except PermissionError:
+        raise RequestError(f"{url} may not be read: check its permissions.") from None
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, RequestError):
+            raise
+        raise RequestError(
+            f"{url} cannot be read as AnnData: it is not an h5ad file or Zarr store, "
+            "or it is truncated."
+        ) from error
+
+
+def _same(array: Any) -> Any:
+    return array
+
+
+def _remote_file(url: str, storage_options: Mapping[str, Any]) -> Any:
+    # metadata are small reads close together: blocks of 1 MiB, a few kept
+    return fsspec.open(
+        url, "rb", block_size=2**20, cache_type="blockcache", **storage_options
+    ).open()
+
+
+class FileSource:
+    """An AnnData on disk or in a store, by its HDF5 or Zarr group."""
+
+    def __init__(self, group: Any, name: str, open_array: Callable[[Any], Any]) -> None:
+        if "obs" not in group or "var" not in group:
+            raise RequestError(f"{name} is not AnnData: it has no obs and var.")
+        self._group = group
+        self._open_array = open_array
+        self._frame: pd.DataFrame | None = None  # obs, where it cannot be read by column
+        self.name = name
+        self.n_cells = self._count_cells()
+
+    def _count_cells(self) -> int:
+        obs = self._group["obs"]
+        if legacy.is_table(obs):
+            return int(obs.shape[0])
+        return int(obs[obs.attrs["_index"]].shape[0])
+
+    @property
+    def layers(self) -> list[str]:
+        """Matrices that can be exported."""
+        found = ["X"] if "X" in self._group else []
+        found += ["raw"] if "raw/X" in self._group or "raw.X" in self._group else []
+        return found + (sorted(self._group["layers"]) if "layers" in self._group else [])
+
+    @property
+    def obs_keys(self) -> list[str]:
+        """Columns of obs, in order."""
+        obs = self._group["obs"]
+        if legacy.is_table(obs):
+            return [str(name) for name in self._obs_frame().columns]
+        return [str(name) for name in obs.attrs["column-order"]]
+
+    def obs(self, key: str) -> Any:
+        """Read one column."""
+        obs = self._group["obs"]
+        if legacy.is_table(obs) or obs.attrs.get("encoding-version") != "0.2.0":
+            return self._obs_frame()[key]
+        return read_elem(obs[key])
+
+    def _obs_frame(self) -> pd.DataFrame:
+        if self._frame is None:
+            self._frame = self._table("obs")
+        return self._frame
+
+    def _table(self, name: str) -> pd.DataFrame:
+        element = self._group[name]
+        if legacy.is_table(element):
+            return legacy.read_table(element, self._group["uns"] if "uns" in self._group else {})
+        frame = read_elem(element)
+        if not isinstance(frame, pd.DataFrame):
+            raise RequestError(f"{self.name} is not AnnData: its {name} is not a table.")
+        return frame
+
+    @property
+    def obsm_widths(self) -> dict[str, int]:
+        """Dense arrays of obsm, and their widths."""
+        if "obsm" not in self._group:
+            return {}
+        obsm = self._group["obsm"]
+        if legacy.is_table(obsm):
+            return {
+                str(name): int(np.prod(obsm.dtype[name].shape)) for name in obsm.dtype.names or ()
+            }
+        return {
+            key: int(element.shape[1])
+            for key in obsm
+            if hasattr(element := obsm[key], "dtype") and len(element.shape) == 2
+        }
+
+    def obsm(self, key: str) -> np.ndarray[Any, Any]:
+        """Read one array."""
+        obsm = self._group["obsm"]
+        return np.asarray(obsm[:][key] if legacy.is_table(obsm) else obsm[key][:])
+
+    def var(self, layer: str) -> pd.DataFrame:
+        """Read the var table of X and the layers, or of raw."""
+        if layer != "raw":
+            return self._table("var")
+        return self._table("raw/var" if "raw/var" in self._group else "raw.var")
+
+    def matrix(self, layer: str) -> Matrix | None:
+        """Open X, raw or a layer."""
+        raw = "raw/X" if "raw/X" in self._group else "raw.X"
+        path = {"X": "X", "raw": raw}.get(layer, f"layers/{layer}")
+        return stored_matrix(self._group[path], self._open_array)
+
+
+def stored_matrix(element: Any, open_array: Callable[[Any], Any]) -> Matrix | None:
+    """Open an array or a sparse group as AnnData writes them."""
+    if hasattr(element, "dtype"):
+        if element.shape is None or len(element.shape) != 2:
+            return None  # X = None is written as an empty dataset
+        return DenseMatrix(open_array(element))
+    attributes = element.attrs
+    kind = str(attributes.get("encoding-type", attributes.get("h5sparse_format", "")))[:3]
+    shape = attributes.get("shape", attributes.get("h5sparse_shape"))
+    if kind not in ("csr", "csc") or shape is None:
+        raise RequestError(
+            f"The matrix {element.name} is stored as {kind or 'something unknown'!r}: "
+            "write it as a dense, CSR or CSC array."
+        )
+    return SparseMatrix(
+        data=open_array(element["data"]),
+        indices=open_array(element["indices"]),
+        indptr=open_array(element["indptr"]),
+        shape=(int(shape[0]), int(shape[1])),
+        storage="csr" if kind == "csr" else "csc",
+    )

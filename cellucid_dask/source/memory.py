@@ -1,0 +1,109 @@
+"""AnnData objects: in memory, backed by a file, or lazy with Dask arrays inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import h5py
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from cellucid_dask.errors import RequestError
+from cellucid_dask.source import hdf5
+from cellucid_dask.source.files import stored_matrix
+from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix
+
+
+class AnnDataSource:
+    """An AnnData object."""
+
+    def __init__(self, adata: Any) -> None:
+        self._adata = adata
+        filename = getattr(adata, "filename", None)
+        self.name = Path(filename).name if filename else "anndata"
+        self.n_cells = int(adata.n_obs)
+
+    @property
+    def layers(self) -> list[str]:
+        """Matrices that can be exported."""
+        found = ["X"] if self._adata.X is not None else []
+        found += ["raw"] if self._adata.raw is not None else []
+        return found + sorted(self._adata.layers)
+
+    @property
+    def obs_keys(self) -> list[str]:
+        """Columns of obs."""
+        return [str(name) for name in self._adata.obs.columns]
+
+    def obs(self, key: str) -> Any:
+        """Read one column; one of a lazy AnnData is loaded here."""
+        column = self._adata.obs[key]
+        return column if isinstance(column, pd.Series) else column.to_series()
+
+    @property
+    def obsm_widths(self) -> dict[str, int]:
+        """Dense arrays of obsm, and their widths."""
+        return {
+            key: int(value.shape[1])
+            for key, value in self._adata.obsm.items()
+            if len(value.shape) == 2 and not sparse.issparse(value)
+        }
+
+    def obsm(self, key: str) -> np.ndarray[Any, Any]:
+        """Read one array."""
+        return np.asarray(self._adata.obsm[key])
+
+    def var(self, layer: str) -> pd.DataFrame:
+        """Read the var table of X and the layers, or of raw."""
+        frame = self._adata.raw.var if layer == "raw" else self._adata.var
+        return frame if isinstance(frame, pd.DataFrame) else frame.to_memory()
+
+    def matrix(self, layer: str) -> Matrix | None:
+        """Open X, raw or a layer."""
+        if layer == "X":
+            return matrix_of(self._adata.X)
+        return matrix_of(self._adata.raw.X if layer == "raw" else self._adata.layers[layer])
+
+
+def matrix_of(values: Any) -> Matrix | None:
+    """Wrap whatever an AnnData, or a caller, holds its expression in."""
+    if values is None:
+        return None
+    if isinstance(values, da.Array):
+        return _dask_matrix(values)
+    if sparse.issparse(values):
+        held = values if values.format in ("csr", "csc") else values.tocsr()
+        return SparseMatrix(held.data, held.indices, held.indptr, held.shape, held.format)
+    if hasattr(values, "group"):  # anndata's backed sparse datasets
+        return stored_matrix(values.group, _reader)
+    if isinstance(values, h5py.Dataset):
+        return stored_matrix(values, _reader)
+    if hasattr(values, "shape") and len(values.shape) == 2 and hasattr(values, "dtype"):
+        return DenseMatrix(values if hasattr(values, "chunks") else np.asarray(values))
+    raise RequestError(
+        f"Expression is a {type(values).__name__}: pass a two-dimensional numpy, scipy sparse, "
+        "Dask, h5py or Zarr array."
+    )
+
+
+def _reader(array: Any) -> Any:
+    if not isinstance(array, h5py.Dataset):
+        return array
+    filename = array.file.filename
+    path = Path(filename.decode() if isinstance(filename, bytes) else filename)
+    on_disk = path.is_file() and array.file.driver in ("sec2", "stdio")
+    return hdf5.reader(array, hdf5.FileBytes(str(path.resolve()))) if on_disk else array
+
+
+def _dask_matrix(array: da.Array) -> DaskMatrix:
+    if array.ndim != 2:
+        raise RequestError(f"Expression has {array.ndim} dimensions: it must be cells x genes.")
+    if any(np.isnan(size) for sizes in array.chunks for size in sizes):
+        raise RequestError(
+            "The Dask array has blocks of unknown size: call its compute_chunk_sizes() first."
+        )
+    storage = getattr(array._meta, "format", "dense")  # noqa: SLF001  Dask's way to say what blocks are
+    return DaskMatrix(array, storage if storage in ("csr", "csc") else "dense")

@@ -1,0 +1,166 @@
+"""Where an export goes: a local folder, or a prefix of any fsspec store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from cellucid_dask.errors import ExportError, RequestError
+
+_PROBE = ".cellucid-dask-write-test"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A folder or prefix; names inside are relative, with ``/``.
+
+    Attributes
+    ----------
+    url
+        A local path, or a URL such as ``s3://bucket/atlas``.
+    storage_options
+        fsspec options; never logged or stored.
+    """
+
+    url: str
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, target: str | os.PathLike[str], storage_options: Mapping[str, Any]) -> Target:
+        """Return the target at a path or URL."""
+        url = os.fspath(target)
+        if "://" in url and not url.startswith("file://"):
+            return cls(url.rstrip("/"), dict(storage_options))
+        path = Path(url.removeprefix("file://")).expanduser().absolute()
+        return cls(str(path), dict(storage_options))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the target is a local folder."""
+        return "://" not in self.url
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return self.url.rstrip("/").rpartition("/")[2]
+
+    @cached_property
+    def _store(self) -> tuple[Any, str]:
+        try:
+            fs, root = fsspec.core.url_to_fs(self.url, **self.storage_options)
+        except ImportError as error:
+            protocol = self.url.partition("://")[0]
+            extra = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "az": "azure"}
+            raise RequestError(
+                f"{protocol}:// needs a package that is not installed: "
+                f'pip install "cellucid-dask[{extra.get(protocol, protocol)}]".'
+            ) from error
+        except ValueError as error:
+            raise RequestError(f"{self.url} is no target: {error}.") from error
+        return fs, root.rstrip("/")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the open store behind: each process opens its own."""
+        return {"url": self.url, "storage_options": self.storage_options}
+
+    def _path(self, name: str) -> str:
+        return f"{self._store[1]}/{name}"
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Write files, many at once where the store can; each appears whole or not at all."""
+        try:
+            if self.is_local:
+                for name, data in files.items():
+                    _write_whole(f"{self.url}/{name}", data)
+            else:
+                self._store[0].pipe({self._path(name): data for name, data in files.items()})
+        except OSError as error:
+            raise ExportError(
+                f"{self.url} could not be written ({error.strerror or error}). "
+                "What is there does not look like an export; export again with --force."
+            ) from error
+
+    def read(self, name: str) -> bytes | None:
+        """Read a file; ``None`` when there is none."""
+        try:
+            return bytes(self._store[0].cat_file(self._path(name)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def names(self, *folders: str) -> set[str]:
+        """Return the names of the files at the top and in some folders."""
+        fs, root = self._store
+        found = set()
+        for folder in ("", *folders):
+            try:
+                entries = fs.ls(f"{root}/{folder}".rstrip("/"), detail=True, refresh=True)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            prefix = f"{folder}/" if folder else ""
+            found |= {
+                prefix + str(entry["name"]).rstrip("/").rpartition("/")[2]
+                for entry in entries
+                if entry["type"] == "file"
+            }
+        return found
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files."""
+        paths = [self._path(name) for name in names]
+        if paths:
+            self._store[0].rm(paths)
+
+    def check_writable(self) -> None:
+        """Write and remove a small file, so that a wrong target fails now and not in an hour.
+
+        Raises
+        ------
+        RequestError
+            Saying what is wrong with the place or the credentials.
+        """
+        fresh = self.is_local and not Path(self.url).exists()
+        try:
+            if self.is_local:
+                _write_whole(f"{self.url}/{_PROBE}", b"")
+                Path(self.url, _PROBE).unlink()
+            else:
+                self._store[0].pipe_file(self._path(_PROBE), b"test")
+                self._store[0].rm_file(self._path(_PROBE))
+        except RequestError:
+            raise
+        except FileNotFoundError as error:
+            raise RequestError(f"{self.url}: the bucket does not exist; create it first.") from error
+        except NotADirectoryError as error:
+            raise RequestError(f"{self.url} is a file, or lies under one: name a folder.") from error
+        except PermissionError as error:
+            raise RequestError(
+                f"{self.url} may not be written to: check its permissions or your credentials."
+            ) from error
+        except Exception as error:  # stores raise errors of their own
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise RequestError(f"{self.url} cannot be written to: {reason}") from error
+        if fresh:
+            Path(self.url).rmdir()
+
+
+def _write_whole(path: str, data: bytes) -> None:
+    """Write beside the final name, then rename: nobody sees half a file."""
+    beside = f"{path}.{os.getpid()}.part"
+    try:
+        out = open(beside, "wb", buffering=0)  # noqa: PTH123, SIM115
+    except FileNotFoundError:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        out = open(beside, "wb", buffering=0)  # noqa: PTH123, SIM115
+    try:
+        with out:
+            out.write(data)
+        os.replace(beside, path)  # noqa: PTH105
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
