@@ -140,7 +140,7 @@ def finish(
     if identity is not None:
         documents[names.IDENTITY] = manifests.to_json(identity, indent=2)
     for name, data in documents.items():  # in this order: the identity comes last
-        target.put({name: data})
+        target.publish(name, data)
     _remove_left_over(target, files, genes_only=settings.genes_only)
 
 

@@ -79,7 +79,7 @@ class GeneJob:
         lot: dict[str, bytes] = {}
         waiting = 0
         for gene in range(n_genes):
-            data = encode(found.vectors[gene], self.level, found.background[gene])
+            data = encode(found.vectors[gene], self.level)
             lot[self.files[first + gene]] = data
             nbytes[gene] = len(data)
             waiting += len(data)

@@ -27,7 +27,9 @@ Sizes = tuple[int, ...]
 # Bytes a value takes on its way from codes to a vector: position, two scales, float64, marks.
 STEP_BYTES = 48
 # Larger blocks than this gain nothing.
-_BLOCK_BYTES = 64 * 2**20
+_BLOCK_BYTES = 32 * 2**20
+# Vectors of a batch this large still mostly stay in cache.
+_BATCH_BYTES = 16 * 2**20
 _MOST_BLOCKS = 20_000
 # With parts held by workers each pair of blocks is a task of its own.
 _MOST_WORKER_PIECES = 40_000
@@ -236,22 +238,20 @@ def make_plan(
     item = value_dtype(layout.dtype).itemsize
     if layout.fixed_blocks is not None:
         rows, columns = layout.fixed_blocks
-        direct = len(rows) == 1
-        read = _fixed_memory(layout)
+        direct, read = len(rows) == 1, _fixed_memory(layout)
     else:
         direct, rows, columns, read = _choose_blocks(layout, per_task - fixed - per_gene)
+    # the least a gene takes at once: from scratch, every cell may hold a value
+    stored = item if layout.storage == "dense" else item + 2
+    least = per_gene + (0 if direct else n_cells * stored)
+    room = per_task - fixed - (read if direct else 0)
+    batch = max(min(_BATCH_BYTES, room), least)
+    task = fixed + (read + batch if direct else max(read, batch))
     if direct:
-        task = fixed + read + per_gene
         encode: Sizes = _selected_blocks(columns, layout.n_selected, n_genes)
-        batch = max(per_task - read, fixed + per_gene)
-        scratch_bytes = 0
     else:
-        most_per_gene = n_cells * (item + (0 if layout.storage == "dense" else 2))
-        least = fixed + per_gene + most_per_gene
-        batch = max(min(per_task, 2 * _BLOCK_BYTES), least)
-        task = max(read + fixed, least)
-        encode = _encode_blocks(layout, batch, per_gene, item, n_workers, shared_disk=shared_disk)
-        scratch_bytes = _scratch_bytes(layout, item)
+        n_row_blocks = 0 if shared_disk else len(rows)
+        encode = _encode_blocks(layout, per_gene, stored, n_workers, n_row_blocks)
     plan = ExportPlan(
         shape=layout.shape,
         n_genes=layout.n_selected,
@@ -259,18 +259,17 @@ def make_plan(
         row_blocks=rows,
         gene_blocks=columns,
         encode_blocks=encode,
-        task_memory=task if task > per_task else max(task, min(batch, per_task)),
+        task_memory=task,
         batch_memory=batch,
         memory_budget=memory_budget,
         n_workers=n_workers,
-        scratch_bytes=scratch_bytes,
+        scratch_bytes=0 if direct else _scratch_bytes(layout, item),
         n_objects=layout.n_selected,
     )
     if plan.peak_memory > memory_budget and layout.fixed_blocks is None:
-        least = -(-plan.peak_memory // 2**20)
         raise RequestError(
             f"A memory budget of {size(memory_budget)} is too small for {n_cells:,} cells with "
-            f"{n_workers} tasks at once: give at least {least} MiB, or fewer workers."
+            f"{n_workers} tasks at once: give at least {-(-plan.peak_memory // 2**20)} MiB, or fewer workers."
         )
     return plan
 
@@ -359,18 +358,15 @@ def _selected_blocks(columns: Sizes, n_selected: int, n_genes: int) -> Sizes:
 
 
 def _encode_blocks(
-    layout: Layout, batch: int, per_gene: int, item: int, n_workers: int, *, shared_disk: bool
+    layout: Layout, per_gene: int, stored: int, n_workers: int, n_row_blocks: int
 ) -> Sizes:
-    """Genes a task: what one batch holds on average, and some tasks for every worker."""
+    """Genes a task: enough work to be worth a task, and some tasks for every worker."""
     n_cells, n_genes = layout.shape
     values = n_cells if layout.nnz is None else layout.nnz / max(n_genes, 1)
-    bytes_each = per_gene + values * (item + (0 if layout.storage == "dense" else 2))
-    genes = max(1, int(batch / bytes_each))
+    genes = max(1, int(_BLOCK_BYTES / (per_gene + values * stored)))
     genes = min(genes, -(-layout.n_selected // (4 * n_workers)))
-    if not shared_disk and layout.n_selected:
-        n_blocks = len(_choose_blocks(layout, batch)[1])
-        genes = max(genes, -(-layout.n_selected * n_blocks // _MOST_WORKER_PIECES))
-    return _even(layout.n_selected, max(genes, 1))
+    genes = max(genes, -(-layout.n_selected * n_row_blocks // _MOST_WORKER_PIECES), 1)
+    return _even(layout.n_selected, genes)
 
 
 def _scratch_bytes(layout: Layout, item: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -73,13 +74,28 @@ class Target:
         return f"{self._store[1]}/{name}"
 
     def put(self, files: Mapping[str, bytes]) -> None:
-        """Write files, many at once where the store can; each appears whole or not at all."""
-        try:
+        """Write files that no manifest names yet, many at once where the store can."""
+        with self._failing_plainly():
             if self.is_local:
                 for name, data in files.items():
-                    _write_whole(f"{self.url}/{name}", data)
+                    _write(f"{self.url}/{name}", data)
             else:
                 self._store[0].pipe({self._path(name): data for name, data in files.items()})
+
+    def publish(self, name: str, data: bytes) -> None:
+        """Write a file that readers look for: it appears whole or not at all."""
+        with self._failing_plainly():
+            if self.is_local:
+                beside = f"{self.url}/.{name}.{os.getpid()}.part"
+                _write(beside, data)
+                os.replace(beside, f"{self.url}/{name}")  # noqa: PTH105
+            else:
+                self._store[0].pipe_file(self._path(name), data)
+
+    @contextmanager
+    def _failing_plainly(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise ExportError(
                 f"{self.url} could not be written ({error.strerror or error}). "
@@ -127,7 +143,7 @@ class Target:
         fresh = self.is_local and not Path(self.url).exists()
         try:
             if self.is_local:
-                _write_whole(f"{self.url}/{_PROBE}", b"")
+                _write(f"{self.url}/{_PROBE}", b"")
                 Path(self.url, _PROBE).unlink()
             else:
                 self._store[0].pipe_file(self._path(_PROBE), b"test")
@@ -149,18 +165,11 @@ class Target:
             Path(self.url).rmdir()
 
 
-def _write_whole(path: str, data: bytes) -> None:
-    """Write beside the final name, then rename: nobody sees half a file."""
-    beside = f"{path}.{os.getpid()}.part"
+def _write(path: str, data: bytes) -> None:
     try:
-        out = open(beside, "wb", buffering=0)  # noqa: PTH123, SIM115
+        out = open(path, "wb", buffering=0)  # noqa: PTH123, SIM115
     except FileNotFoundError:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        out = open(beside, "wb", buffering=0)  # noqa: PTH123, SIM115
-    try:
-        with out:
-            out.write(data)
-        os.replace(beside, path)  # noqa: PTH105
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+        out = open(path, "wb", buffering=0)  # noqa: PTH123, SIM115
+    with out:
+        out.write(data)

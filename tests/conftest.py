@@ -121,10 +121,16 @@ def _write_h5ad(
     return path
 
 
-def _write_zarr(adata: ad.AnnData, path: Path, *, version: Literal[2, 3] = 3) -> Path:
+def _write_zarr(
+    adata: ad.AnnData,
+    path: Path,
+    *,
+    version: Literal[2, 3] = 3,
+    chunks: tuple[int, int] | None = None,
+) -> Path:
     with ad.settings.override(zarr_write_format=version), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of changes to come in what anndata writes
-        adata.write_zarr(path)
+        adata.write_zarr(path, chunks=chunks)
     return path
 
 

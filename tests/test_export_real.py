@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ WITHOUT_EMBEDDING = [
 
 
 def read(path: Path) -> ad.AnnData:
-    return ad.read_zarr(path) if path.suffix == ".zarr" else ad.read_h5ad(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of formats and names of old
+        return ad.read_zarr(path) if path.suffix == ".zarr" else ad.read_h5ad(path)
 
 
 def dense(matrix: Any) -> Any:

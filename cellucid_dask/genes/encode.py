@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import numpy as np
 from zlib_ng import zlib_ng
@@ -13,37 +12,63 @@ from cellucid_dask.genes.parts import Array
 # No name, no time, unknown system: the same bytes everywhere, always (RFC 1952).
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
+# Up to this size every way is tried: a few bytes are a per cent.
+_SMALL = 4096
+# Above this length a run of equal codes is cheaper to look for than matches of any kind.
+_LONG = 16384
 
-def encode(vector: Array, level: int | None, background: Any = None) -> bytes:
+
+def encode(vector: Array, level: int | None) -> bytes:
     """Return the vector's bytes, as one gzip member when there is a level.
 
     Parameters
     ----------
     vector
-        Any one array, little-endian and C-contiguous.
+        One-dimensional codes, or float32 of any shape; little-endian.
     level
         gzip level 1-9, or ``None`` for the plain bytes.
-    background
-        The value most of the vector is expected to hold. Where it does, runs of it are
-        all there is to find, and the deflate strategy made for runs is several times
-        faster and smaller than the general one.
     """
     payload = memoryview(np.ascontiguousarray(vector)).cast("B")
     if level is None:
         return bytes(payload)
-    return gzip_member(payload, level, _strategy(vector, background))
-
-
-def gzip_member(payload: memoryview, level: int, strategy: int) -> bytes:
-    """Compress into a gzip member without name and time."""
-    deflate = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15, 9, strategy)
-    body = deflate.compress(payload), deflate.flush()
     trailer = struct.pack("<LL", zlib_ng.crc32(payload), len(payload) & 0xFFFFFFFF)
-    return b"".join((_GZIP_HEADER, *body, trailer))
+    return b"".join((_GZIP_HEADER, _deflate(vector, payload, level), trailer))
 
 
-def _strategy(vector: Array, background: Any) -> int:
-    if background is None or vector.itemsize > 2:
-        return int(zlib_ng.Z_DEFAULT_STRATEGY)
-    density = np.count_nonzero(vector != background) / max(vector.size, 1)
-    return int(zlib_ng.Z_RLE if density < 0.2 else zlib_ng.Z_HUFFMAN_ONLY)
+def _deflate(vector: Array, payload: memoryview, level: int) -> bytes:
+    """Return the smallest of the few deflate streams that are worth making.
+
+    In the codes of a sparse gene there is little to find but runs of zero: looking for
+    nothing else (Z_RLE) is both several times faster and smaller than the general
+    search; in dense codes not even runs are left (Z_HUFFMAN_ONLY). Matches are worth a
+    search where a gene has few distinct values, such as counts. How small runs made
+    the codes tells which it is, at no cost. The bounds were measured on real and
+    synthetic genes of 50 to 200,000 cells.
+    """
+    match = min(level + 1, 9)  # zlib-ng finds at level n + 1 what zlib finds at n
+    small = len(payload) <= _SMALL
+    if vector.itemsize > 2:
+        return _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, 9 if small else match)
+    runs = _stream(payload, zlib_ng.Z_RLE, level)
+    if small:
+        entropy = _stream(payload, zlib_ng.Z_HUFFMAN_ONLY, level)
+        matches = _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, 9)
+        return min(runs, entropy, matches, key=len)
+    n_codes, present = vector.size, int(np.count_nonzero(vector))
+    density, bits = present / n_codes, 8 * len(runs)
+    if vector.itemsize == 2:
+        if density <= 0.004 or bits >= 28 * present:
+            return runs
+        return min(runs, _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, match), key=len)
+    best = runs
+    if density > 0.14:
+        best = min(best, _stream(payload, zlib_ng.Z_HUFFMAN_ONLY, level), key=len)
+    if density > 0.04 and 8 * len(best) < n_codes * min(12 * density, 1.5):
+        effort = max(level, 2) if n_codes > _LONG else match
+        best = min(best, _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, effort), key=len)
+    return best
+
+
+def _stream(payload: memoryview, strategy: int, level: int) -> bytes:
+    deflate = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15, 9, strategy)
+    return bytes(deflate.compress(payload) + deflate.flush())

@@ -31,15 +31,12 @@ class GeneVectors:
         float64, (n_genes,): the range of the finite float32 values.
     n_missing
         int64, (n_genes,): how many values are NaN or infinite.
-    background
-        (n_genes,): the code or value that stands for zero in `vectors`.
     """
 
     vectors: Array
     lowest: Array
     highest: Array
     n_missing: Array
-    background: Array
 
 
 def gene_vectors(parts: Sequence[Part], n_cells: int, bits: int | None) -> GeneVectors:
@@ -69,7 +66,7 @@ def gene_vectors(parts: Sequence[Part], n_cells: int, bits: int | None) -> GeneV
             _place_dense(vectors, part, lowest, step, bits)
         else:
             _place_sparse(vectors, part, lowest, step, bits)
-    return GeneVectors(vectors, lowest, highest, n_missing, background)
+    return GeneVectors(vectors, lowest, highest, n_missing)
 
 
 def _ranges(parts: Sequence[Part], n_cells: int) -> tuple[Array, Array, Array]:

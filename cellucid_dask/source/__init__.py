@@ -27,7 +27,7 @@ class Source(Protocol):
     obs_keys
         Column names of obs.
     obsm_widths
-        Number of columns of each dense obsm array.
+        Number of columns of each matrix in obsm.
     """
 
     name: str

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import zarr
 from anndata.io import read_elem
+from scipy import sparse
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.source import hdf5, legacy
@@ -127,7 +128,7 @@ class FileSource:
 
     @property
     def obsm_widths(self) -> dict[str, int]:
-        """Dense arrays of obsm, and their widths."""
+        """Matrices of obsm, and their widths."""
         if "obsm" not in self._group:
             return {}
         obsm = self._group["obsm"]
@@ -135,16 +136,15 @@ class FileSource:
             return {
                 str(name): int(np.prod(obsm.dtype[name].shape)) for name in obsm.dtype.names or ()
             }
-        return {
-            key: int(element.shape[1])
-            for key in obsm
-            if hasattr(element := obsm[key], "dtype") and len(element.shape) == 2
-        }
+        shapes = {key: _shape(obsm[key]) for key in obsm}
+        return {key: int(shape[1]) for key, shape in shapes.items() if len(shape) == 2}
 
     def obsm(self, key: str) -> np.ndarray[Any, Any]:
         """Read one array."""
         obsm = self._group["obsm"]
-        return np.asarray(obsm[:][key] if legacy.is_table(obsm) else obsm[key][:])
+        if legacy.is_table(obsm):
+            return np.asarray(obsm[:][key])
+        return as_dense(read_elem(obsm[key]))
 
     def var(self, layer: str) -> pd.DataFrame:
         """Read the var table of X and the layers, or of raw."""
@@ -157,6 +157,17 @@ class FileSource:
         raw = "raw/X" if "raw/X" in self._group else "raw.X"
         path = {"X": "X", "raw": raw}.get(layer, f"layers/{layer}")
         return stored_matrix(self._group[path], self._open_array)
+
+
+def _shape(element: Any) -> tuple[int, ...]:
+    attributes = element.attrs
+    shape = attributes.get("shape", getattr(element, "shape", None))
+    return () if shape is None else tuple(shape)
+
+
+def as_dense(values: Any) -> np.ndarray[Any, Any]:
+    """Return a small matrix of any kind (dense, sparse, a table) as a numpy array."""
+    return np.asarray(values.toarray() if sparse.issparse(values) else values)
 
 
 def stored_matrix(element: Any, open_array: Callable[[Any], Any]) -> Matrix | None:

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.source import hdf5
-from cellucid_dask.source.files import stored_matrix
+from cellucid_dask.source.files import as_dense, stored_matrix
 from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix
 
 
@@ -45,16 +45,16 @@ class AnnDataSource:
 
     @property
     def obsm_widths(self) -> dict[str, int]:
-        """Dense arrays of obsm, and their widths."""
+        """Matrices of obsm, and their widths."""
         return {
             key: int(value.shape[1])
             for key, value in self._adata.obsm.items()
-            if len(value.shape) == 2 and not sparse.issparse(value)
+            if len(value.shape) == 2
         }
 
     def obsm(self, key: str) -> np.ndarray[Any, Any]:
         """Read one array."""
-        return np.asarray(self._adata.obsm[key])
+        return as_dense(self._adata.obsm[key])
 
     def var(self, layer: str) -> pd.DataFrame:
         """Read the var table of X and the layers, or of raw."""

@@ -1,0 +1,112 @@
+"""Export one atlas with us and with our peers, in turns, and print what each took."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.benchmarks.data import STORAGES, dataset
+from tests.benchmarks.measure import Measurement, measure
+
+PEERS = Path(__file__).parent / "peers"
+IN_MEMORY = "cellucid==0.9.4"
+CONTENDERS = ("ours", "naive", "in_memory")
+
+Figure = tuple[str, Callable[[Measurement], float], str]
+FIGURES: tuple[Figure, ...] = (
+    ("wall s", lambda run: run.wall, ".1f"),
+    ("CPU s", lambda run: run.cpu, ".1f"),
+    ("peak MB", lambda run: run.peak_memory / 1e6, ",.0f"),
+    ("var/ MB", lambda run: run.output_bytes / 1e6, ",.1f"),
+    ("objects", lambda run: run.output_objects, ",.0f"),
+)
+
+
+def main() -> None:
+    options = _options()
+    cache = options.cache.absolute()
+    source = dataset(cache, options.cells, options.genes, options.storage)
+    target = cache / "export"
+    commands = {name: _command(name, source, target, cache) for name in options.only}
+    runs: dict[str, list[Measurement]] = {name: [] for name in options.only}
+    for turn in range(options.repeat):
+        for name, command in commands.items():
+            print(f"turn {turn + 1} of {options.repeat}: {name}", file=sys.stderr)
+            try:
+                runs[name].append(measure(command, target))
+            except RuntimeError as error:
+                print(f"{name} failed: {error}", file=sys.stderr)
+    shutil.rmtree(target, ignore_errors=True)
+    print(f"{options.cells:,} cells x {options.genes:,} genes, {options.storage},")
+    print(f"{source.name}, median of {options.repeat}; Python {platform.python_version()}\n")
+    print(table(runs))
+
+
+def table(runs: dict[str, list[Measurement]]) -> str:
+    """Return medians as a markdown table, each with its ratio to the first contender's."""
+    rows = [["", *(title for title, _, _ in FIGURES)], ["---"] + ["---:"] * len(FIGURES)]
+    first = next(iter(runs.values()))
+    for name, measurements in runs.items():
+        row = [name]
+        for _, figure, form in FIGURES:
+            if not measurements:
+                row.append("failed")
+                continue
+            value = statistics.median(map(figure, measurements))
+            ours = statistics.median(map(figure, first)) if first else 0
+            ratio = f" (x{value / ours:.2f})" if ours and measurements is not first else ""
+            row.append(f"{value:{form}}{ratio}")
+        rows.append(row)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _command(name: str, source: Path, target: Path, cache: Path) -> Sequence[str | Path]:
+    if name == "ours":
+        export = (sys.executable, "-m", "cellucid_dask", "export")
+        return (*export, source, target, "--no-progress")
+    if name == "naive":
+        return sys.executable, PEERS / "naive_dask.py", source, target
+    return _python_with(IN_MEMORY, cache), PEERS / "in_memory.py", source, target
+
+
+def _python_with(requirement: str, cache: Path) -> Path:
+    """Return the Python of an environment that holds one package, made at the first call."""
+    environment = cache / requirement.replace("==", "-")
+    python, done = environment / "bin" / "python", environment / "installed"
+    if not done.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", requirement], check=True)
+        done.touch()
+    return python
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--cells", type=int, default=200_000)
+    parser.add_argument("--genes", type=int, default=4_000)
+    parser.add_argument("--storage", choices=STORAGES, default="csr")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--only", type=_contenders, default=CONTENDERS, metavar="A,B")
+    parser.add_argument("--cache", type=Path, default=Path(".benchmarks"))
+    options = parser.parse_args()
+    if options.storage == "zarr" and options.only == CONTENDERS:
+        options.only = tuple(name for name in CONTENDERS if name != "naive")  # it reads h5ad
+    return options
+
+
+def _contenders(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    unknown = set(names) - set(CONTENDERS)
+    if unknown:
+        raise argparse.ArgumentTypeError(f"choose among {', '.join(CONTENDERS)}")
+    return names
+
+
+if __name__ == "__main__":
+    main()

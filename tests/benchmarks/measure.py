@@ -1,0 +1,67 @@
+"""Run one command and watch the whole tree of its processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+SAMPLE_EVERY = 0.02  # seconds
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run took, and what it left in the ``var`` folder."""
+
+    wall: float
+    cpu: float
+    peak_memory: int
+    output_bytes: int
+    output_objects: int
+
+
+def measure(command: Sequence[str | Path], target: Path) -> Measurement:
+    """Run a command that writes an export to `target`, which is removed afterwards.
+
+    Memory is the resident memory of all processes together, at its highest; pages that
+    processes share count once for each. CPU time includes children that have ended.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    with tempfile.TemporaryFile() as log:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        tree = psutil.Process(process.pid)
+        peak = 0
+        while True:
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if ended:
+                break
+            peak = max(peak, _resident(tree))
+            time.sleep(SAMPLE_EVERY)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+            raise RuntimeError(f"it ended with {process.returncode}: " + "\n".join(lines[-15:]))
+    files = [path for path in (target / "var").rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    shutil.rmtree(target)
+    return Measurement(wall, usage.ru_utime + usage.ru_stime, peak, size, len(files))
+
+
+def _resident(process: psutil.Process) -> int:
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        for each in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += each.memory_info().rss
+    return total
