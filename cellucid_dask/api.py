@@ -145,9 +145,7 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     settings = Settings.of(options)
     request = make_request(open_source(source, settings.source_storage_options), settings)
     if target is not None:
-        commit.check(
-            Target.of(target, settings.storage_options), settings, request.source.n_cells
-        )
+        commit.check(Target.of(target, settings.storage_options), settings, request.source.n_cells)
     _warn(request.warnings)
     if request.plan is None:
         return ExportPlan.without_genes(request.source.n_cells)
@@ -175,7 +173,7 @@ def _signature(first: Callable[..., Any]) -> inspect.Signature:
 
 
 for _call in (export, plan):
-    _call.__signature__ = _signature(_call)  # type: ignore[attr-defined]
+    setattr(_call, "__signature__", _signature(_call))  # noqa: B010  functions declare none
 
 
 def _warn(texts: Any) -> None:

@@ -62,7 +62,9 @@ def _end_on_terminate() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def _print_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+def _print_warning(
+    message: Warning | str, category: type[Warning], *_: object, **__: object
+) -> None:
     if issubclass(category, ExportWarning):
         print(f"warning: {message}", file=sys.stderr)
 
@@ -157,35 +159,83 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     genes.add_argument("--genes", type=_list, metavar="A,B,C", help="genes, in this order")
     genes.add_argument("--genes-file", metavar="FILE", help="a file of gene names")
     genes.add_argument("--genes-from", metavar="COLUMN", help="boolean var column")
-    what.add_argument("--var-gene-id-column", default="index", metavar="COLUMN",
-                      help="var column that names the genes (default index)")
-    what.add_argument("--make-genes-unique", action="store_true",
-                      help="tell duplicate gene names apart")
-    what.add_argument("--skip-missing-genes", action="store_true",
-                      help="go on when some of the genes are not there")
+    what.add_argument(
+        "--var-gene-id-column",
+        default="index",
+        metavar="COLUMN",
+        help="var column that names the genes (default index)",
+    )
+    what.add_argument(
+        "--make-genes-unique", action="store_true", help="tell duplicate gene names apart"
+    )
+    what.add_argument(
+        "--skip-missing-genes",
+        action="store_true",
+        help="go on when some of the genes are not there",
+    )
     what.add_argument("--genes-only", action="store_true", help="write the genes and nothing else")
     what.add_argument("--obs-keys", type=_list, metavar="A,B", help="obs columns (default all)")
-    what.add_argument("--embedding", dest="embeddings", action="append", metavar="KEY",
-                      help="obsm key, or KEY:0,1 for some columns; may be repeated")
+    what.add_argument(
+        "--embedding",
+        dest="embeddings",
+        action="append",
+        metavar="KEY",
+        help="obsm key, or KEY:0,1 for some columns; may be repeated",
+    )
     what.add_argument("--latent", metavar="KEY", help="obsm key in which outliers are measured")
 
     how = parser.add_argument_group("how to store it")
-    how.add_argument("--var-quantization", type=_bits, default=8, metavar="8|16|none",
-                     help="bits of a gene's values (default 8)")
-    how.add_argument("--obs-continuous-quantization", type=_bits, default=8, metavar="8|16|none",
-                     help="bits of a numeric column's values (default 8)")
-    how.add_argument("--obs-categorical-dtype", default="auto", metavar="auto|uint8|uint16",
-                     help="codes of a category column (default auto)")
-    how.add_argument("--compression", type=_level, default=6, metavar="0-9",
-                     help="gzip level (default 6); 0 for none")
-    how.add_argument("--centroid-outlier-quantile", type=float, default=0.95, metavar="Q",
-                     help="share of a category's cells its centroid is made of (default 0.95)")
-    how.add_argument("--centroid-min-points", type=int, default=10, metavar="N",
-                     help="cells a category needs for a centroid (default 10)")
+    how.add_argument(
+        "--var-quantization",
+        type=_bits,
+        default=8,
+        metavar="8|16|none",
+        help="bits of a gene's values (default 8)",
+    )
+    how.add_argument(
+        "--obs-continuous-quantization",
+        type=_bits,
+        default=8,
+        metavar="8|16|none",
+        help="bits of a numeric column's values (default 8)",
+    )
+    how.add_argument(
+        "--obs-categorical-dtype",
+        default="auto",
+        metavar="auto|uint8|uint16",
+        help="codes of a category column (default auto)",
+    )
+    how.add_argument(
+        "--compression",
+        type=_level,
+        default=6,
+        metavar="0-9",
+        help="gzip level (default 6); 0 for none",
+    )
+    how.add_argument(
+        "--centroid-outlier-quantile",
+        type=float,
+        default=0.95,
+        metavar="Q",
+        help="share of a category's cells its centroid is made of (default 0.95)",
+    )
+    how.add_argument(
+        "--centroid-min-points",
+        type=int,
+        default=10,
+        metavar="N",
+        help="cells a category needs for a centroid (default 10)",
+    )
 
     about = parser.add_argument_group("what to say of it")
-    for option in ("dataset-id", "dataset-name", "dataset-description", "source-name",
-                   "source-url", "source-citation"):
+    for option in (
+        "dataset-id",
+        "dataset-name",
+        "dataset-description",
+        "source-name",
+        "source-url",
+        "source-citation",
+    ):
         about.add_argument(f"--{option}", metavar="TEXT")
     about.add_argument("--created-at", metavar="TIME", help="2026-01-31T12:00:00Z (default now)")
 
@@ -195,10 +245,22 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     place.add_argument("--n-workers", type=int, metavar="N", help="start N worker processes")
     run.add_argument("--memory-budget", metavar="SIZE", help="such as 512MiB (default by machine)")
     run.add_argument("--scratch", metavar="URL", help="place for intermediate files")
-    run.add_argument("--storage-option", dest="storage_options", type=_pair, action="append",
-                     metavar="K=V", help="fsspec option of the target; may be repeated")
-    run.add_argument("--source-storage-option", dest="source_storage_options", type=_pair,
-                     action="append", metavar="K=V", help="fsspec option of the source")
+    run.add_argument(
+        "--storage-option",
+        dest="storage_options",
+        type=_pair,
+        action="append",
+        metavar="K=V",
+        help="fsspec option of the target; may be repeated",
+    )
+    run.add_argument(
+        "--source-storage-option",
+        dest="source_storage_options",
+        type=_pair,
+        action="append",
+        metavar="K=V",
+        help="fsspec option of the source",
+    )
     run.add_argument("--force", action="store_true", help="replace the export in TARGET")
     run.add_argument("--no-progress", dest="progress", action="store_false")
     run.add_argument("--json", action="store_true", help="print the result as JSON")

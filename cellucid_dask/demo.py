@@ -85,10 +85,10 @@ def demo(folder: Path) -> str:
     adata = make_dataset()
     adata.write_h5ad(source, compression="gzip")
     result = export(source, target, dataset_name="PBMC-like demo", force=True, progress=False)
-    return _story(source, target, result)
+    return _story(folder, source, target, result)
 
 
-def _story(source: Path, target: Path, result: Any) -> str:
+def _story(folder: Path, source: Path, target: Path, result: Any) -> str:
     return f"""\
 Made      {source}: {N_CELLS:,} cells x {N_GENES:,} genes
 Exported  {result}

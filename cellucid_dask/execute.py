@@ -1,7 +1,7 @@
 """Running a plan: one Dask graph, on whatever scheduler is active.
 
-    read-rows -> transpose-rows -> scratch -> encode-genes -> assemble-manifest   (scratch)
-    read-rows --------------------------------> encode-genes -> assemble-manifest  (direct)
+read-rows -> transpose-rows -> scratch -> encode-genes -> assemble-manifest   (scratch)
+read-rows --------------------------------> encode-genes -> assemble-manifest  (direct)
 """
 
 from __future__ import annotations

@@ -147,22 +147,23 @@ class ExportPlan:
     def __str__(self) -> str:
         """Return the plan as a few aligned lines."""
         cells, genes = self.shape
-        lines = [
-            ("matrix", f"{cells:,} cells x {genes:,} genes, {self.n_genes:,} exported"),
-            ("route", f"{self.route}: {_ROUTES[self.route]}"),
-            ("reads", f"{_count(len(self.row_blocks) * len(self.gene_blocks), 'block')} of at most "
-                      f"{max(self.row_blocks, default=0):,} cells x "
-                      f"{max(self.gene_blocks, default=0):,} genes"),
-            ("encodes", f"{_count(len(self.encode_blocks), 'block')} of at most "
-                        f"{max(self.encode_blocks, default=0):,} genes"),
-            ("memory", f"{size(self.peak_memory)} in {_count(self.n_workers, 'task')} at once, "
-                       f"of a budget of {size(self.memory_budget)}"),
-            ("scratch", size(self.scratch_bytes)),
-            ("objects", f"{self.n_objects:,}"),
-        ]  # fmt: skip
+        n_blocks = len(self.row_blocks) * len(self.gene_blocks)
+        rows, columns = max(self.row_blocks, default=0), max(self.gene_blocks, default=0)
+        widest = max(self.encode_blocks, default=0)
+        tasks = _count(self.n_workers, "task")
+        lines = {
+            "matrix": f"{cells:,} cells x {genes:,} genes, {self.n_genes:,} exported",
+            "route": f"{self.route}: {_ROUTES[self.route]}",
+            "reads": f"{_count(n_blocks, 'block')} of at most {rows:,} cells x {columns:,} genes",
+            "encodes": f"{_count(len(self.encode_blocks), 'block')} of at most {widest:,} genes",
+            "memory": f"{size(self.peak_memory)} for {tasks} at once, "
+            f"of a budget of {size(self.memory_budget)}",
+            "scratch": size(self.scratch_bytes),
+            "objects": f"{self.n_objects:,}",
+        }
         if self.output_bytes is not None:
-            lines.append(("output", f"about {size(self.output_bytes)}"))
-        return "\n".join(f"{name:8} {text}" for name, text in lines)
+            lines["output"] = f"about {size(self.output_bytes)}"
+        return "\n".join(f"{name:8} {text}" for name, text in lines.items())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan's figures for JSON."""
@@ -269,7 +270,8 @@ def make_plan(
     if plan.peak_memory > memory_budget and layout.fixed_blocks is None:
         raise RequestError(
             f"A memory budget of {size(memory_budget)} is too small for {n_cells:,} cells with "
-            f"{n_workers} tasks at once: give at least {-(-plan.peak_memory // 2**20)} MiB, or fewer workers."
+            f"{n_workers} tasks at once: give at least {-(-plan.peak_memory // 2**20)} MiB, "
+            "or fewer workers."
         )
     return plan
 

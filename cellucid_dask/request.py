@@ -59,13 +59,14 @@ def make_request(source: Source, settings: Settings) -> Request:
     warnings: list[str] = []
     matrix = _open_matrix(source, settings, warnings)
     embeddings: dict[int, Embedding] = {}
-    latent, obs_keys = None, ()
+    latent: str | None = None
+    obs_keys: tuple[str, ...] = ()
     if not settings.genes_only:
         embeddings = choose_embeddings(source.obsm_widths, settings.embeddings)
         latent = choose_latent(source.obsm_widths, settings.latent)
         obs_keys = _obs_keys(source, settings.obs_keys)
     genes, plan = None, None
-    resources = find_resources(settings.memory_budget)  # type: ignore[arg-type]  settings parsed it
+    resources = find_resources(settings.budget)
     if matrix is not None:
         genes = _genes(source, matrix, settings)
         warnings += genes.warnings

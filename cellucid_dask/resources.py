@@ -77,7 +77,7 @@ def _active_client() -> Any:
 
 def machine_memory() -> int:
     """Bytes this process may take: the machine's free memory, or a smaller limit set on it."""
-    limits = [psutil.virtual_memory().available]
+    limits: list[int] = [psutil.virtual_memory().available]
     for path in _CGROUP_LIMITS:
         with suppress(OSError, ValueError):
             limits.append(int(Path(path).read_text()))
@@ -91,4 +91,5 @@ def machine_memory() -> int:
 def peak_rss() -> int:
     """Return the largest resident set this process has had, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return peak * unit

@@ -84,7 +84,7 @@ class Scratch:
                 for part in parts:
                     where = _describe(part, name, offset, first_gene)
                     for array in _arrays(part):
-                        out.write(memoryview(array).cast("B"))
+                        out.write(array.data.cast("B"))
                     offset += where.nbytes
                     stored.append(where)
         except OSError as error:
@@ -146,7 +146,9 @@ def _arrays(part: Part) -> tuple[Array, ...]:
     return (np.ascontiguousarray(part.values),)
 
 
-def read_indptr(scratch: Scratch, parts: Sequence[StoredPart], start: int, stop: int) -> list[Array]:
+def read_indptr(
+    scratch: Scratch, parts: Sequence[StoredPart], start: int, stop: int
+) -> list[Array]:
     """Where genes ``start ... stop`` begin in each sparse part (int64); empty for a dense one."""
     sparse = [part for part in parts if part.nnz is not None]
     ranges = []
@@ -263,7 +265,7 @@ def _in_memory(path: str) -> bool:
         inside = os.path.commonpath([real, disk.mountpoint]) == disk.mountpoint
         if inside and len(disk.mountpoint) >= len(best[0]):
             best = (disk.mountpoint, disk.fstype)
-    return best[1] in ("tmpfs", "ramfs")
+    return best[1] in {"tmpfs", "ramfs"}
 
 
 def _me() -> dict[str, Any]:
@@ -282,6 +284,6 @@ def _sweep(parent: str) -> None:
 
 def _alive(owner: Mapping[str, Any]) -> bool:
     try:
-        return abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1
+        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1)
     except psutil.NoSuchProcess:
         return False

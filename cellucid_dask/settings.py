@@ -140,6 +140,11 @@ class Settings:
         if self.gene_identifiers is not None and not self.gene_identifiers:
             raise RequestError("gene_identifiers is empty: name at least one gene, or pass none.")
 
+    @property
+    def budget(self) -> int | None:
+        """The memory budget in bytes."""
+        return None if self.memory_budget is None else int(self.memory_budget)
+
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 

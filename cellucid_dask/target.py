@@ -151,9 +151,13 @@ class Target:
         except RequestError:
             raise
         except FileNotFoundError as error:
-            raise RequestError(f"{self.url}: the bucket does not exist; create it first.") from error
+            raise RequestError(
+                f"{self.url}: the bucket does not exist; create it first."
+            ) from error
         except NotADirectoryError as error:
-            raise RequestError(f"{self.url} is a file, or lies under one: name a folder.") from error
+            raise RequestError(
+                f"{self.url} is a file, or lies under one: name a folder."
+            ) from error
         except PermissionError as error:
             raise RequestError(
                 f"{self.url} may not be written to: check its permissions or your credentials."

@@ -60,9 +60,7 @@ def export_fields(request: Request) -> Fields:
     files: dict[str, bytes] = {}
     points = {}
     for dimension, embedding in request.embeddings.items():
-        points[dimension], _ = normalise(
-            _coordinates(request.source, embedding), embedding.key
-        )
+        points[dimension], _ = normalise(_coordinates(request.source, embedding), embedding.key)
         files[names.points_path(dimension, compressed)] = encode(points[dimension], level)
     latent = _latent(request)
     columns = []

@@ -28,7 +28,7 @@ def encode(vector: Array, level: int | None) -> bytes:
     level
         gzip level 1-9, or ``None`` for the plain bytes.
     """
-    payload = memoryview(np.ascontiguousarray(vector)).cast("B")
+    payload = np.ascontiguousarray(vector).data.cast("B")
     if level is None:
         return bytes(payload)
     trailer = struct.pack("<LL", zlib_ng.crc32(payload), len(payload) & 0xFFFFFFFF)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.selection import GeneSelection
 from cellucid_dask.settings import Settings
 
@@ -25,10 +26,14 @@ def describe(
     constant = lowest == highest
     zero = constant & (lowest == 0) & (summary.n_missing == 0)
     if zero.any():
-        told.append(f"{zero.sum():,} of {len(ids):,} genes are zero in every cell ({_some(ids, zero)}).")
-    constant &= (lowest != 0)
+        told.append(
+            f"{zero.sum():,} of {len(ids):,} genes are zero in every cell ({_some(ids, zero)})."
+        )
+    constant &= lowest != 0
     if constant.any():
-        told.append(f"{constant.sum():,} genes have one value in every cell ({_some(ids, constant)}).")
+        told.append(
+            f"{constant.sum():,} genes have one value in every cell ({_some(ids, constant)})."
+        )
     missing = summary.n_missing > 0
     if missing.any():
         told.append(
@@ -44,6 +49,6 @@ def describe(
     return tuple(told)
 
 
-def _some(ids: np.ndarray, chosen: np.ndarray) -> str:  # type: ignore[type-arg]
+def _some(ids: Array, chosen: Array) -> str:
     found = [str(each) for each in ids[chosen][:5]]
     return ", ".join(found) + (", ..." if chosen.sum() > len(found) else "")

@@ -70,7 +70,7 @@ def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -
         It is not there, or not AnnData.
     """
     if isinstance(source, str | PathLike):
-        from cellucid_dask.source.files import open_file  # noqa: PLC0415  HDF5 and Zarr
+        from cellucid_dask.source.files import open_file  # noqa: PLC0415
 
         return open_file(fspath(source), dict(storage_options or {}))
     if all(hasattr(source, name) for name in ("obs", "var", "obsm", "layers", "n_obs")):

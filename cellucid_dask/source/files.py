@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,18 +35,11 @@ def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
     is_zarr = not url.rstrip("/").endswith(_HDF5_SUFFIXES) if remote else Path(url).is_dir()
     try:
         if is_zarr:
-            group: Any = zarr.open_group(
-                url, mode="r", storage_options=dict(storage_options) if remote else None
-            )
-            open_array = _same
-        else:
-            file = hdf5.FileBytes(url if remote else str(Path(url).resolve()), storage_options)
-            group = h5py.File(_remote_file(url, storage_options) if remote else url, "r")
-
-            def open_array(dataset: Any) -> Any:
-                return hdf5.reader(dataset, file)
-
-        return FileSource(group, name, open_array)
+            options = dict(storage_options) if remote else None
+            return FileSource(zarr.open_group(url, mode="r", storage_options=options), name, _same)
+        file = hdf5.FileBytes(url if remote else str(Path(url).resolve()), storage_options)
+        group = h5py.File(_remote_file(url, storage_options) if remote else url, "r")
+        return FileSource(group, name, partial(hdf5.reader, file=file))
     except FileNotFoundError:
         raise RequestError(
             f"{url} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
@@ -120,7 +114,7 @@ class FileSource:
     def _table(self, name: str) -> pd.DataFrame:
         element = self._group[name]
         if legacy.is_table(element):
-            return legacy.read_table(element, self._group["uns"] if "uns" in self._group else {})
+            return legacy.read_table(element, self._group.get("uns", {}))
         frame = read_elem(element)
         if not isinstance(frame, pd.DataFrame):
             raise RequestError(f"{self.name} is not AnnData: its {name} is not a table.")

@@ -55,7 +55,7 @@ class FileBytes:
 
 @lru_cache(maxsize=8)
 def _open(path: str, mtime_ns: int) -> BinaryIO:  # noqa: ARG001  a changed file is another file
-    return open(path, "rb", buffering=0)  # noqa: PTH123, SIM115  kept open for the next task
+    return open(path, "rb", buffering=0)  # noqa: PTH123
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import dask.array as da
 import numpy as np
+from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from scipy import sparse
 
@@ -173,7 +174,8 @@ class DaskMatrix:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the values."""
-        return np.dtype(self.array.dtype)
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
 
     @property
     def fixed_blocks(self) -> Blocks:
@@ -194,7 +196,7 @@ def _chunks(array: Sliceable) -> tuple[int, ...]:
 
 def _lazy(matrix: SparseMatrix | DenseMatrix, blocks: Blocks, meta: Any) -> da.Array:
     """Build the Dask array whose block (i, j) is ``matrix.read`` of its region."""
-    name = "read-rows-" + da.core.tokenize(id(matrix), blocks)
+    name = "read-rows-" + tokenize(id(matrix), blocks)
     rows, columns = _slices(blocks[0]), _slices(blocks[1])
     graph: dict[Any, Any] = {f"source-{name}": matrix}
     for i, across in enumerate(rows):

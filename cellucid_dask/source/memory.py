@@ -14,7 +14,7 @@ from scipy import sparse
 from cellucid_dask.errors import RequestError
 from cellucid_dask.source import hdf5
 from cellucid_dask.source.files import as_dense, stored_matrix
-from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix
+from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix, Storage
 
 
 class AnnDataSource:
@@ -105,5 +105,6 @@ def _dask_matrix(array: da.Array) -> DaskMatrix:
         raise RequestError(
             "The Dask array has blocks of unknown size: call its compute_chunk_sizes() first."
         )
-    storage = getattr(array._meta, "format", "dense")  # noqa: SLF001  Dask's way to say what blocks are
-    return DaskMatrix(array, storage if storage in ("csr", "csc") else "dense")
+    # what Dask knows of its blocks is an empty one of their kind
+    storage: Storage = getattr(array._meta, "format", "dense")  # noqa: SLF001
+    return DaskMatrix(array, storage if storage in {"csr", "csc"} else "dense")

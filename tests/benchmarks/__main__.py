@@ -43,8 +43,10 @@ def main() -> None:
             except RuntimeError as error:
                 print(f"{name} failed: {error}", file=sys.stderr)
     shutil.rmtree(target, ignore_errors=True)
-    print(f"{options.cells:,} cells x {options.genes:,} genes, {options.storage},")
-    print(f"{source.name}, median of {options.repeat}; Python {platform.python_version()}\n")
+    print(
+        f"{options.cells:,} cells x {options.genes:,} genes, {options.storage}; "
+        f"medians of {options.repeat}; Python {platform.python_version()}\n"
+    )
     print(table(runs))
 
 
@@ -81,7 +83,7 @@ def _python_with(requirement: str, cache: Path) -> Path:
     python, done = environment / "bin" / "python", environment / "installed"
     if not done.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", requirement], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-qq", requirement], check=True)
         done.touch()
     return python
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import dask
 import h5py
 import numpy as np
 from anndata.experimental import read_elem_lazy
 from anndata.io import read_elem
+from dask.delayed import delayed
 from scipy import sparse
 
 CELLS, GENES = 20_000, 100  # of a block: 8 MB of float32
@@ -41,10 +41,10 @@ def main(source: str, target: str) -> None:
         )
         blocks = dense.rechunk((-1, GENES)).to_delayed().ravel()
         jobs = [
-            dask.delayed(write_genes)(block, names[number * GENES : (number + 1) * GENES], folder)
+            delayed(write_genes)(block, names[number * GENES : (number + 1) * GENES], folder)
             for number, block in enumerate(blocks)
         ]
-        fields = [field for job in dask.compute(*jobs) for field in job]
+        fields = [field for job in delayed(jobs).compute() for field in job]
     (Path(target) / "var_manifest.json").write_text(json.dumps({"fields": fields}))
 
 
