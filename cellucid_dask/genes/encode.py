@@ -57,7 +57,7 @@ def _deflate(vector: Array, payload: memoryview, level: int) -> bytes:
     n_codes, present = vector.size, int(np.count_nonzero(vector))
     density, bits = present / n_codes, 8 * len(runs)
     if vector.itemsize == 2:
-        if density <= 0.004 or bits >= 28 * present:
+        if density <= 0.002 or bits >= 28 * present:
             return runs
         return min(runs, _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, match), key=len)
     best = runs

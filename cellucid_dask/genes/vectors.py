@@ -1,12 +1,12 @@
 """Parts -> one vector of codes (or float32) a gene.
 
-All genes of a block are handled together, so that each step is one numpy call over
-hundreds of thousands of values and not one a gene: threads then run side by side.
+All genes and parts of a batch are handled together, so that each step is one numpy call
+over tens of thousands of values and not one a gene: threads then run side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from cellucid_dask.genes.parts import Array, DensePart, Part, SparsePart
 from cellucid_dask.genes.quantise import CODE_DTYPE, MISSING_CODE, as_float32, scale
 
 # Values handled at once: what a step needs of them, some 40 bytes each, stays in cache.
-RUN_VALUES = 2**17
+RUN_VALUES = 2**16
 
 
 @dataclass(frozen=True)
@@ -46,44 +46,115 @@ def gene_vectors(parts: Sequence[Part], n_cells: int, bits: int | None) -> GeneV
     ----------
     parts
         Parts of the same genes that together hold every cell once (a sparse part may
-        leave out cells, which are then zero).
+        leave out values, which are then zero).
     n_cells
         Length of a vector.
     bits
         8 or 16, or ``None`` for float32.
     """
+    dense = [part for part in parts if isinstance(part, DensePart)]
+    runs = list(_runs([part for part in parts if isinstance(part, SparsePart)]))
     n_genes = parts[0].n_genes
-    lowest, highest, n_missing = _ranges(parts, n_cells)
+    lowest, highest, n_missing = _ranges(dense, runs, n_genes, n_cells)
     step = None if bits is None else scale(lowest, highest, bits)
-    background = np.zeros(n_genes, "<f4" if bits is None else CODE_DTYPE[bits])
-    if bits is not None and step is not None:
+    zero = np.zeros(n_genes, "<f4" if bits is None else CODE_DTYPE[bits])
+    if step is not None:
         zero_lies_within = (lowest <= 0) & (highest >= 0)
-        background[zero_lies_within] = np.rint(-lowest * step)[zero_lies_within]
-    vectors = np.empty((n_genes, n_cells), background.dtype)
-    vectors[:] = background[:, None]
-    for part in parts:
-        if isinstance(part, DensePart):
-            _place_dense(vectors, part, lowest, step, bits)
-        else:
-            _place_sparse(vectors, part, lowest, step, bits)
+        zero[zero_lies_within] = np.rint(-lowest * step)[zero_lies_within]
+    vectors = np.empty((n_genes, n_cells), zero.dtype)
+    if runs:
+        vectors[:] = zero[:, None]
+    for part in dense:
+        _place_dense(vectors, part, lowest, step, bits)
+    for run in runs:
+        _place_run(vectors, run, lowest, step, bits)
     return GeneVectors(vectors, lowest, highest, n_missing)
 
 
-def _ranges(parts: Sequence[Part], n_cells: int) -> tuple[Array, Array, Array]:
-    """Finite minimum and maximum of every gene, zeros included, and its missing values."""
+@dataclass(frozen=True)
+class _Run:
+    """Values of one or more parts in a row; a segment is what a part holds of a gene.
+
+    Attributes
+    ----------
+    first_gene, n_genes
+        The genes that the segments go through, over and over, part after part.
+    first_cell
+        (n_segments,): the cell that `cells` count from.
+    counts
+        (n_segments,): values of each segment.
+    """
+
+    first_gene: int
+    n_genes: int
+    first_cell: Array
+    counts: Array
+    cells: Array
+    values: Array
+
+
+def _runs(parts: Sequence[SparsePart]) -> Iterator[_Run]:
+    """Join small parts and cut large ones, to runs of about `RUN_VALUES` values."""
+    held: list[SparsePart] = []
+    n_held = 0
+    for part in parts:
+        n_values = len(part.values)
+        if n_values > RUN_VALUES:
+            yield from _cut(part)
+            continue
+        if held and n_held + n_values > RUN_VALUES:
+            yield _join(held)
+            held, n_held = [], 0
+        held.append(part)
+        n_held += n_values
+    if held:
+        yield _join(held)
+
+
+def _join(parts: Sequence[SparsePart]) -> _Run:
     n_genes = parts[0].n_genes
+    return _Run(
+        0,
+        n_genes,
+        np.repeat(np.array([part.first_cell for part in parts], np.int64), n_genes),
+        np.concatenate([np.diff(part.indptr) for part in parts]),
+        np.concatenate([part.cells for part in parts]),
+        np.concatenate([part.values for part in parts]),
+    )
+
+
+def _cut(part: SparsePart) -> Iterator[_Run]:
+    for start in range(0, len(part.values), RUN_VALUES):
+        stop = min(start + RUN_VALUES, len(part.values))
+        first = int(np.searchsorted(part.indptr, start, side="right")) - 1
+        last = int(np.searchsorted(part.indptr, stop, side="left"))
+        counts = np.diff(np.clip(part.indptr[first : last + 1], start, stop))
+        cells, values = part.cells[start:stop], part.values[start:stop]
+        base = np.full(last - first, part.first_cell, np.int64)
+        yield _Run(first, last - first, base, counts, cells, values)
+
+
+def _ranges(
+    dense: Iterable[DensePart], runs: Iterable[_Run], n_genes: int, n_cells: int
+) -> tuple[Array, Array, Array]:
+    """Finite minimum and maximum of every gene, zeros included, and its missing values."""
     lowest = np.full(n_genes, np.inf, np.float32)
     highest = np.full(n_genes, -np.inf, np.float32)
     n_stored = np.zeros(n_genes, np.int64)
     n_missing = np.zeros(n_genes, np.int64)
-    for part in parts:
-        least, most, missing = (
-            _dense_ranges(part) if isinstance(part, DensePart) else _sparse_ranges(part)
-        )
+    for run in runs:
+        here = slice(run.first_gene, run.first_gene + run.n_genes)
+        least, most, missing = _run_ranges(run)
+        lowest[here] = np.minimum(lowest[here], least)
+        highest[here] = np.maximum(highest[here], most)
+        n_missing[here] += missing
+        n_stored[here] += run.counts.reshape(-1, run.n_genes).sum(axis=0)
+    for part in dense:
+        least, most, missing = _dense_ranges(part)
         np.minimum(lowest, least, out=lowest)
         np.maximum(highest, most, out=highest)
         n_missing += missing
-        n_stored += part.n_cells if isinstance(part, DensePart) else np.diff(part.indptr)
+        n_stored += part.n_cells
     has_zeros = n_stored < n_cells
     lowest[has_zeros] = np.minimum(lowest[has_zeros], 0)
     highest[has_zeros] = np.maximum(highest[has_zeros], 0)
@@ -104,22 +175,29 @@ def _dense_ranges(part: DensePart) -> tuple[Array, Array, Array]:
     return least, most, missing
 
 
-def _sparse_ranges(part: SparsePart) -> tuple[Array, Array, Array]:
-    least = np.full(part.n_genes, np.inf, np.float32)
-    most = np.full(part.n_genes, -np.inf, np.float32)
-    missing = np.zeros(part.n_genes, np.int64)
-    filled = np.flatnonzero(part.indptr[1:] > part.indptr[:-1])
-    if not len(filled):
-        return least, most, missing
-    starts, values = part.indptr[filled], part.values
-    least[filled] = np.minimum.reduceat(values, starts)
-    most[filled] = np.maximum.reduceat(values, starts)
-    if not (np.isfinite(least[filled]).all() and np.isfinite(most[filled]).all()):
-        finite = np.isfinite(values)
-        missing[filled] = np.add.reduceat(~finite, starts, dtype=np.int64)
-        least[filled] = np.minimum.reduceat(np.where(finite, values, np.inf), starts)
-        most[filled] = np.maximum.reduceat(np.where(finite, values, -np.inf), starts)
-    return least, most, missing
+def _run_ranges(run: _Run) -> tuple[Array, Array, Array]:
+    filled = np.flatnonzero(run.counts)
+    starts = (np.cumsum(run.counts) - run.counts)[filled]
+    values = run.values
+
+    def fold(reduce: np.ufunc, values: Array, empty: float) -> Array:
+        segments = np.full(len(run.counts), empty, np.float32)
+        if len(filled):
+            segments[filled] = reduce.reduceat(values, starts)
+        by_gene: Array = reduce.reduce(segments.reshape(-1, run.n_genes), axis=0)
+        return by_gene
+
+    least, most = fold(np.minimum, values, np.inf), fold(np.maximum, values, -np.inf)
+    if not (np.isnan(least) | np.isneginf(least) | np.isposinf(most)).any():
+        return least, most, np.zeros(run.n_genes, np.int64)
+    finite = np.isfinite(values)
+    missing = np.zeros(len(run.counts), np.int64)
+    missing[filled] = np.add.reduceat(~finite, starts, dtype=np.int64)
+    return (
+        fold(np.minimum, np.where(finite, values, np.inf), np.inf),
+        fold(np.maximum, np.where(finite, values, -np.inf), -np.inf),
+        missing.reshape(-1, run.n_genes).sum(axis=0),
+    )
 
 
 def _place_dense(
@@ -135,30 +213,19 @@ def _place_dense(
                 vectors[row, there] = _codes(run, lowest[row], step[row], bits)
 
 
-def _place_sparse(
-    vectors: Array, part: SparsePart, lowest: Array, step: Array | None, bits: int | None
+def _place_run(
+    vectors: Array, run: _Run, lowest: Array, step: Array | None, bits: int | None
 ) -> None:
-    flat = vectors.reshape(-1)
-    row_starts = np.arange(part.n_genes, dtype=np.int64) * vectors.shape[1] + part.first_cell
-    for genes, counts, here in _runs(part.indptr):
-        position = np.repeat(row_starts[genes], counts)
-        position += part.cells[here]
-        values = part.values[here]
-        if bits is None or step is None:
-            flat[position] = values + np.float32(0)
-        else:
-            low, rate = np.repeat(lowest[genes], counts), np.repeat(step[genes], counts)
-            flat[position] = _codes(values, low, rate, bits)
-
-
-def _runs(indptr: Array) -> Iterator[tuple[slice, Array, slice]]:
-    """Walk over the values: the genes of each run, how many values of each, and where."""
-    for start in range(int(indptr[0]), int(indptr[-1]), RUN_VALUES):
-        stop = min(start + RUN_VALUES, int(indptr[-1]))
-        first = int(np.searchsorted(indptr, start, side="right")) - 1
-        last = int(np.searchsorted(indptr, stop, side="left"))
-        bounds = np.clip(indptr[first : last + 1], start, stop)
-        yield slice(first, last), np.diff(bounds), slice(start, stop)
+    genes = np.arange(run.first_gene, run.first_gene + run.n_genes)
+    genes = np.tile(genes, len(run.counts) // max(run.n_genes, 1))
+    position = np.repeat(genes * vectors.shape[1] + run.first_cell, run.counts)
+    position += run.cells
+    if bits is None or step is None:
+        codes = run.values + np.float32(0)
+    else:
+        low, rate = lowest[genes], step[genes]
+        codes = _codes(run.values, np.repeat(low, run.counts), np.repeat(rate, run.counts), bits)
+    vectors.reshape(-1)[position] = codes
 
 
 def _codes(values: Array, low: Any, rate: Any, bits: int) -> Array:

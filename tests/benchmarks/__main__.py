@@ -8,6 +8,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,17 +33,18 @@ def main() -> None:
     options = _options()
     cache = options.cache.absolute()
     source = dataset(cache, options.cells, options.genes, options.storage)
-    target = cache / "export"
-    commands = {name: _command(name, source, target, cache) for name in options.only}
+    # Disks create files slowly where many have just been deleted, so nothing is, until the end.
+    outputs = Path(tempfile.mkdtemp(prefix="exports-", dir=cache))
     runs: dict[str, list[Measurement]] = {name: [] for name in options.only}
     for turn in range(options.repeat):
-        for name, command in commands.items():
+        for name in options.only:
             print(f"turn {turn + 1} of {options.repeat}: {name}", file=sys.stderr)
+            target = outputs / f"{name}-{turn}"
             try:
-                runs[name].append(measure(command, target))
+                runs[name].append(measure(_command(name, source, target, cache), target))
             except RuntimeError as error:
                 print(f"{name} failed: {error}", file=sys.stderr)
-    shutil.rmtree(target, ignore_errors=True)
+    shutil.rmtree(outputs)
     print(
         f"{options.cells:,} cells x {options.genes:,} genes, {options.storage}; "
         f"medians of {options.repeat}; Python {platform.python_version()}\n"

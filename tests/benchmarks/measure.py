@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -29,12 +28,11 @@ class Measurement:
 
 
 def measure(command: Sequence[str | Path], target: Path) -> Measurement:
-    """Run a command that writes an export to `target`, which is removed afterwards.
+    """Run a command that writes an export to the new folder `target`.
 
     Memory is the resident memory of all processes together, at its highest; pages that
     processes share count once for each. CPU time includes children that have ended.
     """
-    shutil.rmtree(target, ignore_errors=True)
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -54,7 +52,6 @@ def measure(command: Sequence[str | Path], target: Path) -> Measurement:
             raise RuntimeError(f"it ended with {process.returncode}: " + "\n".join(lines[-15:]))
     files = [path for path in (target / "var").rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    shutil.rmtree(target)
     return Measurement(wall, usage.ru_utime + usage.ru_stime, peak, size, len(files))
 
 
