@@ -19,7 +19,7 @@ from cellucid_dask.format import names
 from cellucid_dask.genes.findings import describe
 from cellucid_dask.planning import ExportPlan, size
 from cellucid_dask.request import Request, make_request
-from cellucid_dask.resources import peak_rss
+from cellucid_dask.resources import peak_rss, release_memory
 from cellucid_dask.scratch import Scratch, open_scratch
 from cellucid_dask.settings import Settings
 from cellucid_dask.source import open_source
@@ -108,7 +108,9 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     place.check_writable()
     commit.clear(place, identity)
     with _scratch(request, place) as scratch:
-        place.put(found.files)
+        place.put(found.payloads)
+        found.payloads.clear()
+        release_memory()  # the genes will want it
         summary = _export_genes(request, place, scratch)
         scratch_bytes = scratch.nbytes() if scratch else 0
     findings = describe(summary, request.genes, settings)
@@ -121,7 +123,7 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
         n_cells=request.source.n_cells,
         n_genes=n_genes,
         n_objects=n_genes + len(found.files),
-        nbytes=gene_bytes + sum(map(len, found.files.values())),
+        nbytes=gene_bytes + sum(found.files.values()),
         scratch_bytes=scratch_bytes,
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),

@@ -23,7 +23,7 @@ from cellucid_dask.scratch import Scratch, StoredPart, read_indptr, read_parts
 from cellucid_dask.target import Target
 
 # Encoded vectors are handed to the target in lots of about this many bytes.
-_LOT_BYTES = 8 * 2**20
+_LOT_BYTES = 4 * 2**20
 _FAN_IN = 64
 
 

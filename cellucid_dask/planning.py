@@ -27,9 +27,10 @@ Sizes = tuple[int, ...]
 # Bytes a value takes on its way from codes to a vector: position, two scales, float64, marks.
 STEP_BYTES = 48
 # Larger blocks than this gain nothing.
-_BLOCK_BYTES = 32 * 2**20
+_TASK_BYTES = 32 * 2**20
+_READ_BYTES = 16 * 2**20
 # Vectors of a batch this large still mostly stay in cache.
-_BATCH_BYTES = 16 * 2**20
+_BATCH_BYTES = 8 * 2**20
 _MOST_BLOCKS = 20_000
 # With parts held by workers each pair of blocks is a task of its own.
 _MOST_WORKER_PIECES = 40_000
@@ -292,7 +293,7 @@ def _choose_blocks(layout: Layout, room: int) -> tuple[bool, Sizes, Sizes, int]:
     # stored values and indices, then once more transposed, plus the rims of two chunks
     per_value = layout.value_nbytes + (6 + value_dtype(layout.dtype).itemsize)
     rim = 2 * layout.chunk[0] * layout.value_nbytes + PART_NONZEROS * 16
-    most = min(max(room - rim, 0), _BLOCK_BYTES) // per_value
+    most = min(max(room - rim, 0), _READ_BYTES) // per_value
     most = max(most, int(indptr[-1]) // _MOST_BLOCKS if layout.storage == "csr" else 1, 1)
     widest = PART_CELLS * 16 if layout.storage == "csr" else n_genes
     cuts = _cuts(layout.columns, n_genes) if layout.storage == "csc" else [0, n_cells]
@@ -315,7 +316,7 @@ def _dense_blocks(layout: Layout, room: int) -> tuple[bool, Sizes, Sizes, int]:
     )
     item = layout.dtype.itemsize
     per_value = 2 * item + 4  # as stored, decoded, transposed
-    most = min(max(room, 0), _BLOCK_BYTES) // per_value
+    most = min(max(room, 0), _READ_BYTES) // per_value
     column_wise = chunk_columns < n_genes and (chunk_rows > 1 or chunk_columns > 1)
     width = chunk_columns if column_wise else 1
     if n_cells * n_genes <= most:
@@ -365,7 +366,7 @@ def _encode_blocks(
     """Genes a task: enough work to be worth a task, and some tasks for every worker."""
     n_cells, n_genes = layout.shape
     values = n_cells if layout.nnz is None else layout.nnz / max(n_genes, 1)
-    genes = max(1, int(_BLOCK_BYTES / (per_gene + values * stored)))
+    genes = max(1, int(_TASK_BYTES / (per_gene + values * stored)))
     genes = min(genes, -(-layout.n_selected // (4 * n_workers)))
     genes = max(genes, -(-layout.n_selected * n_row_blocks // _MOST_WORKER_PIECES), 1)
     return _even(layout.n_selected, genes)

@@ -29,8 +29,10 @@ class Fields:
 
     Attributes
     ----------
+    payloads
+        The encoded files by name, until they are written.
     files
-        Encoded payloads by name.
+        Their sizes, which stay.
     obs
         What the manifest says of each column; the arrays themselves are gone.
     dimensions
@@ -39,7 +41,8 @@ class Fields:
         What was chosen, and what to know.
     """
 
-    files: dict[str, bytes]
+    payloads: dict[str, bytes]
+    files: dict[str, int]
     obs: list[ContinuousField | CategoricalField]
     dimensions: tuple[int, ...]
     warnings: tuple[str, ...]
@@ -54,7 +57,7 @@ def export_fields(request: Request) -> Fields:
         A column or an embedding cannot be exported.
     """
     if request.settings.genes_only:
-        return Fields({}, [], (), ())
+        return Fields({}, {}, [], (), ())
     level = request.settings.compression
     compressed = level is not None
     files: dict[str, bytes] = {}
@@ -75,7 +78,8 @@ def export_fields(request: Request) -> Fields:
             "There is no latent space in obsm: outliers are measured in the "
             f"{max(points)}D embedding instead. Name one with --latent."
         )
-    return Fields(files, columns, tuple(points), tuple(told))
+    sizes = {name: len(data) for name, data in files.items()}
+    return Fields(files, sizes, columns, tuple(points), tuple(told))
 
 
 def _coordinates(source: Source, embedding: Embedding) -> Any:

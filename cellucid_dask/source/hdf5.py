@@ -93,29 +93,27 @@ class ChunkedDataset:
             range(start // chunk, -(-stop // chunk))
             for (start, stop), chunk in zip(wanted, self.chunks, strict=True)
         ]
-        for place in itertools.product(*touched):
-            self._copy_chunk(int(np.ravel_multi_index(place, grid)), place, wanted, out)
+        places = list(itertools.product(*touched))
+        numbers = np.ravel_multi_index(np.array(places).T, grid)
+        ranges = [
+            (int(self.offsets[number]), int(self.sizes[number]))
+            for number in numbers
+            if self.offsets[number] != _ABSENT
+        ]
+        stored = iter(self.file.read(ranges))
+        for number, place in zip(numbers, places, strict=True):
+            source, target = _overlap(place, self.chunks, wanted)
+            if self.offsets[number] == _ABSENT:
+                out[target] = self.fill
+            else:
+                out[target] = self._decode(next(stored), int(self.skipped[number]))[source]
         return out
 
-    def _copy_chunk(
-        self, number: int, place: tuple[int, ...], wanted: list[tuple[int, int]], out: Array
-    ) -> None:
-        source, target = [], []
-        for at, size, (start, stop) in zip(place, self.chunks, wanted, strict=True):
-            first, last = max(at * size, start), min((at + 1) * size, stop)
-            source.append(slice(first - at * size, last - at * size))
-            target.append(slice(first - start, last - start))
-        if self.offsets[number] == _ABSENT:
-            out[tuple(target)] = self.fill
-        else:
-            out[tuple(target)] = self._decode(number)[tuple(source)]
-
-    def _decode(self, number: int) -> Array:
-        (data,) = self.file.read([(int(self.offsets[number]), int(self.sizes[number]))])
+    def _decode(self, data: bytes, skipped: int) -> Array:
         length = int(np.prod(self.chunks)) * self.dtype.itemsize
         values = np.frombuffer(data, np.uint8)
         for position in reversed(range(len(self.filters))):
-            if self.skipped[number] >> position & 1:
+            if skipped >> position & 1:
                 continue
             if self.filters[position] == _DEFLATE:
                 inflated = isal_zlib.decompress(values, 15, length)
@@ -123,6 +121,18 @@ class ChunkedDataset:
             else:
                 values = values.reshape(self.dtype.itemsize, -1).T.reshape(-1)
         return values.view(self.dtype).reshape(self.chunks)
+
+
+def _overlap(
+    place: tuple[int, ...], chunks: tuple[int, ...], wanted: list[tuple[int, int]]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return what a chunk holds of a region: where in the chunk, and where in the region."""
+    source, target = [], []
+    for at, size, (start, stop) in zip(place, chunks, wanted, strict=True):
+        first, last = max(at * size, start), min((at + 1) * size, stop)
+        source.append(slice(first - at * size, last - at * size))
+        target.append(slice(first - start, last - start))
+    return tuple(source), tuple(target)
 
 
 @dataclass(frozen=True)
