@@ -211,6 +211,8 @@ def _export_genes(request: Request, target: Target, scratch: Scratch | None) -> 
         n_cells=request.source.n_cells,
         bits=settings.var_quantization,
         level=settings.compression,
+        part_values=plan.part_values,
+        gather_memory=plan.gather_memory,
         batch_memory=plan.batch_memory,
     )
     array = matrix.dask((plan.row_blocks, plan.gene_blocks))

@@ -69,6 +69,8 @@ class GeneJob:
     n_cells: int
     bits: int | None
     level: int | None
+    part_values: int
+    gather_memory: int
     batch_memory: int
 
     def encode(self, parts: Sequence[Part], first: int) -> GeneSummary:
@@ -91,39 +93,53 @@ class GeneJob:
         genes = np.arange(first, first + n_genes)
         return GeneSummary(genes, found.lowest, found.highest, found.n_missing, nbytes)
 
-    def batches(self, values_nbytes: Array) -> Iterator[tuple[int, int]]:
-        """Cut genes so that a batch's vectors and values fit the memory of a task."""
+    def encode_in_batches(self, parts: Sequence[Part], first: int) -> Iterator[GeneSummary]:
+        """Encode and put the genes ``first ...`` of some parts, as many at once as fit."""
         width = 4 if self.bits is None else self.bits // 8
-        costs = np.cumsum(values_nbytes + self.n_cells * width)
-        start, spent = 0, 0
-        while start < len(costs):
-            stop = int(np.searchsorted(costs, spent + self.batch_memory, side="right"))
-            stop = max(stop, start + 1)
-            yield start, stop
-            start, spent = stop, int(costs[stop - 1])
+        costs = _values_nbytes(parts) + self.n_cells * width
+        for start, stop in _groups(costs, self.batch_memory):
+            yield self.encode([part.genes(start, stop) for part in parts], first + start)
+
+
+def _values_nbytes(parts: Sequence[Part]) -> Array:
+    """Bytes of each gene's stored values."""
+    nbytes = np.zeros(parts[0].n_genes, np.int64)
+    for part in parts:
+        if isinstance(part, SparsePart):
+            nbytes += np.diff(part.indptr) * (part.cells.itemsize + part.values.itemsize)
+        else:
+            nbytes += part.n_cells * part.values.itemsize
+    return nbytes
+
+
+def _groups(costs: Array, most: int) -> Iterator[tuple[int, int]]:
+    """Cut genes into groups that cost at most `most`, or are of one gene."""
+    total = np.cumsum(costs)
+    start, spent = 0, 0
+    while start < len(total):
+        stop = max(int(np.searchsorted(total, spent + most, side="right")), start + 1)
+        yield start, stop
+        start, spent = stop, int(total[stop - 1])
 
 
 def encode_block(job: GeneJob, block: Any, columns: Array | None, first: int) -> GeneSummary:
     """Encode a block that holds every cell of its genes (task, route direct)."""
-    parts = list(parts_of(block, 0, columns))
-    return _encode_held(job, parts, first)
-
-
-def _encode_held(job: GeneJob, parts: Sequence[Part], first: int) -> GeneSummary:
-    nothing = np.zeros(parts[0].n_genes, np.int64)  # the values are there already
-    return GeneSummary.joined(
-        [
-            job.encode([part.genes(start, stop) for part in parts], first + start)
-            for start, stop in job.batches(nothing)
-        ]
-    )
+    parts = list(parts_of(block, 0, columns, part_values=job.part_values))
+    return GeneSummary.joined(list(job.encode_in_batches(parts, first)))
 
 
 def store_parts(
-    scratch: Scratch, name: str, block: Any, first_cell: int, columns: Array | None, first_gene: int
+    job: GeneJob,
+    scratch: Scratch,
+    name: str,
+    block: Any,
+    first_cell: int,
+    columns: Array | None,
+    first_gene: int,
 ) -> list[StoredPart]:
     """Transpose a block into scratch (task, route scratch)."""
-    return scratch.write(name, parts_of(block, first_cell, columns), first_gene)
+    parts = parts_of(block, first_cell, columns, part_values=job.part_values)
+    return scratch.write(name, parts, first_gene)
 
 
 def encode_stored(
@@ -134,14 +150,12 @@ def encode_stored(
     indptrs = read_indptr(scratch, mine, first, last)
     nbytes = np.zeros(last - first, np.int64)
     for part, indptr in zip(mine, indptrs, strict=True):
-        item = np.dtype(part.value_dtype).itemsize
-        if part.nnz is None:
-            nbytes += part.n_cells * item
-        else:
-            nbytes += np.diff(indptr) * (item + np.dtype(part.cell_dtype).itemsize)
+        nbytes += part.gene_nbytes(indptr)
     return GeneSummary.joined(
         [
-            job.encode(
+            summary
+            for start, stop in _groups(nbytes, job.gather_memory)
+            for summary in job.encode_in_batches(
                 read_parts(
                     scratch,
                     mine,
@@ -151,16 +165,15 @@ def encode_stored(
                 ),
                 first + start,
             )
-            for start, stop in job.batches(nbytes)
         ]
     )
 
 
 def split_parts(
-    block: Any, first_cell: int, columns: Array | None, bounds: Sequence[int]
+    job: GeneJob, block: Any, first_cell: int, columns: Array | None, bounds: Sequence[int]
 ) -> list[list[Part]]:
     """Transpose a block and cut it at the genes `bounds` (task, route workers)."""
-    parts = list(parts_of(block, first_cell, columns))
+    parts = list(parts_of(block, first_cell, columns, part_values=job.part_values))
     return [
         [_own(part.genes(start, stop)) for part in parts]
         for start, stop in itertools.pairwise(bounds)
@@ -178,7 +191,8 @@ def _own(part: Part) -> Part:
 
 def encode_pieces(job: GeneJob, pieces: Sequence[list[Part]], first: int) -> GeneSummary:
     """Encode the genes that all pieces share (task, route workers)."""
-    return _encode_held(job, [part for piece in pieces for part in piece], first)
+    parts = [part for piece in pieces for part in piece]
+    return GeneSummary.joined(list(job.encode_in_batches(parts, first)))
 
 
 def run(plan: ExportPlan, array: Any, columns: Array, job: GeneJob, scratch: Scratch | None) -> Any:
@@ -236,7 +250,7 @@ def _through_scratch(
     by_genes: dict[tuple[int, int], list[Delayed]] = {}
     for number, first_cell, block, first, kept, count in _blocks(array, columns):
         stored = delayed(store_parts, pure=False)(
-            scratch, f"{number}.parts", block, first_cell, kept, first,
+            job, scratch, f"{number}.parts", block, first_cell, kept, first,
             dask_key_name=f"transpose-rows-{token}-{number}",
         )  # fmt: skip
         by_genes.setdefault((first, count), []).append(stored)
@@ -256,7 +270,7 @@ def _through_workers(
         ranges = list(_ranges(plan.encode_blocks, first, first + count))
         bounds = [start - first for start, _ in ranges] + [count]
         split = delayed(split_parts, pure=False, nout=len(ranges))(
-            block, first_cell, kept, bounds, dask_key_name=f"transpose-rows-{token}-{number}"
+            job, block, first_cell, kept, bounds, dask_key_name=f"transpose-rows-{token}-{number}"
         )
         for each, piece in zip(ranges, split, strict=True):
             pieces.setdefault(each, []).append(piece)

@@ -54,6 +54,13 @@ class StoredPart:
         per_value = np.dtype(self.cell_dtype).itemsize + item
         return (self.n_genes + 1) * _INDPTR.itemsize + self.nnz * per_value
 
+    def gene_nbytes(self, indptr: Array) -> Any:
+        """Return the bytes of each gene's values, whose beginnings `indptr` tells if sparse."""
+        item = np.dtype(self.value_dtype).itemsize
+        if self.nnz is None:
+            return self.n_cells * item
+        return np.diff(indptr) * (np.dtype(self.cell_dtype).itemsize + item)
+
 
 @dataclass(frozen=True)
 class Scratch:

@@ -16,8 +16,6 @@ from scipy import sparse
 from cellucid_dask.errors import ExportError
 from cellucid_dask.genes.quantise import as_float32
 
-# A part of this many non-zeros (8 bytes each) is transposed inside a core's caches.
-PART_NONZEROS = 2**19
 # Rows of a part are numbered in 16 bits.
 PART_CELLS = 2**16
 
@@ -91,7 +89,9 @@ def value_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if np.can_cast(dtype, np.float32) else np.dtype(np.float32)
 
 
-def parts_of(block: Any, first_cell: int, columns: Array | None = None) -> Iterator[Part]:
+def parts_of(
+    block: Any, first_cell: int, columns: Array | None = None, *, part_values: int
+) -> Iterator[Part]:
     """Cut a block of the matrix into parts.
 
     Parameters
@@ -102,6 +102,8 @@ def parts_of(block: Any, first_cell: int, columns: Array | None = None) -> Itera
         The cell in the block's first row.
     columns
         The block's columns to keep, ascending; all when omitted.
+    part_values
+        Stored values of a part of a sparse block, at the most unless one row holds more.
     """
     if not sparse.issparse(block):
         values = np.asarray(block)
@@ -113,15 +115,15 @@ def parts_of(block: Any, first_cell: int, columns: Array | None = None) -> Itera
         rows = block.tocsr()
         _check_indices(rows)
         lookup = None if columns is None else _lookup(columns, rows.shape[1])
-        for start, stop in _row_ranges(rows.indptr):
+        for start, stop in _row_ranges(rows.indptr, part_values):
             part = _rows(rows, start, stop)
             yield _sparse_part(part if lookup is None else _keep(part, lookup), first_cell + start)
 
 
-def _row_ranges(indptr: Array) -> Iterator[tuple[int, int]]:
+def _row_ranges(indptr: Array, part_values: int) -> Iterator[tuple[int, int]]:
     start, n_rows = 0, len(indptr) - 1
     while start < n_rows:
-        stop = int(np.searchsorted(indptr, indptr[start] + PART_NONZEROS, side="right")) - 1
+        stop = int(np.searchsorted(indptr, indptr[start] + part_values, side="right")) - 1
         stop = min(max(stop, start + 1), start + PART_CELLS, n_rows)
         yield start, stop
         start = stop

@@ -1,0 +1,203 @@
+"""Cutting a matrix into the blocks that it is read in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from cellucid_dask.genes.parts import PART_CELLS
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Sizes = tuple[int, ...]
+
+# Larger reads than this gain nothing, unless a part is larger.
+_READ_BYTES = 16 * 2**20
+_MOST_BLOCKS = 20_000
+# A part of this many values is transposed in cache ...
+_PART_VALUES = 2**19
+# ... but each gene should find some in every part: gathering many scraps takes longer.
+_VALUES_OF_A_GENE = 100
+# Bytes a value takes while its part is transposed: indices, values, and both sorted.
+_PART_BYTES = 26
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What planning knows of a matrix.
+
+    Attributes
+    ----------
+    shape, dtype, storage
+        As the source has them.
+    columns
+        The genes to export, ascending.
+    indptr
+        Of a sparse matrix that is read by slices: int, (n_major + 1,).
+    chunk
+        Rows and columns that come with one read of a dense matrix; stored values of a
+        sparse one (first entry).
+    value_nbytes
+        Bytes of a stored value, with its index if sparse.
+    row_major
+        Whether a dense matrix is cheaper to read along rows.
+    fixed_blocks
+        Block sizes of a Dask array, which cannot be chosen.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    storage: Literal["csr", "csc", "dense"]
+    columns: Array
+    value_nbytes: int
+    indptr: Array | None = None
+    chunk: tuple[int, int] = (1, 1)
+    row_major: bool = True
+    fixed_blocks: tuple[Sizes, Sizes] | None = None
+
+    @property
+    def n_selected(self) -> int:
+        """How many genes are exported."""
+        return len(self.columns)
+
+    @property
+    def nnz(self) -> int | None:
+        """Stored values; ``None`` when only reading would tell."""
+        if self.storage == "dense":
+            return self.shape[0] * self.shape[1]
+        return None if self.indptr is None else int(self.indptr[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The blocks of a matrix.
+
+    Attributes
+    ----------
+    direct
+        Whether a block holds every cell of its genes.
+    rows, columns
+        Sizes of the blocks.
+    memory
+        Bytes that the largest takes while it is read and transposed.
+    part_values
+        Stored values of a part.
+    """
+
+    direct: bool
+    rows: Sizes
+    columns: Sizes
+    memory: int
+    part_values: int
+
+
+def choose_blocks(layout: Layout, room: int) -> Reading:
+    """Choose blocks that a task can read and transpose in `room` bytes, if any can."""
+    if layout.fixed_blocks is not None:
+        return _fixed(layout)
+    return _dense(layout, room) if layout.storage == "dense" else _sparse(layout, room)
+
+
+def even(total: int, width: int) -> Sizes:
+    """Cut `total` into blocks of `width`; the last is what remains."""
+    return tuple(min(width, total - start) for start in range(0, total, width))
+
+
+def _fixed(layout: Layout) -> Reading:
+    rows, columns = layout.fixed_blocks or ((), ())
+    values = max(rows, default=0) * max(columns, default=0)
+    # how much a sparse block holds only reading would tell
+    memory = values * (layout.value_nbytes + 4) if layout.storage == "dense" else 0
+    return Reading(
+        direct=len(rows) == 1, rows=rows, columns=columns, memory=memory,
+        part_values=_part_values(layout, 2**31),
+    )  # fmt: skip
+
+
+def _part_values(layout: Layout, room: int) -> int:
+    wanted = max(_PART_VALUES, _VALUES_OF_A_GENE * layout.n_selected)
+    return max(min(wanted, room // (_PART_BYTES + layout.value_nbytes)), 2**14)
+
+
+def _sparse(layout: Layout, room: int) -> Reading:
+    n_cells, n_genes = layout.shape
+    indptr = np.asarray(layout.indptr)
+    rim = 2 * layout.chunk[0] * layout.value_nbytes  # of the first chunk and of the last
+    part = _part_values(layout, room - rim)
+    if layout.storage == "csc":
+        per_value = layout.value_nbytes + _PART_BYTES
+        most = max(min(room - rim, _READ_BYTES) // per_value, 1)
+        cuts, widest = _cuts(layout.columns, n_genes), n_genes
+        fixed = rim
+    else:
+        per_value = layout.value_nbytes
+        fixed = rim + part * _PART_BYTES
+        most = max(min(room - fixed, _READ_BYTES) // per_value, part)
+        most = max(most, int(indptr[-1]) // _MOST_BLOCKS)
+        cuts, widest = [0, n_cells], PART_CELLS * 16
+    blocks = tuple(
+        itertools.chain.from_iterable(
+            _by_count(indptr[start : stop + 1], most, widest)
+            for start, stop in itertools.pairwise(cuts)
+        )
+    )
+    memory = fixed + per_value * _largest(indptr, blocks)
+    if layout.storage == "csc":
+        return Reading(
+            direct=True, rows=(n_cells,), columns=blocks, memory=memory, part_values=part
+        )
+    return Reading(
+        direct=len(blocks) == 1, rows=blocks, columns=(n_genes,), memory=memory, part_values=part
+    )
+
+
+def _dense(layout: Layout, room: int) -> Reading:
+    n_cells, n_genes = layout.shape
+    chunk_rows, chunk_columns = (
+        min(size, limit) for size, limit in zip(layout.chunk, layout.shape, strict=True)
+    )
+    per_value = 2 * layout.dtype.itemsize + 4  # as stored, decoded, transposed
+    most = min(max(room, 0), _READ_BYTES) // per_value
+    column_wise = chunk_columns < n_genes and (chunk_rows > 1 or chunk_columns > 1)
+    width = chunk_columns if column_wise else 1
+    rows: Sizes = (n_cells,)
+    columns: Sizes = (n_genes,)
+    if n_cells * n_genes <= most:
+        pass
+    elif (column_wise or not layout.row_major) and n_cells * width * per_value <= max(room, 0):
+        columns = even(n_genes, width * max(1, most // (n_cells * width)))
+    else:
+        rows = even(n_cells, chunk_rows * max(1, most // (n_genes * chunk_rows)))
+    return Reading(
+        direct=len(rows) == 1,
+        rows=rows,
+        columns=columns,
+        memory=rows[0] * columns[0] * per_value,
+        part_values=_part_values(layout, room),
+    )
+
+
+def _cuts(columns: Array, n_genes: int) -> list[int]:
+    """Cut around runs of selected genes, so that the genes between them are not read."""
+    gaps = np.flatnonzero(np.diff(columns) > 1)
+    edges = [0, *columns[:1], *columns[gaps] + 1, *columns[gaps + 1], *columns[-1:] + 1, n_genes]
+    return [int(edge) for edge in np.unique(edges)]
+
+
+def _by_count(indptr: Array, most: int, widest: int) -> Sizes:
+    """Cut so that a block holds at most `most` values, but at least one row."""
+    sizes, start, end = [], 0, len(indptr) - 1
+    while start < end:
+        stop = int(np.searchsorted(indptr, indptr[start] + most, side="right")) - 1
+        stop = min(max(stop, start + 1), start + widest, end)
+        sizes.append(stop - start)
+        start = stop
+    return tuple(sizes)
+
+
+def _largest(indptr: Array, blocks: Sequence[int]) -> int:
+    ends = np.cumsum((0, *blocks))
+    return int(np.diff(indptr[ends]).max(initial=0))

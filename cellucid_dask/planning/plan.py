@@ -1,0 +1,137 @@
+"""The plan itself: what it says, and how it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Route = Literal["direct", "scratch", "workers"]
+Sizes = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlan:
+    """How an export will run.
+
+    Attributes
+    ----------
+    route
+        ``"direct"``, ``"scratch"`` or ``"workers"``.
+    row_blocks, gene_blocks
+        Sizes of the blocks that the matrix is read in.
+    encode_blocks
+        How many selected genes each encoding task takes.
+    task_memory
+        Bytes that the largest task is projected to hold.
+    part_values
+        Stored values of a part, which is transposed at once.
+    gather_memory
+        Bytes of stored values that a gene task gathers at once.
+    batch_memory
+        Bytes that the vectors and values of a batch of genes take.
+    peak_memory
+        Bytes that all tasks in flight are projected to hold together, beyond what an
+        idle process takes.
+    memory_budget
+        What `peak_memory` had to fit in.
+    scratch_bytes
+        Size of all parts together.
+    n_tasks
+        Tasks of the graph.
+    """
+
+    shape: tuple[int, int]
+    n_genes: int
+    route: Route
+    row_blocks: Sizes
+    gene_blocks: Sizes
+    encode_blocks: Sizes
+    task_memory: int
+    part_values: int
+    gather_memory: int
+    batch_memory: int
+    memory_budget: int
+    n_workers: int
+    scratch_bytes: int
+    n_objects: int
+    output_bytes: int | None = None
+
+    @classmethod
+    def without_genes(cls, n_cells: int) -> ExportPlan:
+        """Return the plan of an export that has no expression."""
+        return cls(
+            shape=(n_cells, 0), n_genes=0, route="direct", row_blocks=(), gene_blocks=(),
+            encode_blocks=(), task_memory=0, part_values=0, gather_memory=0, batch_memory=0,
+            memory_budget=0, n_workers=1, scratch_bytes=0, n_objects=0,
+        )  # fmt: skip
+
+    @property
+    def peak_memory(self) -> int:
+        """Projected bytes of all tasks in flight."""
+        return self.task_memory * self.n_workers
+
+    @property
+    def n_tasks(self) -> int:
+        """Tasks of the graph."""
+        blocks = len(self.row_blocks) * len(self.gene_blocks)
+        if self.route == "workers":
+            return 2 * blocks + (blocks + 1) * len(self.encode_blocks)
+        return 2 * blocks + len(self.encode_blocks)
+
+    def __str__(self) -> str:
+        """Return the plan as a few aligned lines."""
+        cells, genes = self.shape
+        n_blocks = len(self.row_blocks) * len(self.gene_blocks)
+        rows, columns = max(self.row_blocks, default=0), max(self.gene_blocks, default=0)
+        widest = max(self.encode_blocks, default=0)
+        tasks = _count(self.n_workers, "task")
+        lines = {
+            "matrix": f"{cells:,} cells x {genes:,} genes, {self.n_genes:,} exported",
+            "route": f"{self.route}: {_ROUTES[self.route]}",
+            "reads": f"{_count(n_blocks, 'block')} of at most {rows:,} cells x {columns:,} genes",
+            "encodes": f"{_count(len(self.encode_blocks), 'block')} of at most {widest:,} genes",
+            "memory": f"{size(self.peak_memory)} for {tasks} at once, "
+            f"of a budget of {size(self.memory_budget)}",
+            "scratch": size(self.scratch_bytes),
+            "objects": f"{self.n_objects:,}",
+        }
+        if self.output_bytes is not None:
+            lines["output"] = f"about {size(self.output_bytes)}"
+        return "\n".join(f"{name:8} {text}" for name, text in lines.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan's figures for JSON."""
+        return {
+            "n_cells": self.shape[0],
+            "n_genes": self.n_genes,
+            "route": self.route,
+            "n_row_blocks": len(self.row_blocks),
+            "n_gene_blocks": len(self.gene_blocks),
+            "n_encode_blocks": len(self.encode_blocks),
+            "n_tasks": self.n_tasks,
+            "peak_memory": self.peak_memory,
+            "memory_budget": self.memory_budget,
+            "scratch_bytes": self.scratch_bytes,
+            "n_objects": self.n_objects,
+            "output_bytes": self.output_bytes,
+        }
+
+
+_ROUTES = {
+    "direct": "gene blocks are read, encoded and written",
+    "scratch": "row blocks are read once and wait, transposed, on disk",
+    "workers": "row blocks are read once and wait, transposed, with the workers",
+}
+
+
+def size(nbytes: float) -> str:
+    """Return a size to read: ``1.5 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if nbytes < 1024:
+            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1024
+    return f"{nbytes:.1f} TiB"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
