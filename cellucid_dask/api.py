@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from cellucid_dask import commit
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.execute import GeneJob, GeneSummary, run
 from cellucid_dask.fields.export import export_fields
+from cellucid_dask.forecast import forecast_gene_bytes
 from cellucid_dask.format import names
 from cellucid_dask.genes.findings import describe
 from cellucid_dask.planning import ExportPlan, size
@@ -132,7 +134,10 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
 
 
 def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: Any) -> ExportPlan:
-    """Say how an export would run: route, blocks, memory, objects. Nothing is written.
+    """Say how an export would run: route, blocks, memory, objects, bytes. Nothing is written.
+
+    Points and obs are read and checked as `export` would; of the matrix, a few blocks are
+    encoded to estimate the size of the whole.
 
     Parameters
     ----------
@@ -148,10 +153,13 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     request = make_request(open_source(source, settings.source_storage_options), settings)
     if target is not None:
         commit.check(Target.of(target, settings.storage_options), settings, request.source.n_cells)
-    _warn(request.warnings)
-    if request.plan is None:
-        return ExportPlan.without_genes(request.source.n_cells)
-    return request.plan
+    found = export_fields(request)
+    _warn((*request.warnings, *found.warnings))
+    return replace(
+        request.plan or ExportPlan.without_genes(request.source.n_cells),
+        n_objects=len(found.files) + (len(request.genes.ids) if request.genes else 0),
+        output_bytes=sum(found.files.values()) + forecast_gene_bytes(request),
+    )
 
 
 def _signature(first: Callable[..., Any]) -> inspect.Signature:
@@ -221,8 +229,8 @@ def _export_genes(request: Request, target: Target, scratch: Scratch | None) -> 
 
 
 def _progress(settings: Settings) -> Any:
-    if not settings.progress:
+    if not (settings.progress and sys.stderr.isatty()):
         return nullcontext()
     from dask.diagnostics import ProgressBar  # noqa: PLC0415
 
-    return ProgressBar()
+    return ProgressBar(out=sys.stderr)

@@ -122,7 +122,6 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     return {
         **given,
         "gene_identifiers": genes,
-        "progress": options.progress and sys.stderr.isatty(),
         "storage_options": dict(options.storage_options or ()),
         "source_storage_options": dict(options.source_storage_options or ()),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import anndata
 import numpy as np
 import pandas as pd
 from scipy import sparse
+
+from cellucid_dask.errors import ExportError
 
 N_CELLS, N_GENES = 20_000, 2_000
 _TYPES = ("B cell", "CD4 T cell", "CD8 T cell", "NK cell", "Monocyte", "Dendritic cell", "Platelet")
@@ -85,13 +89,28 @@ def demo(folder: Path) -> str:
     adata = make_dataset()
     adata.write_h5ad(source, compression="gzip")
     result = export(source, target, dataset_name="PBMC-like demo", force=True, progress=False)
+    _check(adata, target)
     return _story(folder, source, target, result)
+
+
+def _check(adata: anndata.AnnData, target: Path) -> None:
+    """Decode the markers as the viewer does and compare them with their source."""
+    manifest = json.loads((target / "var_manifest.json").read_text(encoding="utf-8"))
+    for gene, low, high in manifest["fields"][: len(_MARKERS)]:
+        codes = np.frombuffer(
+            gzip.decompress((target / f"var/{gene}.values.u8.gz").read_bytes()), np.uint8
+        )
+        step = (high - low) / 254
+        error = np.abs(low + codes * step - adata[:, gene].X.toarray().ravel()).max()
+        if error > step / 2 * (1 + 1e-6):
+            raise ExportError(f"{gene} is off by {error}, more than half a step of {step}.")
 
 
 def _story(folder: Path, source: Path, target: Path, result: Any) -> str:
     return f"""\
 Made      {source}: {N_CELLS:,} cells x {N_GENES:,} genes
 Exported  {result}
+Checked   {", ".join(_MARKERS)}: decoded, each within half a quantisation step of its source
 
 Open {target} in the Cellucid viewer, or look at
   {target}/dataset_identity.json    what the export is

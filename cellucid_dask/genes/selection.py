@@ -135,7 +135,8 @@ def _check_unique(ids: Sequence[str], column: str) -> None:
     twice = index[index.duplicated()].unique()
     if len(twice):
         raise RequestError(
-            f"{len(twice)} gene ids in var {column} are duplicates: {_shown(list(twice))}. "
+            f"var {column} names {len(twice)} gene{'s' * (len(twice) > 1)} more than once, "
+            f"duplicates: {_shown(list(twice))}. "
             "Choose another column with --var-gene-id-column, or pass --make-genes-unique."
         )
 

@@ -12,8 +12,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any
 
 import fsspec
 import h5py
@@ -42,8 +41,8 @@ class FileBytes:
     def read(self, ranges: list[tuple[int, int]]) -> list[bytes]:
         """Read byte ranges (start, size)."""
         if self.is_local:
-            descriptor = _open(self.url, os.stat(self.url).st_mtime_ns).fileno()  # noqa: PTH116
-            found = [os.pread(descriptor, size, start) for start, size in ranges]
+            with open(self.url, "rb", buffering=0) as file:  # noqa: PTH123  plain and fast
+                found = [os.pread(file.fileno(), size, start) for start, size in ranges]
         else:
             fs, path = fsspec.core.url_to_fs(self.url, **self.storage_options)
             starts, stops = [start for start, _ in ranges], [start + size for start, size in ranges]
@@ -51,11 +50,6 @@ class FileBytes:
         if any(len(data) != size for data, (_, size) in zip(found, ranges, strict=True)):
             raise ExportError(f"{self.url} is truncated: some of its chunks lie beyond its end.")
         return found
-
-
-@lru_cache(maxsize=8)
-def _open(path: str, mtime_ns: int) -> BinaryIO:  # noqa: ARG001  a changed file is another file
-    return open(path, "rb", buffering=0)  # noqa: PTH123
 
 
 @dataclass(frozen=True)
@@ -168,16 +162,11 @@ class LibraryDataset:
 
     def __getitem__(self, selection: Any) -> Array:
         """Read a region."""
-        with _H5PY:
-            return np.asarray(_open_hdf5(self.file.url)[self.name][selection])
+        with _H5PY, h5py.File(self.file.url, "r") as file:
+            return np.asarray(file[self.name][selection])
 
 
 _H5PY = threading.Lock()
-
-
-@lru_cache(maxsize=4)
-def _open_hdf5(url: str) -> h5py.File:
-    return h5py.File(url, "r")
 
 
 def reader(dataset: h5py.Dataset, file: FileBytes) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.benchmarks.data import STORAGES, dataset
 from tests.benchmarks.measure import Measurement, measure
+from tests.benchmarks.profile import profile
 
 PEERS = Path(__file__).parent / "peers"
 IN_MEMORY = "cellucid==0.9.4"
@@ -33,6 +34,9 @@ def main() -> None:
     options = _options()
     cache = options.cache.absolute()
     source = dataset(cache, options.cells, options.genes, options.storage)
+    if options.profile:
+        print(profile(source, cache))
+        return
     # Disks create files slowly where many have just been deleted, so nothing is, until the end.
     outputs = Path(tempfile.mkdtemp(prefix="exports-", dir=cache))
     runs: dict[str, list[Measurement]] = {name: [] for name in options.only}
@@ -95,6 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cells", type=int, default=200_000)
     parser.add_argument("--genes", type=int, default=4_000)
     parser.add_argument("--storage", choices=STORAGES, default="csr")
+    parser.add_argument("--profile", action="store_true", help="time our stages instead")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", type=_contenders, default=CONTENDERS, metavar="A,B")
     parser.add_argument("--cache", type=Path, default=Path(".benchmarks"))

@@ -1,0 +1,78 @@
+"""How large an export will be, from a few blocks of its matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cellucid_dask.genes.encode import encode
+from cellucid_dask.genes.parts import Array, Part, parts_of
+from cellucid_dask.genes.vectors import gene_vectors
+from cellucid_dask.planning import ExportPlan
+from cellucid_dask.request import Request
+
+_MOST_GENES = 1000
+_MOST_BLOCKS = 6
+
+
+def forecast_gene_bytes(request: Request) -> int:
+    """Estimate the bytes of all gene files by encoding a sample.
+
+    Gene blocks hold whole vectors, so their mean is all it takes. Of row blocks a sample
+    holds the first cells of each vector; what is fixed in a file's size (headers, code
+    tables) and what grows with the cells is told apart by encoding half of them too.
+    """
+    plan, genes, matrix = request.plan, request.genes, request.matrix
+    if plan is None or genes is None or matrix is None:
+        return 0
+    array = matrix.dask((plan.row_blocks, plan.gene_blocks))
+    columns = np.sort(genes.columns)
+    if plan.route == "direct":
+        per_gene = _of_gene_blocks(request, plan, array, columns)
+    else:
+        per_gene = _of_row_blocks(request, plan, array, columns)
+    return int(per_gene * len(columns))
+
+
+def _spread(count: int) -> Array:
+    return np.unique(np.linspace(0, count - 1, min(count, _MOST_BLOCKS)).astype(int))
+
+
+def _of_gene_blocks(request: Request, plan: ExportPlan, array: Any, columns: Array) -> float:
+    edges = np.cumsum((0, *plan.gene_blocks))
+    ranges = np.searchsorted(columns, edges)
+    filled = np.flatnonzero(np.diff(ranges))
+    sizes = []
+    for block in filled[_spread(len(filled))]:
+        chosen = columns[ranges[block] : ranges[block + 1]] - edges[block]
+        chosen = chosen[:: -(-len(chosen) * _MOST_BLOCKS // _MOST_GENES)]
+        values = array.blocks[0, int(block)].compute()
+        parts = list(parts_of(values, 0, chosen, part_values=plan.part_values))
+        sizes += _sizes(request, parts, plan.shape[0])
+    return float(np.mean(sizes))
+
+
+def _of_row_blocks(request: Request, plan: ExportPlan, array: Any, columns: Array) -> float:
+    columns = columns[:: -(-len(columns) // _MOST_GENES)]
+    parts: list[Part] = []
+    bounds = [0]
+    for row in _spread(len(plan.row_blocks)):
+        block = array.blocks[int(row)].compute()
+        parts += parts_of(block, bounds[-1], columns, part_values=plan.part_values)
+        bounds.append(bounds[-1] + plan.row_blocks[row])
+    middle, end = bounds[len(bounds) // 2], bounds[-1]
+    half = _sizes(request, [part for part in parts if part.first_cell < middle], middle)
+    whole = _sizes(request, parts, end)
+    growth = float(np.mean(whole) - np.mean(half)) / (end - middle)
+    return float(np.mean(whole)) + growth * (plan.shape[0] - end)
+
+
+def _sizes(request: Request, parts: list[Part], n_cells: int) -> list[int]:
+    settings = request.settings
+    sizes = []
+    for gene in range(parts[0].n_genes):
+        mine = [part.genes(gene, gene + 1) for part in parts]
+        found = gene_vectors(mine, n_cells, settings.var_quantization)
+        sizes.append(len(encode(found.vectors[0], settings.compression)))
+    return sizes

@@ -1,0 +1,54 @@
+"""Where the time goes: nanoseconds a stored value, by stage, on one core."""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import tempfile
+from pathlib import Path
+
+import dask
+
+import cellucid_dask
+from cellucid_dask.request import make_request
+from cellucid_dask.settings import Settings
+from cellucid_dask.source import open_source
+
+# A stage is the time spent in and below these functions; generators count where they run.
+STAGES = {
+    "read and inflate chunks": ("matrix.py", "read"),
+    "transpose parts": ("parts.py", "_sparse_part"),
+    "write scratch": ("<method 'write' of '_io.BufferedWriter' objects>",),
+    "read scratch": ("scratch.py", "read_parts"),
+    "quantise": ("vectors.py", "gene_vectors"),
+    "gzip": ("encode.py", "encode"),
+    "put files": ("target.py", "put"),
+}
+
+
+def profile(source: Path, folder: Path) -> str:
+    """Export once on the synchronous scheduler and return a markdown table."""
+    target = tempfile.mkdtemp(prefix="profile-", dir=folder)
+    watch = cProfile.Profile()
+    with dask.config.set(scheduler="synchronous"):
+        watch.enable()
+        cellucid_dask.export(source, target, progress=False)
+        watch.disable()
+    n_values = _n_values(source)
+    rows = ["| stage | ns a stored value |", "| --- | ---: |"]
+    for stage, function in STAGES.items():
+        rows.append(f"| {stage} | {_seconds(watch, function) / n_values * 1e9:.1f} |")
+    return "\n".join(rows)
+
+
+def _n_values(source: Path) -> int:
+    matrix = make_request(open_source(source), Settings()).matrix
+    return int(getattr(matrix, "nnz", 0) or matrix.shape[0] * matrix.shape[1])
+
+
+def _seconds(watch: cProfile.Profile, function: tuple[str, ...]) -> float:
+    total = 0.0
+    for (file, _, name), (*_, cumulative, _) in pstats.Stats(watch).stats.items():
+        where = (name,) if len(function) == 1 else (Path(file).name, name)
+        total += cumulative if where == function else 0
+    return total
