@@ -21,7 +21,7 @@ from cellucid_dask.format import names
 from cellucid_dask.genes.findings import describe
 from cellucid_dask.planning import ExportPlan, size
 from cellucid_dask.request import Request, make_request
-from cellucid_dask.resources import peak_rss, release_memory
+from cellucid_dask.resources import current_rss, peak_rss, release_memory
 from cellucid_dask.scratch import Scratch, open_scratch
 from cellucid_dask.settings import Settings
 from cellucid_dask.source import open_source
@@ -153,10 +153,13 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     request = make_request(open_source(source, settings.source_storage_options), settings)
     if target is not None:
         commit.check(Target.of(target, settings.storage_options), settings, request.source.n_cells)
+    idle = current_rss()
     found = export_fields(request)
     _warn((*request.warnings, *found.warnings))
+    planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
     return replace(
-        request.plan or ExportPlan.without_genes(request.source.n_cells),
+        planned,
+        peak_rss=idle + planned.peak_memory,
         n_objects=len(found.files) + (len(request.genes.ids) if request.genes else 0),
         output_bytes=sum(found.files.values()) + forecast_gene_bytes(request),
     )

@@ -96,6 +96,12 @@ def peak_rss() -> int:
     return peak * unit
 
 
+def current_rss() -> int:
+    """Return what this process holds now, in bytes."""
+    rss: int = psutil.Process().memory_info().rss
+    return rss
+
+
 def release_memory() -> None:
     """Give back freed memory that the C library keeps (glibc only; elsewhere it does not)."""
     with suppress(AttributeError, OSError):

@@ -34,6 +34,9 @@ class ExportPlan:
         idle process takes.
     memory_budget
         What `peak_memory` had to fit in.
+    peak_rss
+        Projected resident memory of this process: `peak_memory`, and what it holds
+        without any task.
     scratch_bytes
         Size of all parts together.
     n_tasks
@@ -55,6 +58,7 @@ class ExportPlan:
     scratch_bytes: int
     n_objects: int
     output_bytes: int | None = None
+    peak_rss: int | None = None
 
     @classmethod
     def without_genes(cls, n_cells: int) -> ExportPlan:
@@ -91,7 +95,8 @@ class ExportPlan:
             "reads": f"{_count(n_blocks, 'block')} of at most {rows:,} cells x {columns:,} genes",
             "encodes": f"{_count(len(self.encode_blocks), 'block')} of at most {widest:,} genes",
             "memory": f"{size(self.peak_memory)} for {tasks} at once, "
-            f"of a budget of {size(self.memory_budget)}",
+            f"of a budget of {size(self.memory_budget)}"
+            + (f"; {size(self.peak_rss)} with the process itself" if self.peak_rss else ""),
             "scratch": size(self.scratch_bytes),
             "objects": f"{self.n_objects:,}",
         }
@@ -110,6 +115,7 @@ class ExportPlan:
             "n_encode_blocks": len(self.encode_blocks),
             "n_tasks": self.n_tasks,
             "peak_memory": self.peak_memory,
+            "peak_rss": self.peak_rss,
             "memory_budget": self.memory_budget,
             "scratch_bytes": self.scratch_bytes,
             "n_objects": self.n_objects,
