@@ -47,7 +47,9 @@ def _report(error: BaseException, code: int, options: argparse.Namespace) -> int
     if options.debug:
         raise error
     text = " ".join(str(error).split()) or type(error).__name__
-    if not isinstance(error, RequestError | ExportError):
+    if isinstance(error, MemoryError):
+        text = "Memory ran out: give a smaller --memory-budget, or lift this process's limit."
+    elif not isinstance(error, RequestError | ExportError):
         text = f"{type(error).__name__}: {text[:300]} (--debug shows where)"
     print(f"error: {text}", file=sys.stderr)
     return code

@@ -259,8 +259,8 @@ def _roomy(candidates: Sequence[str], needed: int) -> str:
     if not roomy:
         most = max(shutil.disk_usage(each).free for each in usable)
         raise RequestError(
-            f"Scratch needs {needed / 1e9:.1f} GB, and {' and '.join(usable)} "
-            f"has {most / 1e9:.1f} GB free: name a larger disk with --scratch."
+            f"Scratch needs {needed / 1e9:.2f} GB, and {' and '.join(usable)} "
+            f"has {most / 1e9:.2f} GB free: name a larger disk with --scratch."
         )
     return next((each for each in roomy if not _in_memory(each)), roomy[0])
 

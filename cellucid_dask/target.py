@@ -99,7 +99,7 @@ class Target:
         except OSError as error:
             raise ExportError(
                 f"{self.url} could not be written ({error.strerror or error}). "
-                "What is there does not look like an export; export again with --force."
+                "What is there does not look like an export; run again when that is mended."
             ) from error
 
     def read(self, name: str) -> bytes | None:
