@@ -259,20 +259,3 @@ def test_chosen_genes_in_the_given_order(shared_data: Path, tmp_path: Path) -> N
     assert export.genes == genes
     for gene in genes:
         assert_gene(export, gene, dense(adata[:, gene].X).ravel(), 8)
-
-
-def test_connectivity_of_a_real_graph(shared_data: Path, tmp_path: Path) -> None:
-    source, target = shared_data / "pbmc68k_reduced.h5ad", tmp_path / "export"
-
-    cellucid_dask.export(source, target, connectivities="connectivities")
-
-    graph = sparse.coo_matrix(read(source).obsp["connectivities"])
-    pairs = {
-        (min(pair), max(pair))
-        for *pair, weight in zip(
-            graph.row.tolist(), graph.col.tolist(), graph.data.tolist(), strict=True
-        )
-        if weight != 0 and pair[0] != pair[1]
-    }
-    sources, destinations = check(target).edges
-    assert list(zip(sources.tolist(), destinations.tolist(), strict=True)) == sorted(pairs)

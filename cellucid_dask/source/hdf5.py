@@ -163,7 +163,8 @@ class LibraryDataset:
     def __getitem__(self, selection: Any) -> Array:
         """Read a region."""
         with _H5PY, h5py.File(self.file.url, "r") as file:
-            return np.asarray(file[self.name][selection])
+            values = np.asarray(file[self.name][selection])
+        return values.astype(self.dtype.newbyteorder("="), copy=False)
 
 
 _H5PY = threading.Lock()

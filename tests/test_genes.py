@@ -1,0 +1,157 @@
+"""Parts, vectors and their bytes, against one gene at a time in plain numpy."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from cellucid_dask import ExportError
+from cellucid_dask.genes import vectors as vectors_module
+from cellucid_dask.genes.encode import encode
+from cellucid_dask.genes.parts import parts_of
+from cellucid_dask.genes.vectors import gene_vectors
+
+SPECIAL = [0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45, -1.5, 2.0, 3e38, 7.0]
+DTYPES = ["?", "i1", "u2", "i8", "f4", "f8"]
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> np.ndarray[Any, Any]:
+    """Draw a small dense matrix with all that goes wrong in real ones."""
+    shape = draw(st.tuples(st.integers(1, 30), st.integers(1, 8)))
+    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
+    random = np.random.default_rng(draw(st.integers(0, 2**16)))
+    values = random.choice(SPECIAL if dtype.kind == "f" else [0, 0, 1, 5, 100], shape)
+    values[:, random.random(shape[1]) < 0.2] = values[0, 0]  # constant genes
+    values[random.random(shape) < draw(st.sampled_from([0.0, 0.5, 0.95]))] = 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(dtype)
+
+
+def expected(gene: np.ndarray[Any, Any], bits: int | None) -> tuple[Any, float, float]:
+    """Quantise one gene as the format says, in the plainest way."""
+    with np.errstate(over="ignore"):
+        values = gene.astype(np.float32)
+    finite = values[np.isfinite(values)].astype(np.float64)
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    if bits is None:
+        return values, low, high
+    most = 2**bits - 2
+    codes = np.full(values.shape, 2**bits - 1)
+    rate = most / (high - low) if high > low else 0.0
+    codes[np.isfinite(values)] = np.rint((finite - low) * rate)
+    return codes, low, high
+
+
+def cut(matrix: np.ndarray[Any, Any], form: str, height: int) -> list[Any]:
+    """Cut a matrix into row blocks of a form."""
+    kinds = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix, "dense": np.asarray}
+    return [kinds[form](matrix[at : at + height]) for at in range(0, len(matrix), height)]
+
+
+@given(
+    matrices(),
+    st.sampled_from(["csr", "csc", "dense"]),
+    st.sampled_from([8, 16, None]),
+    st.integers(1, 30),
+    st.sampled_from([1, 3, 1000]),
+    st.sampled_from([1, 5, 2**16]),
+)
+def test_vectors_of_any_cut(
+    matrix: np.ndarray[Any, Any],
+    form: str,
+    bits: int | None,
+    height: int,
+    part_values: int,
+    run_values: int,
+) -> None:
+    parts = [
+        part
+        for number, block in enumerate(cut(matrix, form, height))
+        for part in parts_of(block, number * height, part_values=part_values)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vectors_module, "RUN_VALUES", run_values)
+        found = gene_vectors(parts, len(matrix), bits)
+    for gene in range(matrix.shape[1]):
+        codes, low, high = expected(matrix[:, gene], bits)
+        np.testing.assert_array_equal(found.vectors[gene], codes)
+        assert (found.lowest[gene], found.highest[gene]) == (low, high)
+        with np.errstate(over="ignore"):
+            missing = ~np.isfinite(matrix[:, gene].astype(np.float32))
+        assert found.n_missing[gene] == missing.sum()
+    assert not np.signbit(found.lowest[found.lowest == 0]).any()
+
+
+@given(matrices(), st.data())
+def test_chosen_columns(matrix: np.ndarray[Any, Any], data: st.DataObject) -> None:
+    chosen = np.array(data.draw(st.sets(st.integers(0, matrix.shape[1] - 1), min_size=1)))
+    columns = np.array(sorted(chosen.tolist()))
+    for form in ("csr", "csc", "dense"):
+        parts = list(parts_of(cut(matrix, form, 99)[0], 0, columns, part_values=7))
+        found = gene_vectors(parts, len(matrix), 8)
+        for row, gene in enumerate(columns):
+            np.testing.assert_array_equal(found.vectors[row], expected(matrix[:, gene], 8)[0])
+
+
+def test_duplicates_and_order_are_read_as_scipy_does() -> None:
+    data = np.array([1, 2, 4, 8, 16], np.float32)
+    block = sparse.csr_matrix((data, [2, 0, 2, 1, 1], [0, 3, 5]), shape=(2, 3))
+    for each in (block, sparse.csc_matrix((data, [1, 0, 1, 0, 1], [0, 3, 4, 5]), shape=(2, 3))):
+        untouched = each.copy()
+        found = gene_vectors(list(parts_of(each, 0, part_values=100)), 2, None)
+        np.testing.assert_array_equal(found.vectors.T, each.toarray())
+        np.testing.assert_array_equal(each.indices, untouched.indices)
+
+
+@pytest.mark.parametrize(
+    ("indices", "indptr"),
+    [([0, -1, 1], [0, 2, 3]), ([0, 9, 1], [0, 2, 3]), ([0, 1, 1], [0, 3, 2])],
+)
+def test_damaged_indices_are_refused(indices: list[int], indptr: list[int]) -> None:
+    for kind in (sparse.csr_matrix, sparse.csc_matrix):
+        block = kind((2, 2), dtype=np.float32)
+        block.data, block.indices = np.ones(3, np.float32), np.array(indices, np.int32)
+        block.indptr = np.array(indptr, np.int32)
+        with pytest.raises(ExportError, match="damaged"):
+            list(parts_of(block, 0, part_values=10))
+
+
+def realistic(n_cells: int, density: float, kind: str) -> np.ndarray[Any, Any]:
+    """Make codes as real genes have them."""
+    random = np.random.default_rng(n_cells)
+    counts = random.poisson(-np.log1p(-min(density, 0.99)), n_cells)
+    depth = random.lognormal(0, 0.4, n_cells)
+    values = {
+        "counts": counts.astype(float),
+        "normalised": np.log1p(counts / depth * 10),
+        "scaled": np.clip(random.normal(0, 1, n_cells), -3, 10),
+    }[kind]
+    span = values.max() - values.min()
+    return np.rint((values - values.min()) * (254 / span if span else 0)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("n_cells", [50, 700, 5_000, 40_000])
+@pytest.mark.parametrize("density", [0.001, 0.03, 0.1, 0.3, 0.9])
+@pytest.mark.parametrize("kind", ["counts", "normalised", "scaled"])
+def test_files_are_as_small_as_zlib_makes_them(n_cells: int, density: float, kind: str) -> None:
+    codes = realistic(n_cells, density, kind)
+    data = encode(codes, 6)
+    assert gzip.decompress(data) == codes.tobytes()
+    reference = zlib.compressobj(6, zlib.DEFLATED, 31)
+    usual = len(reference.compress(codes.tobytes()) + reference.flush())
+    assert len(data) <= usual * 1.01 + 8
+
+
+@given(st.binary(max_size=5000), st.sampled_from(["u1", "<u2", "<f4"]), st.integers(1, 9))
+def test_any_bytes_come_back(raw: bytes, dtype: str, level: int) -> None:
+    vector = np.frombuffer(raw[: len(raw) // 4 * 4], dtype)
+    assert gzip.decompress(encode(vector, level)) == vector.tobytes()
+    assert encode(vector, None) == vector.tobytes()

@@ -1,0 +1,76 @@
+"""Chunks read straight from the file are what h5py reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from cellucid_dask import ExportError
+from cellucid_dask.source import hdf5
+
+LAYOUTS: list[dict[str, Any]] = [
+    {},
+    {"chunks": True},
+    {"chunks": True, "compression": "gzip"},
+    {"chunks": True, "compression": "gzip", "shuffle": True},
+    {"chunks": True, "shuffle": True},
+    {"chunks": True, "compression": "lzf"},
+    {"chunks": True, "compression": "gzip", "fletcher32": True},
+]
+
+
+def open_reader(dataset: h5py.Dataset) -> Any:
+    return hdf5.reader(dataset, hdf5.FileBytes(str(dataset.file.filename)))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: "-".join(layout) or "contiguous")
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "<i8", "u1", "?"])
+@pytest.mark.parametrize("shape", [(1000,), (57, 43)])
+def test_any_dataset(
+    tmp_path: Path, layout: dict[str, Any], dtype: str, shape: tuple[int, ...]
+) -> None:
+    values = (np.random.default_rng(0).random(shape) * 3).astype(dtype)
+    options = {**layout, "chunks": (20, 10)[: len(shape)]} if layout else {}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=values, **options)
+    with h5py.File(tmp_path / "a.h5") as file:
+        reader = open_reader(file["x"])
+        for start, stop in [(0, shape[0]), (3, 4), (7, 55), (40, 40), (20, 999)]:
+            np.testing.assert_array_equal(reader[start:stop], values[start:stop])
+        if len(shape) == 2:
+            np.testing.assert_array_equal(reader[3:50, 5:31], values[3:50, 5:31])
+        assert reader[0:2].dtype.isnative
+
+
+def test_fast_readers_are_used(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("plain", data=np.arange(10))
+        file.create_dataset("gzip", data=np.arange(10), compression="gzip")
+        file.create_dataset("lzf", data=np.arange(10), compression="lzf")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert isinstance(open_reader(file["plain"]), hdf5.ContiguousDataset)
+        assert isinstance(open_reader(file["gzip"]), hdf5.ChunkedDataset)
+        assert isinstance(open_reader(file["lzf"]), hdf5.LibraryDataset)
+
+
+def test_chunks_never_written_hold_the_fill_value(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (100,), "f4", chunks=(10,), fillvalue=7, compression="gzip")
+        file["x"][35:40] = 1
+    with h5py.File(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(open_reader(file["x"])[0:100], file["x"][:])
+
+
+def test_file_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=np.random.default_rng(0).random(100_000), chunks=(5_000,))
+    with h5py.File(path) as file:
+        reader = open_reader(file["x"])
+    path.write_bytes(path.read_bytes()[:-50_000])
+    with pytest.raises(ExportError, match="truncated"):
+        reader[0:100_000]

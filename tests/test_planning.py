@@ -1,0 +1,152 @@
+"""A plan covers the matrix once and keeps to its budget."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from cellucid_dask import RequestError
+from cellucid_dask.planning import ExportPlan, Layout, make_plan
+
+MIB = 2**20
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> Layout:
+    """Draw a matrix of any storage: what planning is told of it."""
+    n_cells = draw(st.integers(1, 200_000))
+    n_genes = draw(st.integers(1, 3_000))
+    chosen = draw(st.sampled_from([1, 2, 7]))
+    columns = np.arange(0, n_genes, chosen)
+    storage = draw(st.sampled_from(["csr", "csc", "dense", "blocks"]))
+    common: dict[str, Any] = {
+        "shape": (n_cells, n_genes),
+        "dtype": np.dtype(draw(st.sampled_from(["f4", "f8", "u1", "i8"]))),
+        "columns": columns,
+        "value_nbytes": 8,
+    }
+    if storage == "dense":
+        chunk = draw(st.tuples(st.integers(1, n_cells), st.integers(1, n_genes)))
+        return Layout(**common, storage="dense", chunk=chunk, row_major=draw(st.booleans()))
+    if storage == "blocks":
+        height = draw(st.integers(1, n_cells))
+        rows = tuple(min(height, n_cells - at) for at in range(0, n_cells, height))
+        return Layout(**common, storage="csr", fixed_blocks=(rows, (n_genes,)))
+    n_major = n_cells if storage == "csr" else n_genes
+    random = np.random.default_rng(draw(st.integers(0, 100)))
+    most = (n_genes if storage == "csr" else n_cells) // draw(st.sampled_from([1, 10, 1000])) + 1
+    indptr = np.concatenate([[0], np.cumsum(random.integers(0, most, n_major))])
+    chunk = (draw(st.sampled_from([1, 10_000, 1_000_000])), 1)
+    return Layout(**common, storage=storage, indptr=indptr, chunk=chunk)
+
+
+def least_of(error: RequestError) -> int:
+    """Return the MiB that the refusal of a budget says would do."""
+    found = re.search(r"at least (\d+) MiB", str(error))
+    assert found, error
+    return int(found[1])
+
+
+def plan_of(layout: Layout, budget: int, workers: int, **options: Any) -> ExportPlan:
+    return make_plan(layout, vector_nbytes=1, memory_budget=budget, n_workers=workers, **options)
+
+
+@given(layouts(), st.integers(20, 2000), st.integers(1, 16), st.booleans())
+def test_plan_covers_the_matrix_within_the_budget(
+    layout: Layout,
+    mebibytes: int,
+    workers: int,
+    shared: bool,
+) -> None:
+    budget = mebibytes * MIB
+    try:
+        plan = plan_of(layout, budget, workers, shared_disk=shared)
+    except RequestError as error:
+        refusal = error
+    else:
+        refusal = None
+    if refusal is not None:
+        assert least_of(refusal) > mebibytes
+        return
+    assert (sum(plan.row_blocks), sum(plan.gene_blocks)) == layout.shape
+    assert min(plan.row_blocks) > 0
+    assert min(plan.gene_blocks) > 0
+    assert sum(plan.encode_blocks) == len(layout.columns)
+    assert (plan.route == "direct") == (len(plan.row_blocks) == 1)
+    assert plan.route == "direct" or shared == (plan.route == "scratch")
+    if layout.fixed_blocks is None:
+        assert plan.peak_memory <= budget
+
+
+@given(layouts(), st.integers(1, 8))
+def test_the_least_that_works_works(layout: Layout, workers: int) -> None:
+    try:
+        plan_of(layout, MIB, workers)
+        assume(False)  # noqa: FBT003
+    except RequestError as error:
+        least = least_of(error)
+    for _ in range(4):  # a little more room may choose larger blocks, never forever
+        try:
+            plan_of(layout, least * MIB, workers)
+        except RequestError as error:
+            least = least_of(error)
+        else:
+            return
+    pytest.fail(f"{least} MiB is not enough either")
+
+
+@given(layouts(), st.integers(100, 2000))
+def test_no_block_holds_more_than_its_task(layout: Layout, mebibytes: int) -> None:
+    assume(layout.indptr is not None)
+    try:
+        plan = plan_of(layout, mebibytes * MIB, 2)
+    except RequestError:
+        return
+    sizes = plan.row_blocks if layout.storage == "csr" else plan.gene_blocks
+    edges = np.cumsum((0, *sizes))
+    values = np.diff(np.asarray(layout.indptr)[edges])
+    assert values.max() * layout.value_nbytes <= plan.task_memory
+
+
+def test_unselected_genes_of_csc_are_not_read() -> None:
+    columns = np.array([3, 4, 5, 400, 999])
+    layout = Layout(
+        shape=(1000, 1000), dtype=np.dtype("f4"), storage="csc", columns=columns,
+        value_nbytes=8, indptr=np.arange(0, 1_001_000, 1000),
+    )  # fmt: skip
+    plan = plan_of(layout, 512 * MIB, 2)
+    edges = np.cumsum((0, *plan.gene_blocks))
+    held = [np.isin(np.arange(a, b), columns) for a, b in itertools.pairwise(edges)]
+    assert all(block.all() or not block.any() for block in held)
+
+
+def test_a_hundred_million_cells_are_planned_in_seconds() -> None:
+    n_cells, n_genes = 100_000_000, 30_000
+    layout = Layout(
+        shape=(n_cells, n_genes), dtype=np.dtype("f4"), storage="csr",
+        columns=np.arange(n_genes), value_nbytes=8, chunk=(100_000, 1),
+        indptr=np.linspace(0, n_cells * 1800, n_cells + 1, dtype=np.int64),
+    )  # fmt: skip
+    start = time.perf_counter()
+    plan = plan_of(layout, 100 * 4 * 1024 * MIB, 100)
+    assert time.perf_counter() - start < 20
+    assert plan.n_tasks < 100_000
+    assert plan.peak_memory <= plan.memory_budget
+
+
+def test_plan_reads_well() -> None:
+    layout = Layout(
+        shape=(10, 5), dtype=np.dtype("f4"), storage="csr", columns=np.arange(5),
+        value_nbytes=8, indptr=np.arange(11),
+    )  # fmt: skip
+    text = str(plan_of(layout, 512 * MIB, 2))
+    assert "10 cells x 5 genes" in text
+    assert "direct" in text
+    assert "1 block of" in text

@@ -1,0 +1,125 @@
+"""Scratch is gone after every kind of end, and its place is checked before work."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+from scipy import sparse
+
+import cellucid_dask
+from cellucid_dask.target import Target
+
+
+@pytest.fixture(scope="module")
+def tall(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A matrix of several row blocks, so that it goes through scratch."""
+    path = tmp_path_factory.mktemp("tall") / "tall.h5ad"
+    random = np.random.default_rng(0)
+    matrix = sparse.random(60_000, 400, 0.1, format="csr", dtype=np.float32, rng=random)
+    umap = random.random((60_000, 2), np.float32)
+    ad.AnnData(matrix, obsm={"X_umap": umap}).write_h5ad(path, compression="gzip")
+    assert cellucid_dask.plan(path).route == "scratch"
+    return path
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    return folder
+
+
+def export(source: Path, target: Path, scratch: Path) -> Any:
+    return cellucid_dask.export(source, target, scratch=str(scratch), progress=False)
+
+
+def start(source: Path, target: Path, scratch: Path) -> subprocess.Popen[str]:
+    """Start a run, and return once it has begun to write to scratch."""
+    command = [sys.executable, "-m", "cellucid_dask", "export", str(source), str(target)]
+    process = subprocess.Popen(
+        [*command, "--scratch", str(scratch)], stderr=subprocess.PIPE, text=True
+    )
+    while not list(scratch.glob("*/*.parts")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    return process
+
+
+def test_nothing_is_left_after_success(tall: Path, tmp_path: Path, scratch: Path) -> None:
+    result = export(tall, tmp_path / "out", scratch)
+    assert result.scratch_bytes > 60_000 * 400 * 0.1 * 6
+    assert not list(scratch.iterdir())
+
+
+def test_nothing_is_left_when_the_target_fills_up(
+    tall: Path, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Target, _: Any) -> None:
+        with self._failing_plainly():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Target, "put", full)
+    with pytest.raises(cellucid_dask.ExportError, match="No space left"):
+        export(tall, tmp_path / "out", scratch)
+    assert not list(scratch.iterdir())
+    assert not list((tmp_path / "out").glob("*.json"))
+
+
+def test_nothing_is_left_after_terminate(tall: Path, tmp_path: Path, scratch: Path) -> None:
+    process = start(tall, tmp_path / "out", scratch)
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert not list(scratch.iterdir())
+    assert not list((tmp_path / "out").glob("*.json"))
+
+
+def test_next_run_removes_what_a_killed_one_left(tall: Path, tmp_path: Path, scratch: Path) -> None:
+    process = start(tall, tmp_path / "out", scratch)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert list(scratch.iterdir())
+    export(tall, tmp_path / "out", scratch)
+    assert not list(scratch.iterdir())
+
+
+def test_scratch_of_a_living_run_is_left_alone(tall: Path, tmp_path: Path, scratch: Path) -> None:
+    process = start(tall, tmp_path / "other", scratch)
+    (theirs,) = scratch.iterdir()
+    process.send_signal(signal.SIGSTOP)
+    try:
+        export(tall, tmp_path / "out", scratch)
+        assert theirs.is_dir()
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=120)
+    assert process.returncode == 0
+
+
+def test_no_such_directory(tall: Path, tmp_path: Path) -> None:
+    with pytest.raises(cellucid_dask.RequestError, match="not a directory"):
+        export(tall, tmp_path / "out", tmp_path / "nowhere")
+    assert not list((tmp_path / "out").glob("**/*"))
+
+
+def test_disk_too_small(
+    tall: Path, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")  # noqa: PYI024
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 0, 10**6))
+    with pytest.raises(cellucid_dask.RequestError, match=r"needs 0\.\d\d GB.*--scratch"):
+        export(tall, tmp_path / "out", scratch)
+    assert not list((tmp_path / "out").glob("**/*"))
