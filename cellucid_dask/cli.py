@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -103,9 +103,7 @@ def _scheduler(options: argparse.Namespace) -> Any:
         if options.scheduler:
             return Client(options.scheduler, set_as_default=True)
         return Client(n_workers=options.n_workers, threads_per_worker=1, dashboard_address=None)
-    import dask  # noqa: PLC0415
-
-    return dask.config.set(scheduler=os.environ.get("DASK_SCHEDULER", "threads"))
+    return nullcontext()
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -61,13 +61,14 @@ def find_resources(memory_budget: int | None) -> Resources:
         room = int(min(shares, default=machine_memory() / threads) * 0.4) * threads
         return Resources(threads, memory_budget or room, client)
     scheduler = dask.config.get("scheduler", None)
-    alone = str(scheduler).lower() in ("sync", "synchronous", "single-threaded")
+    alone = str(scheduler).lower() in {"sync", "synchronous", "single-threaded"}
     n_workers = 1 if alone else int(dask.config.get("num_workers", None) or CPU_COUNT)
     return Resources(n_workers, memory_budget or min(machine_memory() // 4, _MOST_BY_DEFAULT))
 
 
 def _active_client() -> Any:
-    if "distributed" not in sys.modules:
+    chosen = dask.config.get("scheduler", None)
+    if "distributed" not in sys.modules or chosen not in {None, "dask.distributed", "distributed"}:
         return None
     from distributed import default_client  # noqa: PLC0415  only when it is in use
 

@@ -110,9 +110,9 @@ class Scratch:
         """Read byte ranges ``(file, start, stop)``."""
         if not self.is_local:
             fs, _ = fsspec.core.url_to_fs(self.url, **self.storage_options)
-            paths, starts, stops = zip(*ranges, strict=True)
-            found = fs.cat_ranges([self._path(path) for path in paths], starts, stops)
-            return [bytes(each) for each in found]
+            paths = [self._path(file) for file, _, _ in ranges]
+            starts, stops = [start for _, start, _ in ranges], [stop for _, _, stop in ranges]
+            return [bytes(each) for each in fs.cat_ranges(paths, starts, stops, on_error="raise")]
         return list(self._read_local(ranges))
 
     def _read_local(self, ranges: Sequence[tuple[str, int, int]]) -> Iterator[bytes]:

@@ -18,6 +18,8 @@ import pytest
 from reader import read_export
 from scipy import sparse
 
+from tests.benchmarks.data import Storage, dataset
+
 N_CELLS, N_GENES, DENSITY = 200_000, 2_000, 0.06
 BLOCK = 10_000
 LIMIT = 1 << 30
@@ -118,3 +120,17 @@ def test_large_matrix_fits_in_a_gibibyte(tmp_path: Path) -> None:
     for gene, values in kept.items():
         np.testing.assert_allclose(export.gene(gene), values, rtol=0, atol=values.max() / 500)
     assert {file.name for file in tmp_path.iterdir()} == {"large.h5ad", "export"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", ["csr", "dense", "zarr"])
+def test_memory_follows_the_budget_and_not_the_cells(tmp_path: Path, storage: Storage) -> None:
+    peaks = []
+    for n_cells in (50_000, 400_000):
+        source = dataset(tmp_path, n_cells, 300, storage)
+        target = tmp_path / f"{n_cells}"
+        command = [sys.executable, "-m", "cellucid_dask", "export", str(source), str(target)]
+        peaks.append(peak_memory([*command, "--memory-budget", "256MiB"]))
+        assert len(list((target / "var").iterdir())) == 300
+    assert max(peaks) < (256 + 400) * 2**20
+    assert peaks[1] < peaks[0] * 1.25, peaks

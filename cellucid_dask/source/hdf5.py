@@ -46,7 +46,9 @@ class FileBytes:
         else:
             fs, path = fsspec.core.url_to_fs(self.url, **self.storage_options)
             starts, stops = [start for start, _ in ranges], [start + size for start, size in ranges]
-            found = [bytes(each) for each in fs.cat_ranges([path] * len(ranges), starts, stops)]
+            paths = [path] * len(ranges)
+            read = fs.cat_ranges(paths, starts, stops, on_error="raise")
+            found = [bytes(each) for each in read]
         if any(len(data) != size for data, (_, size) in zip(found, ranges, strict=True)):
             raise ExportError(f"{self.url} is truncated: some of its chunks lie beyond its end.")
         return found
