@@ -38,7 +38,7 @@ def main() -> None:
         print(profile(source, cache))
         return
     # Disks create files slowly where many have just been deleted, so nothing is, until the end.
-    outputs = Path(tempfile.mkdtemp(prefix="exports-", dir=cache))
+    outputs = Path(tempfile.mkdtemp(prefix="exports-", dir=options.output or cache))
     runs: dict[str, list[Measurement]] = {name: [] for name in options.only}
     for turn in range(options.repeat):
         for name in options.only:
@@ -103,6 +103,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", type=_contenders, default=CONTENDERS, metavar="A,B")
     parser.add_argument("--cache", type=Path, default=Path(".benchmarks"))
+    parser.add_argument("--output", type=Path, help="folder for the exports (default the cache)")
     options = parser.parse_args()
     if options.storage == "zarr" and options.only == CONTENDERS:
         options.only = tuple(name for name in CONTENDERS if name != "naive")  # it reads h5ad
