@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,7 @@ def _check(adata: anndata.AnnData, target: Path) -> None:
 
 
 def _story(folder: Path, source: Path, target: Path, result: Any) -> str:
+    command = sys.argv[0] if sys.argv[0].endswith("cellucid-dask") else "cellucid-dask"
     return f"""\
 Made      {source}: {N_CELLS:,} cells x {N_GENES:,} genes
 Exported  {result}
@@ -118,6 +120,6 @@ Open {target} in the Cellucid viewer, or look at
   {target}/var/MS4A1.values.u8.gz   one gene: gzip -dc FILE | od -An -tu1 | head
 
 Try next
-  cellucid-dask plan {source}
-  cellucid-dask export {source} {folder}/counts --layer counts --genes MS4A1,LYZ
-  cellucid-dask export YOUR.h5ad OUT"""
+  {command} plan {source}
+  {command} export {source} {folder}/counts --layer counts --genes MS4A1,LYZ
+  {command} export YOUR.h5ad OUT"""
