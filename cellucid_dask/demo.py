@@ -62,7 +62,7 @@ def make_dataset(n_cells: int = N_CELLS, n_genes: int = N_GENES, seed: int = 0) 
     genes = [*_MARKERS, *(f"GENE{number:04d}" for number in range(n_genes - len(_MARKERS)))]
     obs = pd.DataFrame(
         {
-            "cell_type": pd.Categorical.from_codes(kind, list(_TYPES)),
+            "cell_type": pd.Categorical.from_codes(kind, pd.Index(_TYPES)),
             "donor": pd.Categorical(rng.choice(["D1", "D2", "D3"], n_cells)),
             "total_counts": total,
             "is_doublet": rng.random(n_cells) < 0.03,
