@@ -108,8 +108,8 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     told += found.warnings
     _warn(told)
     place.check_writable()
-    commit.clear(place, identity)
     with _scratch(request, place) as scratch:
+        commit.clear(place, identity)
         place.put(found.payloads)
         found.payloads.clear()
         release_memory()  # the genes will want it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import warnings
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = _parser().parse_args(arguments)
     _end_on_terminate()
+    # Tasks keep every core busy already: threads of Zarr's own would only take memory.
+    os.environ.setdefault("ZARR_THREADING__MAX_WORKERS", "1")
     warnings.showwarning = _print_warning
     warnings.simplefilter("always", ExportWarning)
     try:

@@ -16,6 +16,8 @@ import dask
 import psutil
 from dask.system import CPU_COUNT
 
+from cellucid_dask.errors import RequestError
+
 # A default that large exports do not gain from exceeding.
 _MOST_BY_DEFAULT = 2**30
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -43,6 +45,8 @@ class Resources:
         """Whether all workers reach one scratch: a store, or a disk they all see."""
         if self.client is None or (scratch is not None and "://" in scratch):
             return True
+        if scratch is not None and not Path(scratch).is_dir():
+            raise RequestError(f"Scratch {scratch} is not a directory that can be written to.")
         with tempfile.NamedTemporaryFile(dir=scratch, prefix="cellucid-dask-probe-") as probe:
             return all(self.client.run(os.path.exists, probe.name).values())
 

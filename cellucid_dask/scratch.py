@@ -237,7 +237,12 @@ def open_scratch(
 
 def _remote(where: str, storage_options: Mapping[str, Any]) -> Iterator[Scratch]:
     scratch = Scratch(f"{where.rstrip('/')}/{_PREFIX}{uuid.uuid4().hex}", storage_options)
-    fs, path = fsspec.core.url_to_fs(scratch.url, **storage_options)
+    try:
+        fs, path = fsspec.core.url_to_fs(scratch.url, **storage_options)
+    except (ImportError, ValueError) as error:
+        raise RequestError(
+            f"Scratch {where} is in no store that is known here: {error}."
+        ) from error
     try:
         fs.makedirs(path, exist_ok=True)
         yield scratch

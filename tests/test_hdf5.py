@@ -65,10 +65,64 @@ def test_chunks_never_written_hold_the_fill_value(tmp_path: Path) -> None:
         np.testing.assert_array_equal(open_reader(file["x"])[0:100], file["x"][:])
 
 
-def test_file_cut_short(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{"compression": "gzip", "shuffle": True}, {}])
+def test_grid_with_chunks_never_written(tmp_path: Path, options: dict[str, Any]) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (50, 30), ">f4", chunks=(7, 8), fillvalue=np.nan, **options)
+        file["x"][10:12, 9:20] = 2
+    expected = np.full((50, 30), np.nan, np.float32)
+    expected[10:12, 9:20] = 2
+    with h5py.File(tmp_path / "a.h5") as file:
+        reader = open_reader(file["x"])
+        np.testing.assert_array_equal(reader[0:50], expected)
+        np.testing.assert_array_equal(reader[11:40, 8:21], expected[11:40, 8:21])
+
+
+def test_contiguous_and_never_written(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (50, 3), ">i4", fillvalue=-4)
+    with h5py.File(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(open_reader(file["x"])[2:7], np.full((5, 3), -4))
+
+
+def test_compact(tmp_path: Path) -> None:
+    values = np.arange(40, dtype=">f8").reshape(8, 5)
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_layout(h5py.h5d.COMPACT)
+    space = h5py.h5s.create_simple(values.shape)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dtype = h5py.h5t.py_create(values.dtype)
+        h5py.h5d.create(file.id, b"x", dtype, space, plist).write(
+            h5py.h5s.ALL, h5py.h5s.ALL, values
+        )
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["x"].id.get_create_plist().get_layout() == h5py.h5d.COMPACT
+        found = open_reader(file["x"])[2:7, 1:3]
+    np.testing.assert_array_equal(found, values[2:7, 1:3])
+    assert found.dtype.isnative
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 5), (5, 0)])
+@pytest.mark.parametrize("options", [{}, {"chunks": (2, 3)}, {"compression": "gzip"}])
+def test_empty(tmp_path: Path, shape: tuple[int, ...], options: dict[str, Any]) -> None:
+    if options:
+        chunks = (2, 3)[: len(shape)]
+        options = {**options, "chunks": chunks, "maxshape": (None,) * len(shape)}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", shape, ">f4", **options)
+    with h5py.File(tmp_path / "a.h5") as file:
+        found = open_reader(file["x"])[0 : shape[0]]
+    assert found.shape == shape
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"chunks": (5_000,)}, {"chunks": (5_000,), "compression": "gzip"}]
+)
+def test_file_cut_short(tmp_path: Path, options: dict[str, Any]) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
-        file.create_dataset("x", data=np.random.default_rng(0).random(100_000), chunks=(5_000,))
+        file.create_dataset("x", data=np.random.default_rng(0).random(100_000), **options)
     with h5py.File(path) as file:
         reader = open_reader(file["x"])
     path.write_bytes(path.read_bytes()[:-50_000])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from scipy import sparse
 
 import cellucid_dask
+from cellucid_dask import cli
 from cellucid_dask.target import Target
 
 
@@ -77,6 +79,33 @@ def test_nothing_is_left_when_the_target_fills_up(
     assert not list((tmp_path / "out").glob("*.json"))
 
 
+def test_nothing_is_left_when_a_gene_cannot_be_written(
+    tall: Path,
+    tmp_path: Path,
+    scratch: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put, waiting, target = Target.put, [], tmp_path / "out"
+
+    def fill_up(self: Target, files: Mapping[str, bytes]) -> None:
+        if any(name.startswith("var/") for name in files):
+            waiting.extend(scratch.glob("*/*.parts"))
+            with self._failing_plainly():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(self, files)
+
+    monkeypatch.setattr(Target, "put", fill_up)
+    monkeypatch.setattr(cli, "_end_on_terminate", lambda: None)
+    arguments = ["export", str(tall), str(target), "--scratch", str(scratch), "--no-progress"]
+    assert cli.main(arguments) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert waiting, "the genes were not gathered from scratch"
+    assert not list(scratch.iterdir())
+    assert list(target.rglob("*.bin.gz"))
+    assert not list(target.glob("*.json"))
+
+
 def test_nothing_is_left_after_terminate(tall: Path, tmp_path: Path, scratch: Path) -> None:
     process = start(tall, tmp_path / "out", scratch)
     process.terminate()
@@ -112,6 +141,20 @@ def test_scratch_of_a_living_run_is_left_alone(tall: Path, tmp_path: Path, scrat
 def test_no_such_directory(tall: Path, tmp_path: Path) -> None:
     with pytest.raises(cellucid_dask.RequestError, match="not a directory"):
         export(tall, tmp_path / "out", tmp_path / "nowhere")
+    assert not list((tmp_path / "out").glob("**/*"))
+
+
+def test_directory_that_cannot_be_written_to(
+    tall: Path, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() == 0:  # whom no mode stops
+        access = os.access
+        monkeypatch.setattr(
+            os, "access", lambda path, mode: path != str(scratch) and access(path, mode)
+        )
+    scratch.chmod(0o500)
+    with pytest.raises(cellucid_dask.RequestError, match="not a directory that can be written to"):
+        export(tall, tmp_path / "out", scratch)
     assert not list((tmp_path / "out").glob("**/*"))
 
 

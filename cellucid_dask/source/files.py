@@ -36,7 +36,8 @@ def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
     try:
         if is_zarr:
             options = dict(storage_options) if remote else None
-            return FileSource(zarr.open_group(url, mode="r", storage_options=options), name, _same)
+            group: Any = zarr.open_group(url, mode="r", storage_options=options)
+            return FileSource(group, name, _same)
         file = hdf5.FileBytes(url if remote else str(Path(url).resolve()), storage_options)
         group = h5py.File(_remote_file(url, storage_options) if remote else url, "r")
         return FileSource(group, name, partial(hdf5.reader, file=file))
@@ -55,15 +56,15 @@ def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
         ) from error
 
 
-def _same(array: Any) -> Any:
-    return array
-
-
 def _remote_file(url: str, storage_options: Mapping[str, Any]) -> Any:
     # metadata are small reads close together: blocks of 1 MiB, a few kept
     return fsspec.open(
         url, "rb", block_size=2**20, cache_type="blockcache", **storage_options
     ).open()
+
+
+def _same(array: Any) -> Any:
+    return array
 
 
 class FileSource:

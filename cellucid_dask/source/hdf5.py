@@ -112,11 +112,20 @@ class ChunkedDataset:
             if skipped >> position & 1:
                 continue
             if self.filters[position] == _DEFLATE:
-                inflated = isal_zlib.decompress(values, 15, length)
-                values = np.frombuffer(inflated, np.uint8)
+                values = np.frombuffer(self._inflate(values, length), np.uint8)
             else:
                 values = values.reshape(self.dtype.itemsize, -1).T.reshape(-1)
         return values.view(self.dtype).reshape(self.chunks)
+
+    def _inflate(self, values: Array, length: int) -> bytes:
+        try:
+            inflated: bytes = isal_zlib.decompress(values, 15, length)
+        except isal_zlib.IsalError as error:  # type: ignore[misc]
+            raise ExportError(
+                f"{self.file.url} is damaged: a chunk cannot be decompressed ({error}). "
+                "Copy or write the file again from its origin."
+            ) from error
+        return inflated
 
 
 def _overlap(

@@ -74,8 +74,9 @@ class SparseMatrix:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the stored values."""
-        return np.dtype(self.data.dtype)
+        """Of the values as they are read: scipy takes native byte order, and no float16."""
+        stored = np.dtype(self.data.dtype).newbyteorder("=")
+        return np.dtype(np.float32) if stored == np.float16 else stored
 
     @property
     def n_major(self) -> int:
@@ -112,7 +113,9 @@ class SparseMatrix:
                 "The sparse matrix is damaged: its row pointers do not fit its values. "
                 "Write the file again from its origin."
             )
-        data, indices = np.asarray(self.data[first:last]), np.asarray(self.indices[first:last])
+        data = np.asarray(self.data[first:last]).astype(self.dtype, copy=False)
+        indices = np.asarray(self.indices[first:last])
+        indices = indices.astype(indices.dtype.newbyteorder("="), copy=False)
         kind = sparse.csr_matrix if self.storage == "csr" else sparse.csc_matrix
         return kind(
             (data, indices, indptr - first),

@@ -1,0 +1,70 @@
+"""Sources and targets by URL give what paths give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import fsspec
+import numpy as np
+import pytest
+from reader import check
+from scipy import sparse
+
+import cellucid_dask
+
+
+@pytest.fixture(scope="module")
+def adata() -> ad.AnnData:
+    random = np.random.default_rng(0)
+    matrix = sparse.random(500, 40, 0.3, format="csr", dtype=np.float32, rng=random)
+    return ad.AnnData(matrix, obsm={"X_umap": random.random((500, 2), np.float32)})
+
+
+@pytest.mark.parametrize("form", ["h5ad", "zarr"])
+@pytest.mark.parametrize("storage", ["csr", "csc", "dense"])
+def test_source_and_target_by_url(
+    adata: ad.AnnData, form: str, storage: str, tmp_path: Path, tree_bytes: Callable[..., Any]
+) -> None:
+    adata = adata.copy()
+    adata.X = adata.X.toarray() if storage == "dense" else adata.X.asformat(storage)
+    local = tmp_path / f"a.{form}"
+    if form == "h5ad":
+        adata.write_h5ad(local, compression="gzip")
+    else:
+        adata.write_zarr(local)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(local), f"/{tmp_path.name}/a.{form}", recursive=True)
+    same = {"dataset_name": "same", "created_at": "2026-01-01T00:00:00Z", "progress": False}
+
+    cellucid_dask.export(local, tmp_path / "here", **same)
+    url = f"memory://{tmp_path.name}"
+    cellucid_dask.export(f"{url}/a.{form}", f"{url}/there", **same)
+    memory.get(f"/{tmp_path.name}/there", str(tmp_path / "there"), recursive=True)
+
+    check(tmp_path / "there")
+    assert tree_bytes(tmp_path / "there") == tree_bytes(tmp_path / "here")
+
+
+def test_target_by_url_is_refused_when_taken(adata: ad.AnnData, tmp_path: Path) -> None:
+    target = f"memory://{tmp_path.name}/taken"
+    cellucid_dask.export(adata, target, progress=False)
+    with pytest.raises(cellucid_dask.RequestError, match="already holds"):
+        cellucid_dask.export(adata, target, progress=False)
+    cellucid_dask.export(adata, target, progress=False, force=True)
+
+
+def test_refused_force_leaves_the_old_export(adata: ad.AnnData, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    tall = ad.AnnData(
+        sparse.random(30_000, 300, 0.3, format="csr", dtype=np.float32, rng=random),
+        obsm={"X_umap": random.random((30_000, 2), np.float32)},
+    )
+    cellucid_dask.export(adata, tmp_path / "out", progress=False)
+    with pytest.raises(cellucid_dask.RequestError, match="Scratch"):
+        cellucid_dask.export(
+            tall, tmp_path / "out", force=True, scratch=str(tmp_path / "no"), progress=False
+        )
+    check(tmp_path / "out")
