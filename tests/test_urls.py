@@ -9,6 +9,7 @@ from typing import Any
 import anndata as ad
 import fsspec
 import numpy as np
+import pandas as pd
 import pytest
 from reader import check
 from scipy import sparse
@@ -68,3 +69,25 @@ def test_refused_force_leaves_the_old_export(adata: ad.AnnData, tmp_path: Path) 
             tall, tmp_path / "out", force=True, scratch=str(tmp_path / "no"), progress=False
         )
     check(tmp_path / "out")
+
+
+def test_lazy_anndata(tmp_path: Path) -> None:
+    pytest.importorskip("xarray", reason="anndata reads lazily with xarray only")
+    random = np.random.default_rng(0)
+    kinds = pd.Categorical(random.choice(["b", "a"], 500), categories=["b", "a"])
+    matrix = sparse.random(500, 40, 0.3, format="csr", dtype=np.float32, rng=random)
+    adata = ad.AnnData(
+        matrix,
+        obs=pd.DataFrame({"kind": kinds}, index=[str(i) for i in range(500)]),
+        obsm={"X_umap": random.random((500, 2), np.float32)},
+    )
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    lazy = ad.experimental.read_lazy(tmp_path / "a.h5ad")
+
+    cellucid_dask.export(lazy, tmp_path / "out", progress=False)
+
+    found = check(tmp_path / "out")
+    assert found.manifest("obs_manifest.json")["_categoricalFields"][0][1] == ["b", "a"]
+    np.testing.assert_allclose(
+        found.gene("7"), matrix[:, [7]].toarray().ravel(), rtol=0, atol=1 / 500
+    )

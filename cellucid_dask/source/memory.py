@@ -40,8 +40,8 @@ class AnnDataSource:
 
     def obs(self, key: str) -> Any:
         """Read one column; one of a lazy AnnData is loaded here."""
-        column = self._adata.obs[key]
-        return column if isinstance(column, pd.Series) else column.to_series()
+        frame = self._adata.obs[[key]]
+        return (frame if isinstance(frame, pd.DataFrame) else frame.to_memory())[key]
 
     @property
     def obsm_widths(self) -> dict[str, int]:
