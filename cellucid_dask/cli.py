@@ -37,8 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except RequestError as error:
         return _report(error, _WRONG, options)
-    except (ExportError, OSError, MemoryError) as error:
-        return _report(error, _FAILED, options)
     except KeyboardInterrupt:
         print("stopped: the target holds no export that looks whole.", file=sys.stderr)
         return 130

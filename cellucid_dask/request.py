@@ -14,7 +14,7 @@ from cellucid_dask.format import names
 from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.selection import GeneSelection, select_genes
 from cellucid_dask.planning import ExportPlan, Layout, make_plan
-from cellucid_dask.resources import Resources, find_resources
+from cellucid_dask.resources import find_resources
 from cellucid_dask.settings import Settings
 from cellucid_dask.source import Source
 from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix
@@ -41,7 +41,6 @@ class Request:
     matrix: Matrix | None
     genes: GeneSelection | None
     plan: ExportPlan | None
-    resources: Resources
     embeddings: dict[int, Embedding]
     latent: str | None
     obs_keys: tuple[str, ...]
@@ -66,15 +65,13 @@ def make_request(source: Source, settings: Settings) -> Request:
         latent = choose_latent(source.obsm_widths, settings.latent)
         obs_keys = _obs_keys(source, settings.obs_keys)
     genes, plan = None, None
-    resources = find_resources(settings.budget)
     if matrix is not None:
         genes = _genes(source, matrix, settings)
         warnings += genes.warnings
-        plan = _plan(matrix, genes, settings, resources)
+        plan = _plan(matrix, genes, settings)
     return Request(
-        source, settings, matrix, genes, plan, resources, embeddings, latent, obs_keys,
-        tuple(warnings),
-    )  # fmt: skip
+        source, settings, matrix, genes, plan, embeddings, latent, obs_keys, tuple(warnings)
+    )
 
 
 def _open_matrix(source: Source, settings: Settings, warnings: list[str]) -> Matrix | None:
@@ -135,9 +132,8 @@ def _obs_keys(source: Source, asked: Sequence[str] | None) -> tuple[str, ...]:
     return keys
 
 
-def _plan(
-    matrix: Matrix, genes: GeneSelection, settings: Settings, resources: Resources
-) -> ExportPlan:
+def _plan(matrix: Matrix, genes: GeneSelection, settings: Settings) -> ExportPlan:
+    resources = find_resources(settings.budget)
     bits = settings.var_quantization
     return make_plan(
         layout_of(matrix, np.sort(genes.columns)),
