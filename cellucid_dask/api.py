@@ -12,13 +12,17 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from cellucid_dask import commit
+import numpy as np
+
+from cellucid_dask import commit, resume
 from cellucid_dask.errors import ExportWarning
-from cellucid_dask.execute import GeneJob, GeneSummary, run
+from cellucid_dask.execute import GeneJob, run
 from cellucid_dask.fields.export import export_fields
 from cellucid_dask.forecast import forecast_gene_bytes
-from cellucid_dask.format import names
 from cellucid_dask.genes.findings import describe
+from cellucid_dask.genes.parts import Array
+from cellucid_dask.genes.summary import GeneSummary
+from cellucid_dask.lease import hold, refuse_if_held
 from cellucid_dask.planning import ExportPlan, size
 from cellucid_dask.request import Request, make_request
 from cellucid_dask.resources import current_rss, peak_rss, release_memory
@@ -103,29 +107,37 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     place = Target.of(target, settings.storage_options)
     request = make_request(open_source(source, settings.source_storage_options), settings)
     told = list(request.warnings)
-    identity = commit.check(place, settings, request.source.n_cells)
+    refuse_if_held(place)
+    commit.check(place, request)
     found = export_fields(request)
     told += found.warnings
     _warn(told)
     place.check_writable()
-    with _scratch(request, place) as scratch:
-        commit.clear(place, identity)
-        place.put(found.payloads)
-        found.payloads.clear()
-        release_memory()  # the genes will want it
-        summary = _export_genes(request, place, scratch)
-        scratch_bytes = scratch.nbytes() if scratch else 0
-    findings = describe(summary, request.genes, settings)
-    _warn(findings)
-    commit.finish(place, request, found, summary, identity)
-    gene_bytes = 0 if summary is None else int(summary.nbytes.sum())
-    n_genes = 0 if summary is None else len(summary.gene)
+    with hold(place) as lease:
+        identity = commit.check(place, request)  # again: until now another run could end here
+        resuming = settings.resume and resume.was_interrupted(place)
+        done = resume.finished(place, request.gene_files) if resuming else GeneSummary.empty()
+        left = np.setdiff1d(np.arange(len(request.gene_files)), done.gene)
+        rest = request.planned_for(left)
+        with _scratch(rest, place) as scratch:
+            resume.begin(place, request, anew=not resuming)
+            commit.clear(place, identity)
+            place.put(found.payloads)
+            found.payloads.clear()
+            release_memory()  # the genes will want it
+            summary = GeneSummary.joined([done, _export_genes(rest, left, place, scratch)])
+            scratch_bytes = scratch.nbytes() if scratch else 0
+        findings = describe(summary, request.genes, settings)
+        _warn(findings)
+        lease.check()
+        commit.finish(place, request, found, summary, identity)
+        resume.end(place)
     return ExportResult(
         target=place.url,
         n_cells=request.source.n_cells,
-        n_genes=n_genes,
-        n_objects=n_genes + len(found.files),
-        nbytes=gene_bytes + sum(found.files.values()),
+        n_genes=len(summary.gene),
+        n_objects=len(summary.gene) + len(found.files),
+        nbytes=int(summary.nbytes.sum()) + sum(found.files.values()),
         scratch_bytes=scratch_bytes,
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),
@@ -152,7 +164,7 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     settings = Settings.of(options)
     request = make_request(open_source(source, settings.source_storage_options), settings)
     if target is not None:
-        commit.check(Target.of(target, settings.storage_options), settings, request.source.n_cells)
+        commit.check(Target.of(target, settings.storage_options), request)
     idle = current_rss()
     found = export_fields(request)
     _warn((*request.warnings, *found.warnings))
@@ -207,18 +219,16 @@ def _scratch(request: Request, target: Target) -> Iterator[Scratch | None]:
         yield scratch
 
 
-def _export_genes(request: Request, target: Target, scratch: Scratch | None) -> GeneSummary | None:
-    plan, genes, matrix = request.plan, request.genes, request.matrix
-    if plan is None or genes is None or matrix is None:
-        return None
-    settings = request.settings
-    order = genes.in_source_order
-    compressed = settings.compression is not None
+def _export_genes(
+    request: Request, genes: Array, target: Target, scratch: Scratch | None
+) -> GeneSummary:
+    """Encode and put some genes, by number in the order of the source."""
+    plan, matrix, settings = request.plan, request.matrix, request.settings
+    if plan is None or matrix is None:
+        return GeneSummary.empty()
     job = GeneJob(
         target=target,
-        files=tuple(
-            names.gene_path(genes.ids[i], settings.var_quantization, compressed) for i in order
-        ),
+        files=tuple(request.gene_files[gene] for gene in genes),
         n_cells=request.source.n_cells,
         bits=settings.var_quantization,
         level=settings.compression,
@@ -228,7 +238,8 @@ def _export_genes(request: Request, target: Target, scratch: Scratch | None) -> 
     )
     array = matrix.dask((plan.row_blocks, plan.gene_blocks))
     with _progress(settings):
-        return run(plan, array, genes.columns[order], job, scratch)  # type: ignore[no-any-return]
+        summary = run(plan, array, request.columns[genes], job, scratch)
+    return replace(summary, gene=genes[summary.gene])
 
 
 def _progress(settings: Settings) -> Any:

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RequestError as error:
         return _report(error, _WRONG, options)
     except KeyboardInterrupt:
-        print("stopped: the target holds no export that looks whole.", file=sys.stderr)
+        print("stopped: the target holds no whole export; --resume goes on.", file=sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001  whatever it is, a traceback helps nobody here
         return _report(error, _FAILED, options)
@@ -261,7 +261,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="K=V",
         help="fsspec option of the source",
     )
-    run.add_argument("--force", action="store_true", help="replace the export in TARGET")
+    again = run.add_mutually_exclusive_group()
+    again.add_argument("--force", action="store_true", help="replace the export in TARGET")
+    again.add_argument("--resume", action="store_true", help="go on where a stopped run was")
     run.add_argument("--no-progress", dest="progress", action="store_false")
     run.add_argument("--json", action="store_true", help="print the result as JSON")
     run.add_argument("--debug", action="store_true", help="show tracebacks")

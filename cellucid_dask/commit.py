@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import cellucid_dask
+from cellucid_dask import resume
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields.obs import CategoricalField, ContinuousField
 from cellucid_dask.format import manifests, names
@@ -18,8 +19,8 @@ from cellucid_dask.settings import Settings
 from cellucid_dask.target import Target
 
 if TYPE_CHECKING:
-    from cellucid_dask.execute import GeneSummary
     from cellucid_dask.fields.export import Fields
+    from cellucid_dask.genes.summary import GeneSummary
     from cellucid_dask.request import Request
 
 _MANIFESTS = (
@@ -38,25 +39,30 @@ _PAYLOAD = re.compile(
 Json = dict[str, Any]
 
 
-def check(target: Target, settings: Settings, n_cells: int) -> Json | None:
-    """Refuse a target that holds an export already.
+def check(target: Target, request: Request) -> Json | None:
+    """Refuse a target that holds an export already, or an interrupted one that is not this.
 
     Returns
     -------
     dict or None
         The identity of the export that genes alone are added to, if there is one.
     """
-    found = target.names()
-    if settings.force and not settings.genes_only:
-        return None
-    if settings.genes_only and names.IDENTITY in found:
-        if names.VAR_MANIFEST in found and not settings.force:
-            raise RequestError(f"{target.url} has genes already: pass --force to replace them.")
-        return _joinable(target, settings, n_cells)
-    held = sorted(name for name in found if name in _MANIFESTS)
-    if held and not settings.force:
+    settings, found = request.settings, target.names()
+    begun = resume.check_same(target, request) if settings.resume else False
+    if not (settings.force or settings.resume) and resume.was_interrupted(target):
         raise RequestError(
-            f"{target.url} already holds an export ({held[0]}): choose another place, or pass "
+            f"{target.url} holds an export that was interrupted: go on with --resume, or start "
+            "anew with --force."
+        )
+    if settings.genes_only and names.IDENTITY in found:
+        if names.VAR_MANIFEST in found and not settings.force and not begun:
+            raise RequestError(f"{target.url} has genes already: pass --force to replace them.")
+        return _joinable(target, settings, request.source.n_cells)
+    held = sorted(name for name in found if name in _MANIFESTS)
+    if held and not settings.force and not begun:
+        remedy = "there is nothing to resume" if settings.resume else "choose another place"
+        raise RequestError(
+            f"{target.url} already holds an export ({held[0]}): {remedy}, or pass "
             "--force to replace it."
         )
     return None
@@ -86,22 +92,28 @@ def _joinable(target: Target, settings: Settings, n_cells: int) -> Json:
 
 def clear(target: Target, identity: Json | None) -> None:
     """Take an older export out of sight before any of its files is replaced."""
-    stale = (names.IDENTITY, names.VAR_MANIFEST) if identity else _MANIFESTS
-    target.remove(sorted(target.names() & set(stale)))
+    stale = [name for name in _MANIFESTS if name in target.names()]
+    if identity is None:
+        for name in stale:  # one after another: the identity goes first
+            target.remove([name])
+    elif names.VAR_MANIFEST in stale:  # what is left is a whole export, without genes
+        identity["stats"]["n_genes"] = 0
+        target.publish(names.IDENTITY, manifests.to_json(identity, indent=2))
+        target.remove([names.VAR_MANIFEST])
 
 
 def finish(
     target: Target,
     request: Request,
     fields: Fields,
-    summary: GeneSummary | None,
+    summary: GeneSummary,
     identity: Json | None,
 ) -> None:
     """Write the manifests and the identity; then remove what an older export left."""
     settings, n_cells = request.settings, request.source.n_cells
     documents: dict[str, bytes] = {}
     files = set(fields.files)
-    if summary is not None and request.genes is not None:
+    if request.genes is not None:
         genes = request.genes
         ranges = {
             int(position): (float(low), float(high))
@@ -116,10 +128,7 @@ def finish(
                 settings.var_quantization, entries,
             )
         )  # fmt: skip
-        compressed = settings.compression is not None
-        files |= {
-            names.gene_path(gene, settings.var_quantization, compressed) for gene in genes.ids
-        }
+        files |= set(request.gene_files)
     obs = None
     if not settings.genes_only:
         obs = manifests.obs_manifest(
@@ -131,7 +140,7 @@ def finish(
             categorical=[each for each in fields.obs if isinstance(each, CategoricalField)],
         )
         documents[names.OBS_MANIFEST] = manifests.to_json(obs)
-    n_genes = 0 if summary is None else len(summary.gene)
+    n_genes = len(summary.gene)
     if identity is not None:
         identity["stats"]["n_genes"] = n_genes
         identity["export_settings"]["var_quantization"] = settings.var_quantization

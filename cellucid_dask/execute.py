@@ -6,9 +6,10 @@ read-rows --------------------------------> encode-genes -> assemble-manifest  (
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dask
@@ -17,47 +18,16 @@ from dask.delayed import Delayed, delayed
 
 from cellucid_dask.genes.encode import encode
 from cellucid_dask.genes.parts import Array, Part, SparsePart, parts_of
+from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.genes.vectors import gene_vectors
 from cellucid_dask.planning import ExportPlan
+from cellucid_dask.resume import write_receipt
 from cellucid_dask.scratch import Scratch, StoredPart, read_indptr, read_parts
 from cellucid_dask.target import Target
 
 # Encoded vectors are handed to the target in lots of about this many bytes.
 _LOT_BYTES = 4 * 2**20
 _FAN_IN = 64
-
-
-@dataclass(frozen=True)
-class GeneSummary:
-    """What the manifest and the warnings need of some genes; one entry a gene each.
-
-    Attributes
-    ----------
-    gene
-        Position among the exported genes in source order.
-    lowest, highest
-        float64 range of the finite values.
-    n_missing
-        NaN and infinite values.
-    nbytes
-        Size of the file.
-    """
-
-    gene: Array
-    lowest: Array
-    highest: Array
-    n_missing: Array
-    nbytes: Array
-
-    @classmethod
-    def joined(cls, summaries: Sequence[GeneSummary]) -> GeneSummary:
-        """Put summaries of different genes together, in the order of the genes."""
-        columns = {
-            each.name: np.concatenate([getattr(one, each.name) for one in summaries])
-            for each in fields(cls)
-        }
-        order = np.argsort(columns["gene"])
-        return cls(**{name: values[order] for name, values in columns.items()})
 
 
 @dataclass(frozen=True)
@@ -78,12 +48,14 @@ class GeneJob:
         found = gene_vectors(parts, self.n_cells, self.bits)
         n_genes = len(found.vectors)
         nbytes = np.zeros(n_genes, np.int64)
+        md5 = np.zeros(n_genes, "S32")
         lot: dict[str, bytes] = {}
         waiting = 0
         for gene in range(n_genes):
             data = encode(found.vectors[gene], self.level)
             lot[self.files[first + gene]] = data
             nbytes[gene] = len(data)
+            md5[gene] = hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
             waiting += len(data)
             if waiting >= _LOT_BYTES:
                 self.target.put(lot)
@@ -91,7 +63,7 @@ class GeneJob:
         if lot:
             self.target.put(lot)
         genes = np.arange(first, first + n_genes)
-        return GeneSummary(genes, found.lowest, found.highest, found.n_missing, nbytes)
+        return GeneSummary(genes, found.lowest, found.highest, found.n_missing, nbytes, md5)
 
     def encode_in_batches(self, parts: Sequence[Part], first: int) -> Iterator[GeneSummary]:
         """Encode and put the genes ``first ...`` of some parts, as many at once as fit."""
@@ -99,6 +71,12 @@ class GeneJob:
         costs = _values_nbytes(parts) + self.n_cells * width
         for start, stop in _groups(costs, self.batch_memory):
             yield self.encode([part.genes(start, stop) for part in parts], first + start)
+
+    def finish(self, batches: Iterable[GeneSummary]) -> GeneSummary:
+        """Leave a receipt for the genes of a task, once they are all in the target."""
+        summary = GeneSummary.joined(list(batches))
+        write_receipt(self.target, [self.files[gene] for gene in summary.gene], summary)
+        return summary
 
 
 def _values_nbytes(parts: Sequence[Part]) -> Array:
@@ -125,7 +103,7 @@ def _groups(costs: Array, most: int) -> Iterator[tuple[int, int]]:
 def encode_block(job: GeneJob, block: Any, columns: Array | None, first: int) -> GeneSummary:
     """Encode a block that holds every cell of its genes (task, route direct)."""
     parts = list(parts_of(block, 0, columns, part_values=job.part_values))
-    return GeneSummary.joined(list(job.encode_in_batches(parts, first)))
+    return job.finish(job.encode_in_batches(parts, first))
 
 
 def store_parts(
@@ -151,21 +129,19 @@ def encode_stored(
     nbytes = np.zeros(last - first, np.int64)
     for part, indptr in zip(mine, indptrs, strict=True):
         nbytes += part.gene_nbytes(indptr)
-    return GeneSummary.joined(
-        [
-            summary
-            for start, stop in _groups(nbytes, job.gather_memory)
-            for summary in job.encode_in_batches(
-                read_parts(
-                    scratch,
-                    mine,
-                    [indptr[start : stop + 1] for indptr in indptrs],
-                    first + start,
-                    first + stop,
-                ),
+    return job.finish(
+        summary
+        for start, stop in _groups(nbytes, job.gather_memory)
+        for summary in job.encode_in_batches(
+            read_parts(
+                scratch,
+                mine,
+                [indptr[start : stop + 1] for indptr in indptrs],
                 first + start,
-            )
-        ]
+                first + stop,
+            ),
+            first + start,
+        )
     )
 
 
@@ -192,10 +168,12 @@ def _own(part: Part) -> Part:
 def encode_pieces(job: GeneJob, pieces: Sequence[list[Part]], first: int) -> GeneSummary:
     """Encode the genes that all pieces share (task, route workers)."""
     parts = [part for piece in pieces for part in piece]
-    return GeneSummary.joined(list(job.encode_in_batches(parts, first)))
+    return job.finish(job.encode_in_batches(parts, first))
 
 
-def run(plan: ExportPlan, array: Any, columns: Array, job: GeneJob, scratch: Scratch | None) -> Any:
+def run(
+    plan: ExportPlan, array: Any, columns: Array, job: GeneJob, scratch: Scratch | None
+) -> GeneSummary:
     """Run the plan on the active scheduler and return the summary of all genes.
 
     Parameters
@@ -218,7 +196,7 @@ def run(plan: ExportPlan, array: Any, columns: Array, job: GeneJob, scratch: Scr
     else:
         summaries = list(_through_workers(plan, array, columns, job_key, token))
     whole = _reduce(summaries, GeneSummary.joined, f"assemble-manifest-{token}")
-    (result,) = dask.compute(whole)
+    result: GeneSummary = dask.compute(whole)[0]
     return result
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,27 @@ class Request:
     obs_keys: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @cached_property
+    def gene_files(self) -> tuple[str, ...]:
+        """The files of the genes, in the order of the source."""
+        if self.genes is None:
+            return ()
+        bits, compressed = self.settings.var_quantization, self.settings.compression is not None
+        ids = self.genes.ids
+        return tuple(names.gene_path(ids[i], bits, compressed) for i in self.genes.in_source_order)
+
+    @cached_property
+    def columns(self) -> Array:
+        """The genes' columns, ascending."""
+        return np.empty(0, np.int64) if self.genes is None else np.sort(self.genes.columns)
+
+    def planned_for(self, genes: Array) -> Request:
+        """Return the request with a plan for some of the genes, by number in `columns`."""
+        if self.matrix is None or len(genes) == len(self.columns):
+            return self
+        plan = _plan(self.matrix, self.columns[genes], self.settings) if len(genes) else None
+        return replace(self, plan=plan)
+
 
 def make_request(source: Source, settings: Settings) -> Request:
     """Check what is asked against what is there; reads metadata only.
@@ -68,7 +90,7 @@ def make_request(source: Source, settings: Settings) -> Request:
     if matrix is not None:
         genes = _genes(source, matrix, settings)
         warnings += genes.warnings
-        plan = _plan(matrix, genes, settings)
+        plan = _plan(matrix, np.sort(genes.columns), settings)
     return Request(
         source, settings, matrix, genes, plan, embeddings, latent, obs_keys, tuple(warnings)
     )
@@ -132,11 +154,11 @@ def _obs_keys(source: Source, asked: Sequence[str] | None) -> tuple[str, ...]:
     return keys
 
 
-def _plan(matrix: Matrix, genes: GeneSelection, settings: Settings) -> ExportPlan:
+def _plan(matrix: Matrix, columns: Array, settings: Settings) -> ExportPlan:
     resources = find_resources(settings.budget)
     bits = settings.var_quantization
     return make_plan(
-        layout_of(matrix, np.sort(genes.columns)),
+        layout_of(matrix, columns),
         vector_nbytes=4 if bits is None else bits // 8,
         memory_budget=resources.memory,
         n_workers=resources.n_workers,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +94,22 @@ def machine_memory() -> int:
         if soft != resource.RLIM_INFINITY:
             limits.append(soft)
     return min(limits)
+
+
+def this_process() -> dict[str, Any]:
+    """Name this process so that another can ask whether it still runs."""
+    process = psutil.Process()
+    return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
+
+
+def is_running(owner: Mapping[str, Any]) -> bool | None:
+    """Tell whether a process that `this_process` named runs; ``None`` if on another host."""
+    if owner["host"] != socket.gethostname():
+        return None
+    try:
+        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def peak_rss() -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ import psutil
 
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.genes.parts import Array, DensePart, Part, SparsePart
+from cellucid_dask.resources import is_running, this_process
 
 _PREFIX = "cellucid-dask-scratch-"
 _OWNER = "owner.json"
@@ -229,7 +229,7 @@ def open_scratch(
     _sweep(parent)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     try:
-        (folder / _OWNER).write_text(json.dumps(_me()))
+        (folder / _OWNER).write_text(json.dumps(this_process()))
         yield Scratch(str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -280,22 +280,10 @@ def _in_memory(path: str) -> bool:
     return best[1] in {"tmpfs", "ramfs"}
 
 
-def _me() -> dict[str, Any]:
-    process = psutil.Process()
-    return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
-
-
 def _sweep(parent: str) -> None:
     """Remove what dead runs of this host left behind."""
     for folder in Path(parent).glob(f"{_PREFIX}*"):
         with suppress(OSError, ValueError, KeyError):
             owner = json.loads((folder / _OWNER).read_text())
-            if owner["host"] == socket.gethostname() and not _alive(owner):
+            if is_running(owner) is False:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(owner: Mapping[str, Any]) -> bool:
-    try:
-        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1)
-    except psutil.NoSuchProcess:
-        return False

@@ -11,6 +11,11 @@ from typing import Any, Literal
 from cellucid_dask.errors import RequestError
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+# Options of a run; all others are what an export is made of, but for the time of day.
+RUN_OPTIONS = frozenset({
+    "memory_budget", "scratch", "force", "resume", "progress", "storage_options",
+    "source_storage_options", "created_at",
+})  # fmt: skip
 _BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -60,6 +65,12 @@ class Settings:
         Directory or URL for intermediate files; ``None`` for the system's.
     force
         Replace the export that the target holds.
+    resume
+        Go on where an interrupted run of the same export stopped; without one, begin.
+    progress
+        Show how far the work is.
+    storage_options, source_storage_options
+        fsspec options of target and source; never logged or stored.
     """
 
     layer: str = "X"
@@ -88,6 +99,7 @@ class Settings:
     memory_budget: int | str | None = None
     scratch: str | None = None
     force: bool = False
+    resume: bool = False
     progress: bool = True
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     source_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -119,6 +131,8 @@ class Settings:
             raise RequestError(
                 f"centroid_min_points is {self.centroid_min_points!r}: choose 1 or more."
             )
+        if self.force and self.resume:
+            raise RequestError("Give either force, to start anew, or resume, to go on.")
         self._check_lists()
         if self.memory_budget is not None:
             self._set("memory_budget", parse_bytes(self.memory_budget, "memory_budget"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import fsspec
 
@@ -99,7 +101,7 @@ class Target:
         except OSError as error:
             raise ExportError(
                 f"{self.url} could not be written ({error.strerror or error}). "
-                "What is there does not look like an export; run again when that is mended."
+                "What is there does not look like an export; mend that and go on with --resume."
             ) from error
 
     def read(self, name: str) -> bytes | None:
@@ -108,6 +110,50 @@ class Target:
             return bytes(self._store[0].cat_file(self._path(name)))
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file unless there is one, in one step where the store can; say whether."""
+        with self._failing_plainly():
+            try:
+                if self.is_local:
+                    _write(f"{self.url}/{name}", data, "xb")
+                else:
+                    self._store[0].pipe_file(self._path(name), data, mode="create")
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno == errno.EINVAL and self.read(name) is not None:
+                    return False  # how S3 says that its condition does not hold
+                raise
+        return True
+
+    def read_many(self, names: Sequence[str]) -> list[bytes]:
+        """Read files, many at once where the store can; those that are gone are left out."""
+        if not names:
+            return []
+        fs = self._store[0]
+        found = fs.cat([self._path(name) for name in names], on_error="omit")
+        return [bytes(data) for data in found.values()]
+
+    def files(self, folder: str) -> dict[str, tuple[int, str | None]]:
+        """Return size, and MD5 where the store tells one, of every file in a folder."""
+        fs, root = self._store
+        try:
+            entries = fs.ls(f"{root}/{folder}", detail=True, refresh=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return {
+            f"{folder}/{str(entry['name']).rpartition('/')[2]}": (int(entry["size"]), _md5(entry))
+            for entry in entries
+            if entry["type"] == "file"
+        }
+
+    def remove_if_empty(self, folder: str) -> None:
+        """Remove a local folder that holds nothing, and the target too if it then holds nothing."""
+        if self.is_local:
+            with suppress(OSError):
+                Path(self.url, folder).rmdir()
+                Path(self.url).rmdir()
 
     def names(self, *folders: str) -> set[str]:
         """Return the names of the files at the top and in some folders."""
@@ -169,11 +215,20 @@ class Target:
             Path(self.url).rmdir()
 
 
-def _write(path: str, data: bytes) -> None:
+def _md5(entry: Mapping[str, Any]) -> str | None:
+    """Find a file's MD5 in what a store says of it: S3's ETag; GCS and Azure give base64."""
+    for key in ("md5Hash", "content_md5"):
+        if given := entry.get(key):
+            return (base64.b64decode(given) if isinstance(given, str) else bytes(given)).hex()
+    tag = entry.get("ETag")
+    return str(tag).strip('"') if tag else None
+
+
+def _write(path: str, data: bytes, mode: Literal["wb", "xb"] = "wb") -> None:
     try:
-        out = open(path, "wb", buffering=0)  # noqa: PTH123, SIM115
+        out = open(path, mode, buffering=0)  # noqa: PTH123, SIM115
     except FileNotFoundError:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        out = open(path, "wb", buffering=0)  # noqa: PTH123, SIM115
+        out = open(path, mode, buffering=0)  # noqa: PTH123, SIM115
     with out:
         out.write(data)

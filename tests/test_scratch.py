@@ -121,7 +121,8 @@ def test_next_run_removes_what_a_killed_one_left(tall: Path, tmp_path: Path, scr
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     assert list(scratch.iterdir())
-    export(tall, tmp_path / "out", scratch)
+    options = {"scratch": str(scratch), "progress": False, "resume": True}
+    cellucid_dask.export(tall, tmp_path / "out", **options)
     assert not list(scratch.iterdir())
 
 

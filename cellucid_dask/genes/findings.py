@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.selection import GeneSelection
+from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.settings import Settings
-
-if TYPE_CHECKING:
-    from cellucid_dask.execute import GeneSummary
 
 
 def describe(
-    summary: GeneSummary | None, genes: GeneSelection | None, settings: Settings
+    summary: GeneSummary, genes: GeneSelection | None, settings: Settings
 ) -> tuple[str, ...]:
     """Return warnings on genes that are empty, constant or partly missing, and on raw counts."""
-    if summary is None or genes is None:
+    if genes is None:
         return ()
     told = []
     ids = np.array(genes.ids, dtype=object)[genes.in_source_order]

@@ -52,6 +52,9 @@ class Source(Protocol):
     def matrix(self, layer: str) -> Matrix | None:
         """Open the matrix of a layer; ``None`` when its place is empty."""
 
+    def fingerprint(self, layer: str) -> str:
+        """Return a digest that changes when the source of a layer does."""
+
 
 def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -> Source:
     """Open an AnnData wherever it is; only its metadata are read.

@@ -18,6 +18,7 @@ from scipy import sparse
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.source import hdf5, legacy
+from cellucid_dask.source.fingerprint import of_files
 from cellucid_dask.source.matrix import DenseMatrix, Matrix, SparseMatrix
 
 _HDF5_SUFFIXES = (".h5ad", ".h5", ".hdf5")
@@ -37,10 +38,10 @@ def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
         if is_zarr:
             options = dict(storage_options) if remote else None
             group: Any = zarr.open_group(url, mode="r", storage_options=options)
-            return FileSource(group, name, _same)
+            return FileSource(group, name, _same, url, storage_options)
         file = hdf5.FileBytes(url if remote else str(Path(url).resolve()), storage_options)
         group = h5py.File(_remote_file(url, storage_options) if remote else url, "r")
-        return FileSource(group, name, partial(hdf5.reader, file=file))
+        return FileSource(group, name, partial(hdf5.reader, file=file), url, storage_options)
     except FileNotFoundError:
         raise RequestError(
             f"{url} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
@@ -70,11 +71,19 @@ def _same(array: Any) -> Any:
 class FileSource:
     """An AnnData on disk or in a store, by its HDF5 or Zarr group."""
 
-    def __init__(self, group: Any, name: str, open_array: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        group: Any,
+        name: str,
+        open_array: Callable[[Any], Any],
+        url: str,
+        storage_options: Mapping[str, Any],
+    ) -> None:
         if "obs" not in group or "var" not in group:
             raise RequestError(f"{name} is not AnnData: it has no obs and var.")
         self._group = group
         self._open_array = open_array
+        self._url, self._storage_options = url, storage_options
         self._frame: pd.DataFrame | None = None  # obs, where it cannot be read by column
         self.name = name
         self.n_cells = self._count_cells()
@@ -152,6 +161,10 @@ class FileSource:
         raw = "raw/X" if "raw/X" in self._group else "raw.X"
         path = {"X": "X", "raw": raw}.get(layer, f"layers/{layer}")
         return stored_matrix(self._group[path], self._open_array)
+
+    def fingerprint(self, layer: str) -> str:  # noqa: ARG002  a file changes as a whole
+        """Return a digest of size and age of the files."""
+        return of_files(self._url, self._storage_options)
 
 
 def _shape(element: Any) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from scipy import sparse
 from cellucid_dask.errors import RequestError
 from cellucid_dask.source import hdf5
 from cellucid_dask.source.files import as_dense, stored_matrix
+from cellucid_dask.source.fingerprint import of_matrix
 from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix, Storage
 
 
@@ -66,6 +67,10 @@ class AnnDataSource:
         if layer == "X":
             return matrix_of(self._adata.X)
         return matrix_of(self._adata.raw.X if layer == "raw" else self._adata.layers[layer])
+
+    def fingerprint(self, layer: str) -> str:
+        """Return a digest of a layer."""
+        return of_matrix(self.matrix(layer)) if layer in self.layers else ""
 
 
 def matrix_of(values: Any) -> Matrix | None:

@@ -1,0 +1,85 @@
+"""What the manifest, the warnings and a resumed run need of genes that are encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from cellucid_dask.genes.parts import Array
+
+_DTYPES: dict[str, Any] = {
+    "gene": np.int64,
+    "lowest": np.float64,
+    "highest": np.float64,
+    "n_missing": np.int64,
+    "nbytes": np.int64,
+    "md5": np.dtype("S32"),
+}
+
+
+@dataclass(frozen=True)
+class GeneSummary:
+    """Of some genes, one entry a gene each.
+
+    Attributes
+    ----------
+    gene
+        Position among the exported genes in source order.
+    lowest, highest
+        float64 range of the finite values.
+    n_missing
+        NaN and infinite values.
+    nbytes
+        Size of the file.
+    md5
+        Of the file, hexadecimal: what stores give as a checksum.
+    """
+
+    gene: Array
+    lowest: Array
+    highest: Array
+    n_missing: Array
+    nbytes: Array
+    md5: Array
+
+    @classmethod
+    def empty(cls) -> GeneSummary:
+        """Return the summary of no gene."""
+        return cls(**{name: np.empty(0, dtype) for name, dtype in _DTYPES.items()})
+
+    @classmethod
+    def joined(cls, summaries: Sequence[GeneSummary]) -> GeneSummary:
+        """Put summaries of different genes together, in the order of the genes."""
+        columns = {
+            each.name: np.concatenate([getattr(one, each.name) for one in summaries])
+            for each in fields(cls)
+        }
+        return cls(**columns).take(np.argsort(columns["gene"]))
+
+    def take(self, rows: Array) -> GeneSummary:
+        """Return some of the entries."""
+        return GeneSummary(**{name: getattr(self, name)[rows] for name in _DTYPES})
+
+    def to_lists(self) -> dict[str, list[Any]]:
+        """Return all but the positions, which mean nothing to another run, for JSON."""
+        found = {name: getattr(self, name).tolist() for name in _DTYPES if name != "gene"}
+        return {**found, "md5": [each.decode() for each in found["md5"]]}
+
+    @classmethod
+    def from_lists(cls, lists: Mapping[str, Any], gene: Array) -> GeneSummary:
+        """Return what `to_lists` wrote, of genes at new positions.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            It is not that.
+        """
+        columns = {
+            name: np.array(lists[name], dtype) for name, dtype in _DTYPES.items() if name != "gene"
+        }
+        if any(column.shape != gene.shape for column in columns.values()):
+            raise ValueError("columns of different lengths")
+        return cls(gene=gene, **columns)

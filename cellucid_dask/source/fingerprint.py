@@ -1,0 +1,58 @@
+"""Telling whether a source is still what it was, without reading all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+import numpy as np
+from dask.base import tokenize
+from zlib_ng import zlib_ng
+
+from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, Sliceable, SparseMatrix
+
+# What file systems and stores tell of a file that changes with it.
+_STATE = ("size", "mtime", "ETag", "LastModified", "md5Hash", "updated", "etag",
+          "last_modified")  # fmt: skip
+# Of arrays that are not in memory, so many stretches of so many values are looked at.
+_STRETCHES, _STRETCH = 16, 4096
+
+
+def of_files(url: str, storage_options: Mapping[str, Any]) -> str:
+    """Return a digest of size and age of a file, or of every file in a folder."""
+    fs, path = fsspec.core.url_to_fs(url, **storage_options)
+    found = fs.find(path, detail=True) or {path: fs.info(path)}
+    state = sorted(
+        (name.removeprefix(path), *(str(info.get(key)) for key in _STATE))
+        for name, info in found.items()
+    )
+    return str(tokenize(state))
+
+
+def of_matrix(matrix: Matrix | None) -> str:
+    """Return a digest of a matrix: of every value in memory, of some stretches elsewhere."""
+    match matrix:
+        case SparseMatrix():
+            arrays = [matrix.data, matrix.indices, matrix.indptr]
+        case DenseMatrix():
+            arrays = [matrix.array]
+        case DaskMatrix():
+            return str(tokenize(matrix.array.name))
+        case _:
+            return ""
+    return str(tokenize(matrix.shape, str(matrix.dtype), [_checksum(array) for array in arrays]))
+
+
+def _checksum(array: Sliceable) -> int:
+    length = array.shape[0]
+    if isinstance(array, np.ndarray):
+        rows = [(0, length)]
+    else:
+        count = max(_STRETCH // max(int(np.prod(array.shape[1:])), 1), 1)
+        starts = np.unique(np.linspace(0, max(length - count, 0), _STRETCHES, dtype=np.int64))
+        rows = [(int(start), min(int(start) + count, length)) for start in starts]
+    checksum = 0
+    for start, stop in rows:
+        checksum = zlib_ng.crc32(np.ascontiguousarray(array[start:stop]).data.cast("B"), checksum)
+    return checksum
