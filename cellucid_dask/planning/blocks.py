@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cellucid_dask.genes.parts import PART_CELLS
+from cellucid_dask.genes.parts import PART_CELLS, value_dtype
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Sizes = tuple[int, ...]
@@ -17,6 +17,8 @@ Sizes = tuple[int, ...]
 # Larger reads than this gain nothing, unless a part is larger.
 _READ_BYTES = 16 * 2**20
 _MOST_BLOCKS = 20_000
+# A dense block of some genes is read in slabs of this many values.
+_SLAB_VALUES = 2**19
 # A part of this many values is transposed in cache ...
 _PART_VALUES = 2**19
 # ... but each gene should find some in every part: gathering many scraps takes longer.
@@ -101,6 +103,11 @@ def choose_blocks(layout: Layout, room: int) -> Reading:
     return _dense(layout, room) if layout.storage == "dense" else _sparse(layout, room)
 
 
+def slab_rows(chunk_rows: int, width: int) -> int:
+    """Rows that are read at once of a dense block of `width` genes: whole chunks."""
+    return chunk_rows * max(1, _SLAB_VALUES // (chunk_rows * width))
+
+
 def even(total: int, width: int) -> Sizes:
     """Cut `total` into blocks of `width`; the last is what remains."""
     return tuple(min(width, total - start) for start in range(0, total, width))
@@ -159,23 +166,30 @@ def _dense(layout: Layout, room: int) -> Reading:
     chunk_rows, chunk_columns = (
         min(size, limit) for size, limit in zip(layout.chunk, layout.shape, strict=True)
     )
-    per_value = 2 * layout.dtype.itemsize + 4  # as stored, decoded, transposed
-    most = min(max(room, 0), _READ_BYTES) // per_value
+    item = layout.dtype.itemsize
+    whole = 2 * item + 4  # bytes of a value of whole rows: as stored, decoded, transposed
+    narrow = item if value_dtype(layout.dtype).itemsize == item else item + 4  # of some genes
+    most = min(max(room, 0), _READ_BYTES)
     column_wise = chunk_columns < n_genes and (chunk_rows > 1 or chunk_columns > 1)
     width = chunk_columns if column_wise else 1
-    rows: Sizes = (n_cells,)
-    columns: Sizes = (n_genes,)
-    if n_cells * n_genes <= most:
-        pass
-    elif (column_wise or not layout.row_major) and n_cells * width * per_value <= max(room, 0):
-        columns = even(n_genes, width * max(1, most // (n_cells * width)))
-    else:
-        rows = even(n_cells, chunk_rows * max(1, most // (n_genes * chunk_rows)))
+    slab = 2 * item * width * slab_rows(chunk_rows, width)
+    if n_cells * n_genes * whole <= most:
+        return _dense_reading(layout, room, (n_cells,), (n_genes,), n_cells * n_genes * whole)
+    if (column_wise or not layout.row_major) and n_cells * width * narrow + slab <= max(room, 0):
+        width *= max(1, most // (n_cells * width * narrow))
+        slab = 2 * item * width * slab_rows(chunk_rows, width)
+        memory = n_cells * width * narrow + slab
+        return _dense_reading(layout, room, (n_cells,), even(n_genes, width), memory)
+    rows = even(n_cells, chunk_rows * max(1, most // (n_genes * chunk_rows * whole)))
+    return _dense_reading(layout, room, rows, (n_genes,), rows[0] * n_genes * whole)
+
+
+def _dense_reading(layout: Layout, room: int, rows: Sizes, columns: Sizes, memory: int) -> Reading:
     return Reading(
         direct=len(rows) == 1,
         rows=rows,
         columns=columns,
-        memory=rows[0] * columns[0] * per_value,
+        memory=memory,
         part_values=_part_values(layout, room),
     )
 

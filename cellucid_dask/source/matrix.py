@@ -17,6 +17,7 @@ from dask.highlevelgraph import HighLevelGraph
 from scipy import sparse
 
 from cellucid_dask.errors import ExportError
+from cellucid_dask.planning.blocks import slab_rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Storage = Literal["csr", "csc", "dense"]
@@ -158,8 +159,17 @@ class DenseMatrix:
         return _lazy(self, blocks, np.empty((0, 0), self.dtype))
 
     def read(self, rows: slice, columns: slice) -> Array:
-        """Read a region."""
-        return np.asarray(self.array[rows, columns])
+        """Read a region; one of some genes comes gene after gene (Fortran order)."""
+        width = columns.stop - columns.start
+        if width == self.shape[1]:
+            return np.asarray(self.array[rows, columns])
+        # turned around slab by slab, so that the region is never there twice
+        values = np.empty((width, rows.stop - rows.start), self.dtype).T
+        height = slab_rows(self.chunks[0], width)
+        for start in range(rows.start, rows.stop, height):
+            stop = min(start + height, rows.stop)
+            values[start - rows.start : stop - rows.start] = self.array[start:stop, columns]
+        return values
 
 
 @dataclass(frozen=True)
