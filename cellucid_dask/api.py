@@ -172,6 +172,7 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     found = export_fields(request)
     _warn((*request.warnings, *found.warnings))
     planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
+    planned = request.edge_plan.beside(planned) if request.edge_plan else planned
     return replace(
         planned,
         peak_rss=idle + planned.peak_memory,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cellucid_dask.genes.parts import Array
 from cellucid_dask.planning.blocks import Layout, by_count, even
-from cellucid_dask.planning.plan import Sizes
+from cellucid_dask.planning.plan import ExportPlan, Sizes
 
 # Bytes an edge takes while it is read or sorted: its two cells, its key, copies, marks.
 _EDGE_BYTES = 64
@@ -37,6 +37,8 @@ class EdgePlan:
         Whether edges wait in scratch to be sorted, or with the workers that read them.
     scratch_bytes
         What they take there at the most.
+    task_memory, n_workers, memory_budget
+        As in an `ExportPlan`.
     """
 
     row_blocks: Sizes
@@ -45,6 +47,19 @@ class EdgePlan:
     n_waiting: int
     through_scratch: bool
     scratch_bytes: int
+    task_memory: int
+    n_workers: int
+    memory_budget: int
+
+    def beside(self, plan: ExportPlan) -> ExportPlan:
+        """Return the plan of an export that writes this graph first, and then its genes."""
+        return replace(
+            plan,
+            task_memory=max(plan.task_memory, self.task_memory),
+            scratch_bytes=max(plan.scratch_bytes, self.scratch_bytes),
+            n_workers=self.n_workers,
+            memory_budget=self.memory_budget,
+        )
 
     def ranges(self, n_edges: Array) -> Iterator[tuple[int, int]]:
         """Cut segments, of which each has so many edges, into ranges that a task can sort."""
@@ -71,7 +86,8 @@ def make_edge_plan(
         Whether all workers reach one scratch.
     """
     n_cells = max(layout.shape[0], 1)
-    room = memory_budget // n_workers // (_EDGE_BYTES + layout.value_nbytes)
+    edge_bytes = _EDGE_BYTES + layout.value_nbytes
+    room = memory_budget // n_workers // edge_bytes
     most = min(room, _MOST_BYTES // _EDGE_BYTES)
     stored = n_cells * n_cells if layout.nnz is None else layout.nnz
     most = max(min(most, stored // (4 * n_workers)), min(_FEW_EDGES, room), 1)
@@ -95,4 +111,7 @@ def make_edge_plan(
         through_scratch=shared_disk,
         # how many of a dense matrix are edges only reading would tell
         scratch_bytes=_KEY_BYTES * stored if shared_disk and layout.indptr is not None else 0,
+        task_memory=most * edge_bytes,
+        n_workers=n_workers,
+        memory_budget=memory_budget,
     )

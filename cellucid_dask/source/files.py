@@ -161,8 +161,8 @@ class FileSource:
 
     def _obsp(self) -> dict[str, str]:
         """Where they lie, by name; AnnData before 0.7 kept the graph in uns."""
-        found = {f"uns/neighbors/{key}": key for key in ("connectivities", "distances")}
-        places = {key: place for place, key in found.items() if place in self._group}
+        old = {key: f"uns/neighbors/{key}" for key in ("connectivities", "distances")}
+        places = {key: place for key, place in old.items() if place in self._group}
         if "obsp" in self._group:
             places |= {str(key): f"obsp/{key}" for key in self._group["obsp"]}
         return places
