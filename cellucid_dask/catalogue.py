@@ -40,7 +40,8 @@ def catalog(
     Raises
     ------
     RequestError
-        There is no export, two have one id, or `default` is none of them.
+        There is no export, two have one id, `default` is none of them, or the root may not
+        be written to.
     """
     place = Target.of(root, storage_options or {})
     entries = _entries(place)
@@ -61,6 +62,7 @@ def catalog(
             f"There is no data set {default!r} in {place.url}; it has {', '.join(by_id)}."
         )
     document = catalogue(entries, entries[0].id if default is None else default)
+    place.check_writable()
     place.publish(names.CATALOGUE, to_json(document, indent=2))
     return document
 

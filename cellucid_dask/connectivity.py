@@ -123,7 +123,7 @@ def export_graph(
     files = names.edge_sources_path(compressed), names.edge_destinations_path(compressed)
     neighbors = np.zeros(n_cells, np.int64)
     n_edges = 0
-    with target.create(files[0]) as low, target.create(files[1]) as high:
+    with target.stream(files[0]) as low, target.stream(files[1]) as high:
         sources, destinations = PieceWriter(low, level), PieceWriter(high, level)
         while tasks := list(itertools.islice(ranges, plan.n_waiting)):
             for found in dask.compute(*tasks):

@@ -141,16 +141,16 @@ class Settings:
             )
         if self.force and self.resume:
             raise RequestError("Give either force, to start anew, or resume, to go on.")
-        self._check_lists()
-        if not isinstance(self.connectivities, str | None):
-            raise RequestError(
-                f"connectivities is a {type(self.connectivities).__name__}: name a matrix of obsp."
-            )
+        self._check_names()
         if self.memory_budget is not None:
             self._set("memory_budget", parse_bytes(self.memory_budget, "memory_budget"))
         self._set("created_at", _time_stamp(self.created_at))
 
-    def _check_lists(self) -> None:
+    def _check_names(self) -> None:
+        if not isinstance(self.connectivities, str | None):
+            raise RequestError(
+                f"connectivities is a {type(self.connectivities).__name__}: name a matrix of obsp."
+            )
         for option in ("gene_identifiers", "obs_keys", "embeddings", "vector_fields"):
             value = getattr(self, option)
             if isinstance(value, str):

@@ -85,7 +85,7 @@ class Target:
                 self._store[0].pipe({self._path(name): data for name, data in files.items()})
 
     @contextmanager
-    def create(self, name: str) -> Iterator[Any]:
+    def stream(self, name: str) -> Iterator[Any]:
         """Open a file that no manifest names yet, to write it piece by piece."""
         with self._failing_plainly():
             if self.is_local:

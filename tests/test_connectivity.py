@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import anndata as ad
 import dask
@@ -25,7 +26,7 @@ from reader import ReadExport, check, gunzip, read_export
 from scipy import sparse
 
 import cellucid_dask
-from cellucid_dask import ExportError, RequestError
+from cellucid_dask import ExportError, RequestError, commit
 from cellucid_dask.fields.edges import cut, edge_keys, edge_range, join_keys, segments
 from cellucid_dask.fields.pieces import PieceWriter, encode_piece
 from cellucid_dask.request import make_request
@@ -487,6 +488,24 @@ def test_force_takes_an_older_graph_away(small_h5ad: Path, tmp_path: Path) -> No
     cellucid_dask.export(small_h5ad, tmp_path / "export", force=True)
 
     assert not check(tmp_path / "export").connectivity_manifest
+
+
+def test_a_resumed_export_is_the_same(
+    graph: Any,
+    small_anndata: Make,
+    tmp_path: Path,
+    tree_bytes: TreeBytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    adata = small_anndata(n_cells=50)
+    adata.obsp["graph"] = graph[:50, :50]
+    expected = exported(adata, tmp_path / "whole", tree_bytes)
+    with monkeypatch.context() as patch:
+        patch.setattr(commit, "finish", Mock(side_effect=ExportError("a plug was pulled")))
+        with pytest.raises(ExportError, match="plug"):
+            exported(adata, tmp_path / "export", tree_bytes)
+
+    assert exported(adata, tmp_path / "export", tree_bytes, resume=True) == expected
 
 
 def test_the_result_and_the_plan_count_it(graph_file: Path, tmp_path: Path) -> None:
