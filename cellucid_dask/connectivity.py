@@ -119,18 +119,20 @@ def export_graph(
         ranges = _through_scratch(array, plan, how, scratch, token)
     else:
         ranges = _through_workers(array, plan, how, token)
+    tasks = list(itertools.islice(ranges, plan.n_waiting))  # now the whole matrix has been read
     compressed = level is not None
     files = names.edge_sources_path(compressed), names.edge_destinations_path(compressed)
     neighbors = np.zeros(n_cells, np.int64)
     n_edges = 0
     with target.stream(files[0]) as low, target.stream(files[1]) as high:
         sources, destinations = PieceWriter(low, level), PieceWriter(high, level)
-        while tasks := list(itertools.islice(ranges, plan.n_waiting)):
+        while tasks:
             for found in dask.compute(*tasks):
                 sources.add(found.sources)
                 destinations.add(found.destinations)
                 found.count_neighbors(neighbors)
                 n_edges += len(found.higher)
+            tasks = list(itertools.islice(ranges, plan.n_waiting))
         sources.finish()
         destinations.finish()
     return Graph(

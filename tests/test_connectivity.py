@@ -593,6 +593,17 @@ def test_a_graph_of_no_numbers(tmp_path: Path) -> None:
         cellucid_dask.export(adata, tmp_path / "e", connectivities="graph")
 
 
+def test_a_source_that_cannot_be_read_is_not_the_targets_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Mock(side_effect=OSError("the disk is gone"))
+    monkeypatch.setattr("cellucid_dask.connectivity.edge_keys", failing)
+    with pytest.raises(OSError, match="the disk is gone"):
+        cellucid_dask.export(kept_as(neighbours(9, 2)), tmp_path / "e", connectivities="graph")
+
+    assert not (tmp_path / "e" / "connectivity").exists()
+
+
 def test_a_damaged_graph(small_h5ad: Path, tmp_path: Path) -> None:
     with h5py.File(small_h5ad, "a") as file:
         file["obsp/connectivities/indices"][0] = 4_000

@@ -92,6 +92,7 @@ def make_edge_plan(
     stored = n_cells * n_cells if layout.nnz is None else layout.nnz
     most = max(min(most, stored // (4 * n_workers)), min(_FEW_EDGES, room), 1)
     whole: Sizes = (n_cells,)
+    values = most  # of a block
     if layout.fixed_blocks is not None:
         rows, columns = layout.fixed_blocks
     elif layout.indptr is not None:
@@ -103,6 +104,7 @@ def make_edge_plan(
         height = max(min(layout.chunk[0], room // n_cells), most // n_cells, 1)
         whole_chunks = height // layout.chunk[0] * layout.chunk[0]
         rows, columns = even(n_cells, whole_chunks or height), whole
+        values = rows[0] * n_cells
     return EdgePlan(
         row_blocks=rows,
         column_blocks=columns,
@@ -111,7 +113,7 @@ def make_edge_plan(
         through_scratch=shared_disk,
         # how many of a dense matrix are edges only reading would tell
         scratch_bytes=_KEY_BYTES * stored if shared_disk and layout.indptr is not None else 0,
-        task_memory=most * edge_bytes,
+        task_memory=max(values, most) * edge_bytes,
         n_workers=n_workers,
         memory_budget=memory_budget,
     )
