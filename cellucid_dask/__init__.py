@@ -11,6 +11,7 @@ from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 
 if TYPE_CHECKING:
     from cellucid_dask.api import ExportResult, export, plan
+    from cellucid_dask.catalogue import catalog
     from cellucid_dask.planning import ExportPlan
 
 __version__ = "0.1.0.dev0"
@@ -22,6 +23,7 @@ __all__ = [
     "ExportWarning",
     "RequestError",
     "__version__",
+    "catalog",
     "export",
     "plan",
 ]
@@ -29,6 +31,7 @@ __all__ = [
 _HOME = {
     "ExportPlan": "cellucid_dask.planning",
     "ExportResult": "cellucid_dask.api",
+    "catalog": "cellucid_dask.catalogue",
     "export": "cellucid_dask.api",
     "plan": "cellucid_dask.api",
 }

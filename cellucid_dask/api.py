@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from cellucid_dask import commit, resume
+from cellucid_dask.connectivity import Graph, export_graph
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.execute import GeneJob, run
 from cellucid_dask.fields.export import export_fields
-from cellucid_dask.forecast import forecast_gene_bytes
+from cellucid_dask.forecast import forecast_gene_bytes, forecast_graph_bytes
 from cellucid_dask.genes.findings import describe
 from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.summary import GeneSummary
@@ -119,26 +120,28 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
         done = resume.finished(place, request.gene_files) if resuming else GeneSummary.empty()
         left = np.setdiff1d(np.arange(len(request.gene_files)), done.gene)
         rest = request.planned_for(left)
-        with _scratch(rest, place) as scratch:
+        with _scratch(settings, place, _gene_scratch(rest)) as scratch:
             resume.begin(place, request, anew=not resuming)
             commit.clear(place, identity)
             place.put(found.payloads)
             found.payloads.clear()
+            graph = _export_graph(request, place)
             release_memory()  # the genes will want it
             summary = GeneSummary.joined([done, _export_genes(rest, left, place, scratch)])
             scratch_bytes = scratch.nbytes() if scratch else 0
         findings = describe(summary, request.genes, settings)
         _warn(findings)
         lease.check()
-        commit.finish(place, request, found, summary, identity)
+        commit.finish(place, request, found, summary, identity, graph)
         resume.end(place)
+    other = found.files | (graph.files if graph else {})
     return ExportResult(
         target=place.url,
         n_cells=request.source.n_cells,
         n_genes=len(summary.gene),
-        n_objects=len(summary.gene) + len(found.files),
-        nbytes=int(summary.nbytes.sum()) + sum(found.files.values()),
-        scratch_bytes=scratch_bytes,
+        n_objects=len(summary.gene) + len(other),
+        nbytes=int(summary.nbytes.sum()) + sum(other.values()),
+        scratch_bytes=scratch_bytes + (graph.scratch_bytes if graph else 0),
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),
         warnings=(*told, *findings),
@@ -169,11 +172,16 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     found = export_fields(request)
     _warn((*request.warnings, *found.warnings))
     planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
+    planned = request.edge_plan.beside(planned) if request.edge_plan else planned
     return replace(
         planned,
         peak_rss=idle + planned.peak_memory,
-        n_objects=len(found.files) + (len(request.genes.ids) if request.genes else 0),
-        output_bytes=sum(found.files.values()) + forecast_gene_bytes(request),
+        n_objects=len(found.files)
+        + (len(request.genes.ids) if request.genes else 0)
+        + (2 if request.graph else 0),
+        output_bytes=sum(found.files.values())
+        + forecast_gene_bytes(request)
+        + forecast_graph_bytes(request),
     )
 
 
@@ -207,16 +215,27 @@ def _warn(texts: Any) -> None:
 
 
 @contextmanager
-def _scratch(request: Request, target: Target) -> Iterator[Scratch | None]:
-    if request.plan is None or request.plan.route != "scratch":
+def _scratch(settings: Settings, target: Target, needed: int | None) -> Iterator[Scratch | None]:
+    if needed is None:
         yield None
         return
-    settings = request.settings
     beside = os.path.dirname(target.url) if target.is_local else None  # noqa: PTH120
-    with open_scratch(
-        settings.scratch, beside, request.plan.scratch_bytes, settings.storage_options
-    ) as scratch:
+    with open_scratch(settings.scratch, beside, needed, settings.storage_options) as scratch:
         yield scratch
+
+
+def _gene_scratch(request: Request) -> int | None:
+    plan = request.plan
+    return None if plan is None or plan.route != "scratch" else plan.scratch_bytes
+
+
+def _export_graph(request: Request, target: Target) -> Graph | None:
+    graph, plan, settings = request.graph, request.edge_plan, request.settings
+    if graph is None or plan is None:
+        return None
+    needed = plan.scratch_bytes if plan.through_scratch else None
+    with _scratch(settings, target, needed) as scratch:
+        return export_graph(graph, plan, target, settings.compression, scratch)
 
 
 def _export_genes(

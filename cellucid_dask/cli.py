@@ -99,6 +99,14 @@ def _demo(options: argparse.Namespace) -> int:
     return _DONE
 
 
+def _catalog(options: argparse.Namespace) -> int:
+    from cellucid_dask.catalogue import catalog  # noqa: PLC0415
+
+    listed = catalog(options.root, dict(options.storage_options or ()), options.default)
+    print("\n".join(f"{each['id']}: {each['path']}" for each in listed["datasets"]))
+    return _DONE
+
+
 def _scheduler(options: argparse.Namespace) -> Any:
     if options.scheduler or options.n_workers:
         from distributed import Client  # noqa: PLC0415  slow to import
@@ -148,7 +156,24 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
     demo.add_argument("folder", metavar="DIR", nargs="?", default="cellucid-demo")
     demo.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    listing = commands.add_parser("catalog", help="list the exports under ROOT in datasets.json")
+    listing.set_defaults(run=_catalog)
+    listing.add_argument("root", metavar="ROOT", help="folder or URL whose subfolders are exports")
+    listing.add_argument("--default", metavar="ID", help="data set to show first")
+    _add_storage_option(listing, "fsspec option of the root; may be repeated")
+    listing.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     return parser
+
+
+def _add_storage_option(parser: Any, text: str) -> None:
+    parser.add_argument(
+        "--storage-option",
+        dest="storage_options",
+        type=_pair,
+        action="append",
+        metavar="K=V",
+        help=text,
+    )
 
 
 _ABOUT = "Export single-cell data of any size for the Cellucid viewer."
@@ -185,6 +210,19 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="obsm key, or KEY:0,1 for some columns; may be repeated",
     )
     what.add_argument("--latent", metavar="KEY", help="obsm key in which outliers are measured")
+    what.add_argument(
+        "--connectivities",
+        type=_none_or_key,
+        metavar="KEY|none",
+        help="obsp key of the neighbour graph (default none)",
+    )
+    what.add_argument(
+        "--vector-field",
+        dest="vector_fields",
+        action="append",
+        metavar="KEY",
+        help="obsm key of a vector field such as velocity_umap; may be repeated",
+    )
 
     how = parser.add_argument_group("how to store it")
     how.add_argument(
@@ -247,14 +285,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     place.add_argument("--n-workers", type=int, metavar="N", help="start N worker processes")
     run.add_argument("--memory-budget", metavar="SIZE", help="such as 512MiB (default by machine)")
     run.add_argument("--scratch", metavar="URL", help="place for intermediate files")
-    run.add_argument(
-        "--storage-option",
-        dest="storage_options",
-        type=_pair,
-        action="append",
-        metavar="K=V",
-        help="fsspec option of the target; may be repeated",
-    )
+    _add_storage_option(run, "fsspec option of the target; may be repeated")
     run.add_argument(
         "--source-storage-option",
         dest="source_storage_options",
@@ -273,6 +304,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _list(text: str) -> list[str]:
     return [each for each in text.split(",") if each]
+
+
+def _none_or_key(text: str) -> str | None:
+    return None if text == "none" else text
 
 
 def _bits(text: str) -> int | None:

@@ -15,10 +15,12 @@ from cellucid_dask import resume
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields.obs import CategoricalField, ContinuousField
 from cellucid_dask.format import manifests, names
+from cellucid_dask.format.connectivity import connectivity_manifest
 from cellucid_dask.settings import Settings
 from cellucid_dask.target import Target
 
 if TYPE_CHECKING:
+    from cellucid_dask.connectivity import Graph
     from cellucid_dask.fields.export import Fields
     from cellucid_dask.genes.summary import GeneSummary
     from cellucid_dask.request import Request
@@ -108,6 +110,7 @@ def finish(
     fields: Fields,
     summary: GeneSummary,
     identity: Json | None,
+    graph: Graph | None = None,
 ) -> None:
     """Write the manifests and the identity; then remove what an older export left."""
     settings, n_cells = request.settings, request.source.n_cells
@@ -129,6 +132,11 @@ def finish(
             )
         )  # fmt: skip
         files |= set(request.gene_files)
+    if graph is not None:
+        documents[names.CONNECTIVITY_MANIFEST] = manifests.to_json(
+            connectivity_manifest(n_cells, graph.n_edges, graph.max_neighbors, settings.compression)
+        )
+        files |= set(graph.files)
     obs = None
     if not settings.genes_only:
         obs = manifests.obs_manifest(
@@ -145,7 +153,7 @@ def finish(
         identity["stats"]["n_genes"] = n_genes
         identity["export_settings"]["var_quantization"] = settings.var_quantization
     elif not settings.genes_only:
-        identity = _identity(target, request, fields, obs, n_genes)
+        identity = _identity(target, request, fields, obs, n_genes, graph)
     if identity is not None:
         documents[names.IDENTITY] = manifests.to_json(identity, indent=2)
     for name, data in documents.items():  # in this order: the identity comes last
@@ -154,7 +162,12 @@ def finish(
 
 
 def _identity(
-    target: Target, request: Request, fields: Fields, obs: Json | None, n_genes: int
+    target: Target,
+    request: Request,
+    fields: Fields,
+    obs: Json | None,
+    n_genes: int,
+    graph: Graph | None,
 ) -> Json:
     settings = request.settings
     return manifests.identity(
@@ -171,6 +184,8 @@ def _identity(
         obs_categorical_dtype=settings.obs_categorical_dtype,
         dimensions=fields.dimensions,
         obs=obs,
+        n_edges=None if graph is None else graph.n_edges,
+        vector_fields=fields.vectors,
         source_name=settings.source_name,
         source_url=settings.source_url,
         source_citation=settings.source_citation,

@@ -1,4 +1,4 @@
-"""How large an export will be, from a few blocks of its matrix."""
+"""How large an export will be, from a few blocks of its matrices."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from cellucid_dask.fields.edges import edge_keys
+from cellucid_dask.fields.pieces import encode_piece
+from cellucid_dask.format.connectivity import index_dtype
 from cellucid_dask.genes.encode import encode
 from cellucid_dask.genes.parts import Array, Part, parts_of
 from cellucid_dask.genes.vectors import gene_vectors
@@ -33,6 +36,21 @@ def forecast_gene_bytes(request: Request) -> int:
     else:
         per_gene = _of_row_blocks(request, plan, array, columns)
     return int(per_gene * len(columns))
+
+
+def forecast_graph_bytes(request: Request) -> int:
+    """Estimate the bytes of the edges from a block in the middle, as if all were stored twice."""
+    graph, plan = request.graph, request.edge_plan
+    if graph is None or plan is None:
+        return 0
+    i, j = len(plan.row_blocks) // 2, len(plan.column_blocks) // 2
+    block = graph.dask((plan.row_blocks, plan.column_blocks)).blocks[i, j].compute()
+    keys = edge_keys(block, sum(plan.row_blocks[:i]), sum(plan.column_blocks[:j]))
+    every = np.array([0, len(keys)])
+    dtype, level = index_dtype(graph.shape[0]), request.settings.compression
+    halves = (keys >> np.uint64(32), keys & np.uint64(2**32 - 1))
+    nbytes = sum(len(encode_piece(half.astype(dtype), every, level).data) for half in halves)
+    return nbytes * len(plan.row_blocks) * len(plan.column_blocks) // 2
 
 
 def _spread(count: int) -> Array:

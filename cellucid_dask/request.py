@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,10 +11,12 @@ import numpy as np
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields.embeddings import Embedding, choose_embeddings, choose_latent
+from cellucid_dask.fields.vectors import VectorField, choose_vectors
 from cellucid_dask.format import names
 from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.selection import GeneSelection, select_genes
 from cellucid_dask.planning import ExportPlan, Layout, make_plan
+from cellucid_dask.planning.edges import EdgePlan, make_edge_plan
 from cellucid_dask.resources import find_resources
 from cellucid_dask.settings import Settings
 from cellucid_dask.source import Source
@@ -35,6 +37,10 @@ class Request:
         The columns to export, in order.
     warnings
         What the user should know before the work starts.
+    vectors
+        The vector fields, by name and dimension.
+    graph, edge_plan
+        The neighbour graph and how it is cut; ``None`` when none was asked for.
     """
 
     source: Source
@@ -46,6 +52,9 @@ class Request:
     latent: str | None
     obs_keys: tuple[str, ...]
     warnings: tuple[str, ...]
+    vectors: tuple[VectorField, ...] = ()
+    graph: Matrix | None = None
+    edge_plan: EdgePlan | None = None
 
     @cached_property
     def gene_files(self) -> tuple[str, ...]:
@@ -82,9 +91,16 @@ def make_request(source: Source, settings: Settings) -> Request:
     embeddings: dict[int, Embedding] = {}
     latent: str | None = None
     obs_keys: tuple[str, ...] = ()
+    vectors: list[VectorField] = []
+    graph, edge_plan = None, None
     if not settings.genes_only:
-        embeddings = choose_embeddings(source.obsm_widths, settings.embeddings)
-        latent = choose_latent(source.obsm_widths, settings.latent)
+        widths = source.obsm_widths
+        embeddings = choose_embeddings(_without_vectors(widths, settings), settings.embeddings)
+        latent = choose_latent(widths, settings.latent)
+        vectors, told = choose_vectors(widths, settings.vectors, embeddings)
+        warnings += told
+        graph = _open_graph(source, settings)
+        edge_plan = None if graph is None else _edge_plan(graph, settings)
         obs_keys = _obs_keys(source, settings.obs_keys)
     genes, plan = None, None
     if matrix is not None:
@@ -92,7 +108,43 @@ def make_request(source: Source, settings: Settings) -> Request:
         warnings += genes.warnings
         plan = _plan(matrix, np.sort(genes.columns), settings)
     return Request(
-        source, settings, matrix, genes, plan, embeddings, latent, obs_keys, tuple(warnings)
+        source, settings, matrix, genes, plan, embeddings, latent, obs_keys, tuple(warnings),
+        tuple(vectors), graph, edge_plan,
+    )  # fmt: skip
+
+
+def _without_vectors(widths: Mapping[str, int], settings: Settings) -> Mapping[str, int]:
+    """Leave out what shall be drawn over an embedding when the search is for embeddings."""
+    taken = set(settings.vectors.values()) if settings.embeddings is None else set()
+    return {key: width for key, width in widths.items() if key not in taken}
+
+
+def _open_graph(source: Source, settings: Settings) -> Matrix | None:
+    key = settings.connectivities
+    if key is None:
+        return None
+    known = source.obsp_keys
+    graph = source.obsp(key) if key in known else None
+    if graph is None:
+        raise RequestError(f"obsp has no graph {key!r}; it has {', '.join(known) or 'nothing'}.")
+    if graph.shape != (source.n_cells, source.n_cells):
+        rows, columns = graph.shape
+        raise RequestError(
+            f"The graph {key!r} is {rows:,} x {columns:,}, but there are {source.n_cells:,} cells: "
+            "it must be cells x cells."
+        )
+    if graph.dtype.kind not in "biuf":
+        raise RequestError(f"The graph {key!r} holds {graph.dtype}, which is no real number.")
+    return graph
+
+
+def _edge_plan(graph: Matrix, settings: Settings) -> EdgePlan:
+    resources = find_resources(settings.budget)
+    return make_edge_plan(
+        layout_of(graph, np.arange(0)),
+        memory_budget=resources.memory,
+        n_workers=resources.n_workers,
+        shared_disk=resources.shares_disk(settings.scratch),
     )
 
 

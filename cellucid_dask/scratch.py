@@ -80,6 +80,23 @@ class Scratch:
     def write(self, name: str, parts: Iterator[Part], first_gene: int) -> list[StoredPart]:
         """Write the parts of one row block to one file and say where each lies."""
         stored = []
+        with self._create(name) as out:
+            offset = 0
+            for part in parts:
+                where = _describe(part, name, offset, first_gene)
+                for array in _arrays(part):
+                    out.write(array.data.cast("B"))
+                offset += where.nbytes
+                stored.append(where)
+        return stored
+
+    def write_array(self, name: str, array: Array) -> None:
+        """Write one contiguous array to a file of its own."""
+        with self._create(name) as out:
+            out.write(array.data.cast("B"))
+
+    @contextmanager
+    def _create(self, name: str) -> Iterator[Any]:
         options = {} if self.is_local else dict(self.storage_options)
         try:
             with (
@@ -87,19 +104,12 @@ class Scratch:
                 if self.is_local
                 else fsspec.open(self._path(name), "wb", **options)
             ) as out:
-                offset = 0
-                for part in parts:
-                    where = _describe(part, name, offset, first_gene)
-                    for array in _arrays(part):
-                        out.write(array.data.cast("B"))
-                    offset += where.nbytes
-                    stored.append(where)
+                yield out
         except OSError as error:
             raise ExportError(
                 f"Scratch at {self.url} could not be written ({error.strerror or error}): "
                 "free some space there or name another place with --scratch."
             ) from error
-        return stored
 
     def nbytes(self) -> int:
         """Return the size of all that was written so far."""

@@ -44,6 +44,12 @@ class Settings:
         ``None`` finds them by name.
     latent
         The obsm key in which outlier quantiles are measured; ``None`` finds one.
+    connectivities
+        The obsp key of the neighbour graph to export; ``None`` for no graph.
+    vector_fields
+        obsm keys of displacements to draw over the embeddings, such as ``velocity_umap``, or
+        a mapping of field names to them. A name that ends in ``_2d`` says its dimension, and
+        wins over one that leaves it to the width of its array.
     obs_categorical_dtype
         ``"auto"``, ``"uint8"`` or ``"uint16"``.
     centroid_outlier_quantile, centroid_min_points
@@ -83,6 +89,8 @@ class Settings:
     obs_keys: Sequence[str] | None = None
     embeddings: Sequence[str] | None = None
     latent: str | None = None
+    connectivities: str | None = None
+    vector_fields: Sequence[str] | Mapping[str, str] | None = None
     obs_categorical_dtype: Literal["auto", "uint8", "uint16"] = "auto"
     centroid_outlier_quantile: float = 0.95
     centroid_min_points: int = 10
@@ -133,17 +141,23 @@ class Settings:
             )
         if self.force and self.resume:
             raise RequestError("Give either force, to start anew, or resume, to go on.")
-        self._check_lists()
+        self._check_names()
         if self.memory_budget is not None:
             self._set("memory_budget", parse_bytes(self.memory_budget, "memory_budget"))
         self._set("created_at", _time_stamp(self.created_at))
 
-    def _check_lists(self) -> None:
-        for option in ("gene_identifiers", "obs_keys", "embeddings"):
+    def _check_names(self) -> None:
+        if not isinstance(self.connectivities, str | None):
+            raise RequestError(
+                f"connectivities is a {type(self.connectivities).__name__}: name a matrix of obsp."
+            )
+        for option in ("gene_identifiers", "obs_keys", "embeddings", "vector_fields"):
             value = getattr(self, option)
             if isinstance(value, str):
                 raise RequestError(f"{option} is one string: pass a list of names.")
-            if value is not None:
+            if isinstance(value, Mapping) and option == "vector_fields":
+                self._set(option, {str(name): str(key) for name, key in value.items()})
+            elif value is not None:
                 names = tuple(str(name) for name in value)
                 twice = sorted({name for name in names if names.count(name) > 1})[:3]
                 if twice:
@@ -158,6 +172,12 @@ class Settings:
     def budget(self) -> int | None:
         """The memory budget in bytes."""
         return None if self.memory_budget is None else int(self.memory_budget)
+
+    @property
+    def vectors(self) -> Mapping[str, str]:
+        """The vector fields: obsm keys by name."""
+        given = self.vector_fields or {}
+        return given if isinstance(given, Mapping) else {key: key for key in given}
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

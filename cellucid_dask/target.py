@@ -84,6 +84,18 @@ class Target:
             else:
                 self._store[0].pipe({self._path(name): data for name, data in files.items()})
 
+    @contextmanager
+    def stream(self, name: str) -> Iterator[Any]:
+        """Open a file that no manifest names yet, to write it piece by piece."""
+        with self._failing_plainly():
+            if self.is_local:
+                Path(self._path(name)).parent.mkdir(parents=True, exist_ok=True)
+                with open(self._path(name), "wb") as out:  # noqa: PTH123
+                    yield out
+            else:
+                with self._store[0].open(self._path(name), "wb") as out:
+                    yield out
+
     def publish(self, name: str, data: bytes) -> None:
         """Write a file that readers look for: it appears whole or not at all."""
         with self._failing_plainly():
@@ -157,20 +169,24 @@ class Target:
 
     def names(self, *folders: str) -> set[str]:
         """Return the names of the files at the top and in some folders."""
-        fs, root = self._store
         found = set()
         for folder in ("", *folders):
-            try:
-                entries = fs.ls(f"{root}/{folder}".rstrip("/"), detail=True, refresh=True)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
             prefix = f"{folder}/" if folder else ""
-            found |= {
-                prefix + str(entry["name"]).rstrip("/").rpartition("/")[2]
-                for entry in entries
-                if entry["type"] == "file"
-            }
+            found |= {prefix + name for name in self._entries(folder, "file")}
         return found
+
+    def folders(self) -> set[str]:
+        """Return the names of the folders at the top."""
+        return self._entries("", "directory")
+
+    def _entries(self, folder: str, kind: str) -> set[str]:
+        fs, root = self._store
+        try:
+            entries = fs.ls(f"{root}/{folder}".rstrip("/"), detail=True, refresh=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+        names = {str(each["name"]).rstrip("/") for each in entries if each["type"] == kind}
+        return {name.rpartition("/")[2] for name in names}
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files."""

@@ -1,4 +1,4 @@
-"""Points and obs of a request -> files in memory and what the manifests say of them."""
+"""Points, vectors and obs of a request -> files in memory and what the manifests say of them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cellucid_dask.fields.obs import (
     is_categorical,
 )
 from cellucid_dask.fields.points import normalise
+from cellucid_dask.fields.vectors import scale_vectors
 from cellucid_dask.format import names
 from cellucid_dask.genes.encode import encode
 from cellucid_dask.request import Request
@@ -37,6 +38,8 @@ class Fields:
         What the manifest says of each column; the arrays themselves are gone.
     dimensions
         Of the embeddings.
+    vectors
+        Dimensions of every vector field, by its name.
     warnings
         What was chosen, and what to know.
     """
@@ -45,26 +48,35 @@ class Fields:
     files: dict[str, int]
     obs: list[ContinuousField | CategoricalField]
     dimensions: tuple[int, ...]
+    vectors: dict[str, list[int]]
     warnings: tuple[str, ...]
 
 
 def export_fields(request: Request) -> Fields:
-    """Read, check and encode points and obs, a column at a time.
+    """Read, check and encode points, vectors and obs, one at a time.
 
     Raises
     ------
     RequestError
-        A column or an embedding cannot be exported.
+        A column, an embedding or a vector field cannot be exported.
     """
     if request.settings.genes_only:
-        return Fields({}, {}, [], (), ())
+        return Fields({}, {}, [], (), {}, ())
     level = request.settings.compression
     compressed = level is not None
     files: dict[str, bytes] = {}
-    points = {}
+    points, scales = {}, {}
     for dimension, embedding in request.embeddings.items():
-        points[dimension], _ = normalise(_coordinates(request.source, embedding), embedding.key)
+        coordinates = _coordinates(request.source, embedding)
+        points[dimension], scales[dimension] = normalise(coordinates, embedding.key)
         files[names.points_path(dimension, compressed)] = encode(points[dimension], level)
+    vectors: dict[str, list[int]] = {}
+    for each in request.vectors:
+        values = scale_vectors(
+            request.source.obsm(each.key), scales[each.dimension], request.source.n_cells, each.key
+        )
+        files[names.vectors_path(each.field, each.dimension, compressed)] = encode(values, level)
+        vectors.setdefault(each.field, []).append(each.dimension)
     latent = _latent(request)
     columns = []
     for key in request.obs_keys:
@@ -79,7 +91,7 @@ def export_fields(request: Request) -> Fields:
             f"{max(points)}D embedding instead. Name one with --latent."
         )
     sizes = {name: len(data) for name, data in files.items()}
-    return Fields(files, sizes, columns, tuple(points), tuple(told))
+    return Fields(files, sizes, columns, tuple(points), vectors, tuple(told))
 
 
 def _coordinates(source: Source, embedding: Embedding) -> Any:

@@ -10,7 +10,7 @@ from zlib_ng import zlib_ng
 from cellucid_dask.genes.parts import Array
 
 # No name, no time, unknown system: the same bytes everywhere, always (RFC 1952).
-_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 # Up to this size every way is tried: a few bytes are a per cent.
 _SMALL = 4096
@@ -32,7 +32,7 @@ def encode(vector: Array, level: int | None) -> bytes:
     if level is None:
         return bytes(payload)
     trailer = struct.pack("<LL", zlib_ng.crc32(payload), len(payload) & 0xFFFFFFFF)
-    return b"".join((_GZIP_HEADER, _deflate(vector, payload, level), trailer))
+    return b"".join((GZIP_HEADER, _deflate(vector, payload, level), trailer))
 
 
 def _deflate(vector: Array, payload: memoryview, level: int) -> bytes:

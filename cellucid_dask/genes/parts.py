@@ -113,7 +113,7 @@ def parts_of(
         yield _sparse_part(block if columns is None else block[:, columns], first_cell)
     else:
         rows = block.tocsr()
-        _check_indices(rows)
+        check_indices(rows)
         lookup = None if columns is None else _lookup(columns, rows.shape[1])
         for start, stop in _row_ranges(rows.indptr, part_values):
             part = _rows(rows, start, stop)
@@ -159,7 +159,7 @@ def _keep(part: Any, lookup: Array) -> Any:
 def _sparse_part(matrix: Any, first_cell: int) -> SparsePart:
     n_cells = matrix.shape[0]
     if matrix.format == "csc":
-        _check_indices(matrix)
+        check_indices(matrix)
         if not matrix.has_sorted_indices:
             matrix = matrix.tocsr().tocsc()  # sorts in linear time, and leaves the input alone
     else:
@@ -182,7 +182,7 @@ def _as_stored(values: Array) -> Array:
     return as_float32(values) if dtype == np.float32 else values.astype(dtype, copy=False)
 
 
-def _check_indices(matrix: Any) -> None:
+def check_indices(matrix: Any) -> None:
     """Refuse indices outside the matrix: scipy's kernels would write out of bounds."""
     limit = matrix.shape[1 if matrix.format == "csr" else 0]
     indices, indptr = matrix.indices, matrix.indptr

@@ -147,7 +147,7 @@ def _sparse(layout: Layout, room: int) -> Reading:
         cuts, widest = [0, n_cells], PART_CELLS * 16
     blocks = tuple(
         itertools.chain.from_iterable(
-            _by_count(indptr[start : stop + 1], most, widest)
+            by_count(indptr[start : stop + 1], most, widest)
             for start, stop in itertools.pairwise(cuts)
         )
     )
@@ -201,7 +201,7 @@ def _cuts(columns: Array, n_genes: int) -> list[int]:
     return [int(edge) for edge in np.unique(edges)]
 
 
-def _by_count(indptr: Array, most: int, widest: int) -> Sizes:
+def by_count(indptr: Array, most: int, widest: int) -> Sizes:
     """Cut so that a block holds at most `most` values, but at least one row."""
     sizes, start, end = [], 0, len(indptr) - 1
     while start < end:

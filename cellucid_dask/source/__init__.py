@@ -28,6 +28,8 @@ class Source(Protocol):
         Column names of obs.
     obsm_widths
         Number of columns of each matrix in obsm.
+    obsp_keys
+        Names of the matrices in obsp.
     """
 
     name: str
@@ -39,12 +41,17 @@ class Source(Protocol):
     def obs_keys(self) -> list[str]: ...  # noqa: D102
     @property
     def obsm_widths(self) -> dict[str, int]: ...  # noqa: D102
+    @property
+    def obsp_keys(self) -> list[str]: ...  # noqa: D102
 
     def obs(self, key: str) -> Any:
         """Read one column of obs."""
 
     def obsm(self, key: str) -> np.ndarray[Any, Any]:
         """Read one array of obsm."""
+
+    def obsp(self, key: str) -> Matrix | None:
+        """Open one matrix of obsp, cells x cells; ``None`` when its place is empty."""
 
     def var(self, layer: str) -> pd.DataFrame:
         """Read the var table that goes with a layer."""

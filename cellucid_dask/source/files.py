@@ -150,6 +150,23 @@ class FileSource:
             return np.asarray(obsm[:][key])
         return as_dense(read_elem(obsm[key]))
 
+    @property
+    def obsp_keys(self) -> list[str]:
+        """Matrices over cells."""
+        return sorted(self._obsp())
+
+    def obsp(self, key: str) -> Matrix | None:
+        """Open one of them."""
+        return stored_matrix(self._group[self._obsp()[key]], self._open_array)
+
+    def _obsp(self) -> dict[str, str]:
+        """Where they lie, by name; AnnData before 0.7 kept the graph in uns."""
+        old = {key: f"uns/neighbors/{key}" for key in ("connectivities", "distances")}
+        places = {key: place for key, place in old.items() if place in self._group}
+        if "obsp" in self._group:
+            places |= {str(key): f"obsp/{key}" for key in self._group["obsp"]}
+        return places
+
     def var(self, layer: str) -> pd.DataFrame:
         """Read the var table of X and the layers, or of raw."""
         if layer != "raw":

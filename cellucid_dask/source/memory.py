@@ -57,6 +57,15 @@ class AnnDataSource:
         """Read one array."""
         return as_dense(self._adata.obsm[key])
 
+    @property
+    def obsp_keys(self) -> list[str]:
+        """Matrices over cells."""
+        return sorted(self._adata.obsp)
+
+    def obsp(self, key: str) -> Matrix | None:
+        """Open one of them."""
+        return matrix_of(self._adata.obsp[key], f"obsp[{key!r}]")
+
     def var(self, layer: str) -> pd.DataFrame:
         """Read the var table of X and the layers, or of raw."""
         frame = self._adata.raw.var if layer == "raw" else self._adata.var
@@ -73,12 +82,12 @@ class AnnDataSource:
         return of_matrix(self.matrix(layer)) if layer in self.layers else ""
 
 
-def matrix_of(values: Any) -> Matrix | None:
-    """Wrap whatever an AnnData, or a caller, holds its expression in."""
+def matrix_of(values: Any, what: str = "Expression") -> Matrix | None:
+    """Wrap whatever an AnnData, or a caller, holds a matrix in; errors call it `what`."""
     if values is None:
         return None
     if isinstance(values, da.Array):
-        return _dask_matrix(values)
+        return _dask_matrix(values, what)
     if sparse.issparse(values):
         held = values if values.format in ("csr", "csc") else values.tocsr()
         return SparseMatrix(held.data, held.indices, held.indptr, held.shape, held.format)
@@ -89,7 +98,7 @@ def matrix_of(values: Any) -> Matrix | None:
     if hasattr(values, "shape") and len(values.shape) == 2 and hasattr(values, "dtype"):
         return DenseMatrix(values if hasattr(values, "chunks") else np.asarray(values))
     raise RequestError(
-        f"Expression is a {type(values).__name__}: pass a two-dimensional numpy, scipy sparse, "
+        f"{what} is a {type(values).__name__}: pass a two-dimensional numpy, scipy sparse, "
         "Dask, h5py or Zarr array."
     )
 
@@ -103,9 +112,9 @@ def _reader(array: Any) -> Any:
     return hdf5.reader(array, hdf5.FileBytes(str(path.resolve()))) if on_disk else array
 
 
-def _dask_matrix(array: da.Array) -> DaskMatrix:
+def _dask_matrix(array: da.Array, what: str) -> DaskMatrix:
     if array.ndim != 2:
-        raise RequestError(f"Expression has {array.ndim} dimensions: it must be cells x genes.")
+        raise RequestError(f"{what} has {array.ndim} dimensions: it must have two.")
     if any(np.isnan(size) for sizes in array.chunks for size in sizes):
         raise RequestError(
             "The Dask array has blocks of unknown size: call its compute_chunk_sizes() first."

@@ -1,0 +1,139 @@
+"""A catalogue lists the exports under one root."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import fsspec
+import pytest
+
+import cellucid_dask
+from cellucid_dask import ExportWarning, RequestError
+
+Make = Callable[..., ad.AnnData]
+ROOT = Path(cellucid_dask.__file__).parents[1]
+
+
+@pytest.fixture
+def root(tmp_path: Path, small_anndata: Make) -> Path:
+    """Return a folder of two exports, and of things that are none."""
+    folder = tmp_path / "atlases"
+    for name, cells, title in (("lung", 40, "Łung"), ("b r", 30, None)):
+        adata = small_anndata(n_cells=cells)
+        cellucid_dask.export(adata, folder / name, dataset_name=title)
+    (folder / "unfinished" / "var").mkdir(parents=True)
+    (folder / "unfinished" / "obs_manifest.json").write_text("{}")
+    (folder / "notes.txt").write_text("none")
+    return folder
+
+
+def written(root: Path) -> Any:
+    return json.loads((root / "datasets.json").read_text("utf-8"))
+
+
+def test_catalogue(root: Path) -> None:
+    found = cellucid_dask.catalog(root)
+
+    assert found == written(root)
+    assert found == {
+        "version": 1,
+        "default": "b r",
+        "datasets": [
+            {"id": "b r", "path": "b r/", "name": "b r", "n_cells": 30, "n_genes": 12},
+            {"id": "ung", "path": "lung/", "name": "Łung", "n_cells": 40, "n_genes": 12},
+        ],
+    }
+    assert sorted(each.name for each in root.iterdir()) == [
+        "b r", "datasets.json", "lung", "notes.txt", "unfinished",
+    ]  # fmt: skip
+
+
+def test_again_with_another_default(root: Path) -> None:
+    cellucid_dask.catalog(root)
+    cellucid_dask.catalog(str(root), default="ung")
+
+    assert written(root)["default"] == "ung"
+
+
+def test_an_unknown_default(root: Path) -> None:
+    with pytest.raises(RequestError, match=r"'heart'.*b r, ung"):
+        cellucid_dask.catalog(root, default="heart")
+
+    assert not (root / "datasets.json").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"id": "x"}',
+        '{"id": "x", "stats": {"n_cells": null, "n_genes": 1}}',
+        '{"id": "", "stats": {"n_cells": 1, "n_genes": 1}}',
+        '{"id": 3, "stats": {"n_cells": 1, "n_genes": 1}}',
+        "\udcff",
+    ],
+)
+def test_a_broken_identity_is_left_out(root: Path, text: str) -> None:
+    identity = root / "lung" / "dataset_identity.json"
+    identity.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.warns(ExportWarning, match="lung is left out"):
+        found = cellucid_dask.catalog(root)
+
+    assert [each["id"] for each in found["datasets"]] == ["b r"]
+
+
+@pytest.mark.parametrize("place", ["", "nowhere", "lung"])
+def test_nothing_to_list(root: Path, place: str) -> None:
+    folder = root / place if place else root.parent
+    with pytest.raises(RequestError, match="holds no export"):
+        cellucid_dask.catalog(folder)
+
+    assert not (folder / "datasets.json").exists()
+
+
+def test_one_id_twice(root: Path, small_anndata: Make) -> None:
+    cellucid_dask.export(small_anndata(), root / "more", dataset_id="ung")
+    with pytest.raises(RequestError, match="lung and more both have the id 'ung'"):
+        cellucid_dask.catalog(root)
+
+    assert not (root / "datasets.json").exists()
+
+
+def test_in_a_store(small_anndata: Make) -> None:
+    for name in ("two", "one"):
+        cellucid_dask.export(small_anndata(), f"memory://catalogue/{name}")
+    cellucid_dask.catalog("memory://catalogue", storage_options={})
+
+    found = json.loads(fsspec.filesystem("memory").cat_file("/catalogue/datasets.json"))
+    assert [each["path"] for each in found["datasets"]] == ["one/", "two/"]
+
+
+def test_by_the_command_line(root: Path) -> None:
+    def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "cellucid_dask", "catalog", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+
+    refused = command(root / "nowhere")
+    assert refused.returncode == 2
+    assert "holds no export" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    (root / "unfinished" / "dataset_identity.json").write_text("{")
+    done = command(root, "--default", "ung", "--storage-option", "auto_mkdir=1")
+    assert done.returncode == 0, done.stderr
+    assert "warning: " in done.stderr
+    assert "ung: lung/" in done.stdout
+    assert written(root)["default"] == "ung"
