@@ -1,0 +1,33 @@
+"""How the documentation is built: `make docs`."""
+
+from importlib.metadata import version as version_of
+
+project = "cellucid-dask"
+author = "The cellucid-dask developers"
+copyright = author  # noqa: A001  Sphinx's name
+release = version_of("cellucid-dask")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinxarg.ext",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"  # a page is executed again when its code changes
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+copybutton_prompt_text = "$ "
+suppress_warnings = ["mystnb.unknown_mime_type"]
+
+html_theme = "sphinx_book_theme"
+html_title = "cellucid-dask"
+html_theme_options = {"home_page_in_toc": True, "show_navbar_depth": 1}
