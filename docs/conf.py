@@ -25,8 +25,9 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
+napoleon_use_ivar = True
 copybutton_prompt_text = "$ "
-suppress_warnings = ["mystnb.unknown_mime_type"]
+suppress_warnings = ["mystnb.unknown_mime_type", "myst.domains"]
 
 html_theme = "sphinx_book_theme"
 html_title = "cellucid-dask"
