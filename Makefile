@@ -4,7 +4,7 @@ BIN := .venv/bin
 # pytest-xdist workers
 JOBS ?= 2
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -26,5 +26,8 @@ lint: .venv/installed
 bench: .venv/installed  ## us, the in-memory exporter and a plain Dask script on one file
 	$(BIN)/python -m tests.benchmarks
 
+docs: .venv/installed  ## the documentation, into docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+
 clean:
-	rm -rf .venv demo .benchmarks
+	rm -rf .venv demo .benchmarks docs/_build

@@ -1,11 +1,11 @@
 """How the documentation is built: `make docs`."""
 
-from importlib.metadata import version as version_of
+import cellucid_dask
 
 project = "cellucid-dask"
 author = "The cellucid-dask developers"
 copyright = author  # noqa: A001  Sphinx's name
-release = version_of("cellucid-dask")
+release = cellucid_dask.__version__
 
 extensions = [
     "myst_nb",
