@@ -87,7 +87,7 @@ def s3() -> Iterator[dict[str, str]]:
     import s3fs
     from moto.server import ThreadedMotoServer
 
-    server: Any = ThreadedMotoServer(port=0, verbose=False)
+    server: Any = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     environment = {
@@ -97,7 +97,9 @@ def s3() -> Iterator[dict[str, str]]:
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
     }
     s3fs.S3FileSystem(
-        key="test", secret="test", endpoint_url=environment["AWS_ENDPOINT_URL"]
+        key="test",
+        secret="test",  # noqa: S106  the server takes any
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
     ).mkdir("bucket")
     yield environment
     server.stop()

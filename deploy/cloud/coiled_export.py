@@ -5,8 +5,9 @@ python coiled_export.py s3://bucket/atlas.zarr s3://bucket/atlas_export s3://buc
 
 import sys
 
-import cellucid_dask as cd
 import coiled
+
+import cellucid_dask as cd
 
 
 def main() -> None:

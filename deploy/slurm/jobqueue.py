@@ -5,9 +5,10 @@ python jobqueue.py SOURCE TARGET [SCRATCH]
 
 import sys
 
-import cellucid_dask as cd
 from dask_jobqueue import SLURMCluster
 from distributed import Client
+
+import cellucid_dask as cd
 
 
 def main() -> None:
