@@ -105,7 +105,7 @@ def _add_extras(adata: ad.AnnData, form: MatrixForm, density: float, seed: int) 
     n_cells, n_genes = adata.shape
     adata.layers["doubled"] = _as_form(adata.X.astype(np.float64) * 2, form)
     adata.obsp["connectivities"] = sparse.random(
-        n_cells, n_cells, density=min(1.0, 3 / n_cells), format="csr", rng=random
+        n_cells, n_cells, density=min(1.0, 3 / n_cells), format="csr", random_state=random
     )
     adata.raw = ad.AnnData(
         X=_as_form(_random_expression(n_cells, n_genes + 3, "float32", density, seed), form),

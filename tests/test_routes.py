@@ -23,7 +23,7 @@ GENES = [f"g{number}" for number in (7, 3, 299, 0, 150, 151)]
 @pytest.fixture(scope="module")
 def matrix() -> Any:
     random = np.random.default_rng(0)
-    found = sparse.random(30_000, 300, 0.3, format="csr", dtype=np.float32, rng=random)
+    found = sparse.random(30_000, 300, 0.3, format="csr", dtype=np.float32, random_state=random)
     found.data[:50] = np.nan
     return found
 

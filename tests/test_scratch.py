@@ -29,7 +29,7 @@ def tall(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A matrix of several row blocks, so that it goes through scratch."""
     path = tmp_path_factory.mktemp("tall") / "tall.h5ad"
     random = np.random.default_rng(0)
-    matrix = sparse.random(60_000, 400, 0.1, format="csr", dtype=np.float32, rng=random)
+    matrix = sparse.random(60_000, 400, 0.1, format="csr", dtype=np.float32, random_state=random)
     umap = random.random((60_000, 2), np.float32)
     ad.AnnData(matrix, obsm={"X_umap": umap}).write_h5ad(path, compression="gzip")
     assert cellucid_dask.plan(path).route == "scratch"

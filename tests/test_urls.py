@@ -20,7 +20,7 @@ import cellucid_dask
 @pytest.fixture(scope="module")
 def adata() -> ad.AnnData:
     random = np.random.default_rng(0)
-    matrix = sparse.random(500, 40, 0.3, format="csr", dtype=np.float32, rng=random)
+    matrix = sparse.random(500, 40, 0.3, format="csr", dtype=np.float32, random_state=random)
     return ad.AnnData(matrix, obsm={"X_umap": random.random((500, 2), np.float32)})
 
 
@@ -60,7 +60,7 @@ def test_target_by_url_is_refused_when_taken(adata: ad.AnnData, tmp_path: Path) 
 def test_refused_force_leaves_the_old_export(adata: ad.AnnData, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     tall = ad.AnnData(
-        sparse.random(30_000, 300, 0.3, format="csr", dtype=np.float32, rng=random),
+        sparse.random(30_000, 300, 0.3, format="csr", dtype=np.float32, random_state=random),
         obsm={"X_umap": random.random((30_000, 2), np.float32)},
     )
     cellucid_dask.export(adata, tmp_path / "out", progress=False)
@@ -75,7 +75,7 @@ def test_lazy_anndata(tmp_path: Path) -> None:
     pytest.importorskip("xarray", reason="anndata reads lazily with xarray only")
     random = np.random.default_rng(0)
     kinds = pd.Categorical(random.choice(["b", "a"], 500), categories=["b", "a"])
-    matrix = sparse.random(500, 40, 0.3, format="csr", dtype=np.float32, rng=random)
+    matrix = sparse.random(500, 40, 0.3, format="csr", dtype=np.float32, random_state=random)
     adata = ad.AnnData(
         matrix,
         obs=pd.DataFrame({"kind": kinds}, index=[str(i) for i in range(500)]),

@@ -92,7 +92,9 @@ class FileSource:
         obs = self._group["obs"]
         if legacy.is_table(obs):
             return int(obs.shape[0])
-        return int(obs[obs.attrs["_index"]].shape[0])
+        names = obs[obs.attrs["_index"]]
+        # pandas 3 has nullable strings, which anndata writes as a group of values and mask
+        return int((names if hasattr(names, "shape") else names["values"]).shape[0])
 
     @property
     def layers(self) -> list[str]:
