@@ -32,7 +32,8 @@ class AnnDataSource:
         """Matrices that can be exported."""
         found = ["X"] if self._adata.X is not None else []
         found += ["raw"] if self._adata.raw is not None else []
-        return found + sorted(self._adata.layers)
+        # anndata 0.13 lists X among the layers, as None
+        return found + sorted(name for name in self._adata.layers if name is not None)
 
     @property
     def obs_keys(self) -> list[str]:
