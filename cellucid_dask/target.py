@@ -20,7 +20,7 @@ from cellucid_dask.store.retry import retried
 from cellucid_dask.store.transfer import Uploads, headers, is_async, within
 
 _PROBE = ".cellucid-dask-write-test"
-_PATIENCE = 15.0  # seconds for the first answer of a store
+_PATIENCE = 10.0  # seconds for the first answer of a store
 
 
 @dataclass(frozen=True)

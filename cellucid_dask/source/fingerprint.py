@@ -23,7 +23,9 @@ _STRETCHES, _STRETCH = 16, 4096
 def of_files(url: str, storage_options: Mapping[str, Any]) -> str:
     """Return a digest of size and age of a file, or of every file in a folder."""
     fs, path = open_store(url, storage_options)
-    found = retried(lambda: fs.find(path, detail=True) or {path: fs.info(path)})
+    found = retried(lambda: fs.find(path, detail=True))
+    if not isinstance(found, Mapping) or not found:  # adlfs lists a single file
+        found = {path: retried(lambda: fs.info(path))}
     state = sorted(
         (name.removeprefix(path), *(str(info.get(key)) for key in _STATE))
         for name, info in found.items()

@@ -168,20 +168,18 @@ def azure() -> Iterator[Store]:
     if program is None:
         pytest.skip("azurite-blob is not on the path (npm install -g azurite)")
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            program, "--silent", "--inMemoryPersistence", "--skipApiVersionCheck",
-            "--disableTelemetry", "--blobHost", "127.0.0.1", "--blobPort", str(port),
-            "--location", folder,
-        ]  # fmt: skip
-        address = f"http://127.0.0.1:{port}/devstoreaccount1"
-        options = {
-            "account_name": "devstoreaccount1",
-            "connection_string": "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
-            f"AccountKey={AZURE_KEY};BlobEndpoint={address};",
-        }
-        with running(command, port):
-            yield Store("azure", "abfs", address, options, _make_by_fsspec("abfs", options))
+    command = [
+        program, "--silent", "--inMemoryPersistence", "--skipApiVersionCheck",
+        "--disableTelemetry", "--blobHost", "127.0.0.1", "--blobPort", str(port),
+    ]  # fmt: skip
+    address = f"http://127.0.0.1:{port}/devstoreaccount1"
+    options = {
+        "account_name": "devstoreaccount1",
+        "connection_string": "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
+        f"AccountKey={AZURE_KEY};BlobEndpoint={address};",
+    }
+    with running(command, port):
+        yield Store("azure", "abfs", address, options, _make_by_fsspec("abfs", options))
 
 
 @contextmanager
