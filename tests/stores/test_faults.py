@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from reader import check
 from scipy import sparse
-from stores.proxy import Fault, proxied, sometimes
-from stores.servers import Store, free_port
 
 import cellucid_dask
 from cellucid_dask import ExportError, RequestError
+from stores.proxy import Fault, proxied, sometimes
+from stores.servers import Store, free_port
 
 pytestmark = pytest.mark.xdist_group("stores")
 SAME = {"dataset_name": "same", "created_at": "2026-01-01T00:00:00Z", "progress": False}

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from reader import check
 from scipy import sparse
-from stores.servers import Store
 
 import cellucid_dask
+from stores.servers import Store
 
 pytestmark = pytest.mark.xdist_group("stores")
 SAME = {"dataset_name": "same", "created_at": "2026-01-01T00:00:00Z", "progress": False}
