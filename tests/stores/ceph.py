@@ -97,8 +97,9 @@ def start(folder: Path) -> Iterator[str]:
         serve("radosgw", "-c", conf, "-f", "-n", "client.rgw")
         _wait(lambda: _answers(f"http://127.0.0.1:{port}"))
         for user, (access, secret) in USERS.items():
-            run("radosgw-admin", "-c", conf, "user", "create", f"--uid={user}",
-                f"--display-name={user}", f"--access-key={access}", f"--secret={secret}")  # fmt: skip
+            who = [f"--uid={user}", f"--display-name={user}"]
+            keys = [f"--access-key={access}", f"--secret={secret}"]
+            run("radosgw-admin", "-c", conf, "user", "create", *who, *keys)
         yield f"http://127.0.0.1:{port}"
     finally:
         for server in reversed(servers):

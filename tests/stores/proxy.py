@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 Fault = str | None  # "503", "403", "reset", "cut", "slow"
 _ANSWERS = {
-    "503": b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate</Message></Error>",
+    "503": b"<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>",
     "403": b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
 }
 
