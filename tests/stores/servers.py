@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -107,6 +108,7 @@ def moto() -> Iterator[Store]:
     """S3, quick; any key is good."""
     pytest.importorskip("s3fs")
     server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request
     running_server = server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     running_server.start()
     try:
