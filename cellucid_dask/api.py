@@ -108,6 +108,7 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     place = Target.of(target, settings.storage_options)
     request = make_request(open_source(source, settings.source_storage_options), settings)
     told = list(request.warnings)
+    place.check_reachable()
     refuse_if_held(place)
     commit.check(place, request)
     found = export_fields(request)
@@ -167,7 +168,9 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     settings = Settings.of(options)
     request = make_request(open_source(source, settings.source_storage_options), settings)
     if target is not None:
-        commit.check(Target.of(target, settings.storage_options), request)
+        place = Target.of(target, settings.storage_options)
+        place.check_reachable()
+        commit.check(place, request)
     idle = current_rss()
     found = export_fields(request)
     _warn((*request.warnings, *found.warnings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import sys
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Tasks keep every core busy already: threads of Zarr's own would only take memory.
     os.environ.setdefault("ZARR_THREADING__MAX_WORKERS", "1")
     warnings.showwarning = _print_warning
+    if not getattr(options, "debug", False):  # libraries of stores log tracebacks
+        logging.getLogger().addHandler(logging.NullHandler())
     warnings.simplefilter("always", ExportWarning)
     try:
         return int(options.run(options))
@@ -285,7 +288,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     place.add_argument("--n-workers", type=int, metavar="N", help="start N worker processes")
     run.add_argument("--memory-budget", metavar="SIZE", help="such as 512MiB (default by machine)")
     run.add_argument("--scratch", metavar="URL", help="place for intermediate files")
-    _add_storage_option(run, "fsspec option of the target; may be repeated")
+    _add_storage_option(run, "fsspec option of the target; text or JSON (true), may be repeated")
     run.add_argument(
         "--source-storage-option",
         dest="source_storage_options",
@@ -322,8 +325,12 @@ def _level(text: str) -> int | None:
     return None if text == "none" else int(text)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, Any]:
+    """Read ``KEY=VALUE``; the value is JSON (true, 10, {...}) where it can be, else text."""
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise argparse.ArgumentTypeError("write it as KEY=VALUE")
-    return key, value
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

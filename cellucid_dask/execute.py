@@ -25,8 +25,6 @@ from cellucid_dask.resume import write_receipt
 from cellucid_dask.scratch import Scratch, StoredPart, read_indptr, read_parts
 from cellucid_dask.target import Target
 
-# Encoded vectors are handed to the target in lots of about this many bytes.
-_LOT_BYTES = 4 * 2**20
 _FAN_IN = 64
 
 
@@ -49,19 +47,12 @@ class GeneJob:
         n_genes = len(found.vectors)
         nbytes = np.zeros(n_genes, np.int64)
         md5 = np.zeros(n_genes, "S32")
-        lot: dict[str, bytes] = {}
-        waiting = 0
-        for gene in range(n_genes):
-            data = encode(found.vectors[gene], self.level)
-            lot[self.files[first + gene]] = data
-            nbytes[gene] = len(data)
-            md5[gene] = hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
-            waiting += len(data)
-            if waiting >= _LOT_BYTES:
-                self.target.put(lot)
-                lot, waiting = {}, 0
-        if lot:
-            self.target.put(lot)
+        with self.target.writer() as out:
+            for gene in range(n_genes):
+                data = encode(found.vectors[gene], self.level)
+                nbytes[gene] = len(data)
+                md5[gene] = hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
+                out.put(self.files[first + gene], data)
         genes = np.arange(first, first + n_genes)
         return GeneSummary(genes, found.lowest, found.highest, found.n_missing, nbytes, md5)
 

@@ -12,19 +12,24 @@ import os
 import shutil
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import psutil
 
-from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 from cellucid_dask.genes.parts import Array, DensePart, Part, SparsePart
 from cellucid_dask.resources import is_running, this_process
+from cellucid_dask.store import open_store
+from cellucid_dask.store.failures import Failure, failure_of, reason
+from cellucid_dask.store.retry import retried
+from cellucid_dask.store.transfer import is_async, read_ranges
+from cellucid_dask.target import Target
 
 _PREFIX = "cellucid-dask-scratch-"
 _OWNER = "owner.json"
@@ -80,7 +85,7 @@ class Scratch:
     def write(self, name: str, parts: Iterator[Part], first_gene: int) -> list[StoredPart]:
         """Write the parts of one row block to one file and say where each lies."""
         stored = []
-        with self._create(name) as out:
+        with self._failing_plainly("written"), self._open(name) as out:
             offset = 0
             for part in parts:
                 where = _describe(part, name, offset, first_gene)
@@ -92,37 +97,43 @@ class Scratch:
 
     def write_array(self, name: str, array: Array) -> None:
         """Write one contiguous array to a file of its own."""
-        with self._create(name) as out:
+        with self._failing_plainly("written"), self._open(name) as out:
             out.write(array.data.cast("B"))
 
+    def _open(self, name: str) -> Any:
+        if self.is_local:
+            return open(self._path(name), "wb")  # noqa: PTH123  faster than fsspec's
+        fs, root = open_store(self.url, self.storage_options)
+        return fs.open(f"{root}/{name}", "wb")
+
     @contextmanager
-    def _create(self, name: str) -> Iterator[Any]:
-        options = {} if self.is_local else dict(self.storage_options)
+    def _failing_plainly(self, done: str) -> Iterator[None]:
         try:
-            with (
-                open(self._path(name), "wb")  # noqa: PTH123  a plain file is faster than fsspec's
-                if self.is_local
-                else fsspec.open(self._path(name), "wb", **options)
-            ) as out:
-                yield out
-        except OSError as error:
+            yield
+        except Exception as error:
+            known = isinstance(error, OSError) or failure_of(error) is not Failure.OTHER
+            if isinstance(error, ExportError | RequestError) or not known:
+                raise
+            why = reason(error, self.storage_options)
             raise ExportError(
-                f"Scratch at {self.url} could not be written ({error.strerror or error}): "
+                f"Scratch at {self.url} could not be {done} ({why}): "
                 "free some space there or name another place with --scratch."
             ) from error
 
     def nbytes(self) -> int:
         """Return the size of all that was written so far."""
-        fs, path = fsspec.core.url_to_fs(self.url, **self.storage_options)
-        return int(fs.du(path))
+        fs, path = open_store(self.url, self.storage_options)
+        fs.invalidate_cache()  # others wrote there
+        with self._failing_plainly("listed"):
+            return int(retried(lambda: fs.du(path)))
 
     def read(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
         """Read byte ranges ``(file, start, stop)``."""
         if not self.is_local:
-            fs, _ = fsspec.core.url_to_fs(self.url, **self.storage_options)
-            paths = [self._path(file) for file, _, _ in ranges]
-            starts, stops = [start for _, start, _ in ranges], [stop for _, _, stop in ranges]
-            return [bytes(each) for each in fs.cat_ranges(paths, starts, stops, on_error="raise")]
+            fs, root = open_store(self.url, self.storage_options)
+            with self._failing_plainly("read"):
+                wanted = [(f"{root}/{file}", start, stop) for file, start, stop in ranges]
+                return read_ranges(fs, wanted)
         return list(self._read_local(ranges))
 
     def _read_local(self, ranges: Sequence[tuple[str, int, int]]) -> Iterator[bytes]:
@@ -247,18 +258,24 @@ def open_scratch(
 
 def _remote(where: str, storage_options: Mapping[str, Any]) -> Iterator[Scratch]:
     scratch = Scratch(f"{where.rstrip('/')}/{_PREFIX}{uuid.uuid4().hex}", storage_options)
-    try:
-        fs, path = fsspec.core.url_to_fs(scratch.url, **storage_options)
-    except (ImportError, ValueError) as error:
-        raise RequestError(
-            f"Scratch {where} is in no store that is known here: {error}."
-        ) from error
-    try:
+    fs, path = open_store(scratch.url, storage_options)
+    if not is_async(fs):  # object stores have no folders
         fs.makedirs(path, exist_ok=True)
+    Target(scratch.url, storage_options).check_writable()
+    try:
         yield scratch
     finally:
-        with suppress(FileNotFoundError):
-            fs.rm(path, recursive=True)
+        fs.invalidate_cache()  # others wrote there
+        try:
+            with suppress(FileNotFoundError):
+                retried(lambda: fs.rm(path, recursive=True))
+        except Exception as error:  # noqa: BLE001  must not hide how the export ended
+            why = reason(error, storage_options)
+            warnings.warn(
+                f"Scratch at {scratch.url} could not be removed ({why}): remove it yourself.",
+                ExportWarning,
+                stacklevel=2,
+            )
 
 
 def _system(beside: str | None) -> list[str]:

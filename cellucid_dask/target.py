@@ -8,15 +8,19 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
-
-import fsspec
+from typing import Any, Literal, Self
 
 from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.format.names import content_type
+from cellucid_dask.store import open_store
+from cellucid_dask.store.failures import Failure, failure_of, in_words
+from cellucid_dask.store.retry import retried
+from cellucid_dask.store.transfer import Uploads, headers, is_async, within
 
 _PROBE = ".cellucid-dask-write-test"
+_PATIENCE = 10.0  # seconds for the first answer of a store
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,7 @@ class Target:
 
     @cached_property
     def _store(self) -> tuple[Any, str]:
-        try:
-            fs, root = fsspec.core.url_to_fs(self.url, **self.storage_options)
-        except ImportError as error:
-            protocol = self.url.partition("://")[0]
-            extra = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "az": "azure"}
-            raise RequestError(
-                f"{protocol}:// needs a package that is not installed: "
-                f'pip install "cellucid-dask[{extra.get(protocol, protocol)}]".'
-            ) from error
-        except ValueError as error:
-            raise RequestError(f"{self.url} is no target: {error}.") from error
-        return fs, root.rstrip("/")
+        return open_store(self.url, self.storage_options)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open store behind: each process opens its own."""
@@ -75,14 +68,15 @@ class Target:
     def _path(self, name: str) -> str:
         return f"{self._store[1]}/{name}"
 
+    def writer(self) -> Writer:
+        """Return a context that writes many files, side by side where the store can."""
+        return Writer(self)
+
     def put(self, files: Mapping[str, bytes]) -> None:
         """Write files that no manifest names yet, many at once where the store can."""
-        with self._failing_plainly():
-            if self.is_local:
-                for name, data in files.items():
-                    _write(f"{self.url}/{name}", data)
-            else:
-                self._store[0].pipe({self._path(name): data for name, data in files.items()})
+        with self.writer() as out:
+            for name, data in files.items():
+                out.put(name, data)
 
     @contextmanager
     def stream(self, name: str) -> Iterator[Any]:
@@ -93,35 +87,39 @@ class Target:
                 with open(self._path(name), "wb") as out:  # noqa: PTH123
                     yield out
             else:
-                with self._store[0].open(self._path(name), "wb") as out:
+                kind = headers(self._store[0], content_type(name))
+                with self._store[0].open(self._path(name), "wb", **kind) as out:
                     yield out
 
     def publish(self, name: str, data: bytes) -> None:
         """Write a file that readers look for: it appears whole or not at all."""
+        if not self.is_local:
+            self.put({name: data})
+            return
         with self._failing_plainly():
-            if self.is_local:
-                beside = f"{self.url}/.{name}.{os.getpid()}.part"
-                _write(beside, data)
-                os.replace(beside, f"{self.url}/{name}")  # noqa: PTH105
-            else:
-                self._store[0].pipe_file(self._path(name), data)
+            beside = f"{self.url}/.{name}.{os.getpid()}.part"
+            _write(beside, data)
+            os.replace(beside, f"{self.url}/{name}")  # noqa: PTH105
 
     @contextmanager
-    def _failing_plainly(self) -> Iterator[None]:
+    def _failing_plainly(self, done: str = "written to") -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (ExportError, RequestError):
+            raise
+        except Exception as error:  # stores raise errors of their own
             raise ExportError(
-                f"{self.url} could not be written ({error.strerror or error}). "
+                f"{in_words(error, self.url, done, self.storage_options)} "
                 "What is there does not look like an export; mend that and go on with --resume."
             ) from error
 
     def read(self, name: str) -> bytes | None:
         """Read a file; ``None`` when there is none."""
-        try:
-            return bytes(self._store[0].cat_file(self._path(name)))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        with self._failing_plainly("read"):
+            try:
+                return bytes(retried(lambda: self._store[0].cat_file(self._path(name))))
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file unless there is one, in one step where the store can; say whether."""
@@ -130,12 +128,15 @@ class Target:
                 if self.is_local:
                     _write(f"{self.url}/{name}", data, "xb")
                 else:
-                    self._store[0].pipe_file(self._path(name), data, mode="create")
+                    path = self._path(name)
+                    retried(lambda: self._store[0].pipe_file(path, data, mode="create"))
             except FileExistsError:
-                return False
+                return self.read(name) == data  # an earlier try may have been heard
             except OSError as error:
-                if error.errno == errno.EINVAL and self.read(name) is not None:
-                    return False  # how S3 says that its condition does not hold
+                if error.errno == errno.EINVAL:  # how S3 says that its condition does not hold
+                    there = self.read(name)
+                    if there is not None:
+                        return there == data
                 raise
         return True
 
@@ -143,17 +144,19 @@ class Target:
         """Read files, many at once where the store can; those that are gone are left out."""
         if not names:
             return []
-        fs = self._store[0]
-        found = fs.cat([self._path(name) for name in names], on_error="omit")
-        return [bytes(data) for data in found.values()]
+        with self._failing_plainly("read"):
+            paths = {self._path(name): name for name in names}
+            found = self._store[0].cat(list(paths), on_error="return")
+            read = (
+                self.read(paths[path]) if isinstance(data, Exception) else bytes(data)
+                for path, data in found.items()
+            )
+            return [data for data in read if data is not None]
 
     def files(self, folder: str) -> dict[str, tuple[int, str | None]]:
         """Return size, and MD5 where the store tells one, of every file in a folder."""
-        fs, root = self._store
-        try:
-            entries = fs.ls(f"{root}/{folder}", detail=True, refresh=True)
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
+        with self._failing_plainly("listed"):
+            entries = retried(partial(self._list, f"{self._store[1]}/{folder}"))
         return {
             f"{folder}/{str(entry['name']).rpartition('/')[2]}": (int(entry["size"]), _md5(entry))
             for entry in entries
@@ -180,19 +183,42 @@ class Target:
         return self._entries("", "directory")
 
     def _entries(self, folder: str, kind: str) -> set[str]:
-        fs, root = self._store
-        try:
-            entries = fs.ls(f"{root}/{folder}".rstrip("/"), detail=True, refresh=True)
-        except (FileNotFoundError, NotADirectoryError):
-            return set()
+        with self._failing_plainly("listed"):
+            entries = retried(lambda: self._list(f"{self._store[1]}/{folder}".rstrip("/")))
         names = {str(each["name"]).rstrip("/") for each in entries if each["type"] == kind}
         return {name.rpartition("/")[2] for name in names}
 
+    def _list(self, path: str) -> list[dict[str, Any]]:
+        try:
+            return list(self._store[0].ls(path, detail=True, refresh=True))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files."""
+        """Remove files, as far as they are there."""
         paths = [self._path(name) for name in names]
         if paths:
+            with self._failing_plainly():
+                retried(lambda: self._remove(paths))
+
+    def _remove(self, paths: list[str]) -> None:
+        try:
             self._store[0].rm(paths)
+        except FileNotFoundError:  # an earlier try got some of them
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    self._store[0].rm_file(path)
+
+    def check_reachable(self) -> None:
+        """List the place, so that wrong credentials are told from an empty place.
+
+        Raises
+        ------
+        RequestError
+            It cannot be listed, or does not answer soon.
+        """
+        with self._refusing("listed"), suppress(FileNotFoundError, NotADirectoryError):
+            self._soon("ls", self._store[1])
 
     def check_writable(self) -> None:
         """Write and remove a small file, so that a wrong target fails now and not in an hour.
@@ -202,33 +228,82 @@ class Target:
         RequestError
             Saying what is wrong with the place or the credentials.
         """
-        fresh = self.is_local and not Path(self.url).exists()
+        if self.is_local:
+            self._check_folder()
+            return
+        path = self._path(_PROBE)
+        with self._refusing("written to"):
+            self._soon("pipe_file", path, b"test")
+        with self._refusing("cleared of files, which an export needs to do,"):
+            self._soon("rm_file", path)
+
+    def _check_folder(self) -> None:
+        fresh = not Path(self.url).exists()
         try:
-            if self.is_local:
-                _write(f"{self.url}/{_PROBE}", b"")
+            with self._refusing("written to"):
+                _write(f"{self.url}/{_PROBE}", b"test")
+        finally:
+            with suppress(OSError):
                 Path(self.url, _PROBE).unlink()
-            else:
-                self._store[0].pipe_file(self._path(_PROBE), b"test")
-                self._store[0].rm_file(self._path(_PROBE))
+            if fresh:
+                with suppress(OSError):
+                    Path(self.url).rmdir()
+
+    def _soon(self, method: str, *arguments: Any) -> None:
+        """Call a method of the store, for a few seconds at most where it can be interrupted."""
+        fs = self._store[0]
+        if is_async(fs):
+            within(fs, _PATIENCE, lambda: getattr(fs, f"_{method}")(*arguments))
+        else:
+            getattr(fs, method)(*arguments)
+
+    @contextmanager
+    def _refusing(self, done: str) -> Iterator[None]:
+        try:
+            yield
         except RequestError:
             raise
-        except FileNotFoundError as error:
-            raise RequestError(
-                f"{self.url}: the bucket does not exist; create it first."
-            ) from error
         except NotADirectoryError as error:
             raise RequestError(
                 f"{self.url} is a file, or lies under one: name a folder."
             ) from error
-        except PermissionError as error:
-            raise RequestError(
-                f"{self.url} may not be written to: check its permissions or your credentials."
-            ) from error
         except Exception as error:  # stores raise errors of their own
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise RequestError(f"{self.url} cannot be written to: {reason}") from error
-        if fresh:
-            Path(self.url).rmdir()
+            missing = failure_of(error) is Failure.MISSING
+            if missing and done == "listed":  # nothing there yet, as it should be
+                return
+            raise RequestError(
+                f"{self.url}: the bucket or container does not exist; create it first."
+                if missing
+                else f"{self.url} did not answer within {_PATIENCE:.0f} seconds: check the "
+                "address, the network and the credentials."
+                if isinstance(error, TimeoutError)
+                else in_words(error, self.url, done, self.storage_options)
+            ) from error
+
+
+class Writer:
+    """A context in which files are written; leaving it waits until all are there."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._uploads = None if target.is_local else Uploads(target._store[0])  # noqa: SLF001
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file, or begin to."""
+        with self._target._failing_plainly():  # noqa: SLF001
+            if self._uploads is None:
+                _write(f"{self._target.url}/{name}", data)
+            else:
+                path = self._target._path(name)  # noqa: SLF001
+                self._uploads.put(path, data, content_type(name))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._uploads is not None:
+            with self._target._failing_plainly():  # noqa: SLF001
+                self._uploads.__exit__(*raised)
 
 
 def _md5(entry: Mapping[str, Any]) -> str | None:
@@ -247,4 +322,6 @@ def _write(path: str, data: bytes, mode: Literal["wb", "xb"] = "wb") -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         out = open(path, mode, buffering=0)  # noqa: PTH123, SIM115
     with out:
-        out.write(data)
+        left = memoryview(data)
+        while left:  # a disk that fills up takes a part first, and fails at the next
+            left = left[out.write(left) :]

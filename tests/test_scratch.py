@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask import cli
-from cellucid_dask.target import Target
+from cellucid_dask.target import Target, Writer
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +85,16 @@ def test_nothing_is_left_when_a_gene_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    put, waiting, target = Target.put, [], tmp_path / "out"
+    put, waiting, target = Writer.put, [], tmp_path / "out"
 
-    def fill_up(self: Target, files: Mapping[str, bytes]) -> None:
-        if any(name.startswith("var/") for name in files):
+    def fill_up(self: Writer, name: str, data: bytes) -> None:
+        if name.startswith("var/"):
             waiting.extend(scratch.glob("*/*.parts"))
-            with self._failing_plainly():
+            with self._target._failing_plainly():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        put(self, files)
+        put(self, name, data)
 
-    monkeypatch.setattr(Target, "put", fill_up)
+    monkeypatch.setattr(Writer, "put", fill_up)
     monkeypatch.setattr(cli, "_end_on_terminate", lambda: None)
     arguments = ["export", str(tall), str(target), "--scratch", str(scratch), "--no-progress"]
     assert cli.main(arguments) == 1

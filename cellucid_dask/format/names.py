@@ -19,6 +19,12 @@ _EXTENSION = {None: "f32", 8: "u8", 16: "u16"}
 _CODES_EXTENSION = {"uint8": "u8", "uint16": "u16"}
 
 
+def content_type(name: str) -> str:
+    """Return the media type of a file; a ``.gz`` is what it is, not an encoding of something."""
+    known = {".gz": "application/gzip", ".json": "application/json"}
+    return known.get(name[name.rfind(".") :], "application/octet-stream")
+
+
 def safe_name(key: str) -> str:
     """Return the file name the viewer derives from a manifest key.
 

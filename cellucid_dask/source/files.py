@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-import fsspec
-import h5py
 import numpy as np
 import pandas as pd
 import zarr
 from anndata.io import read_elem
 from scipy import sparse
 
-from cellucid_dask.errors import RequestError
+from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.source import hdf5, legacy
 from cellucid_dask.source.fingerprint import of_files
 from cellucid_dask.source.matrix import DenseMatrix, Matrix, SparseMatrix
+from cellucid_dask.store import open_store
+from cellucid_dask.store.failures import Failure, failure_of, in_words
+from cellucid_dask.store.retry import retried
 
 _HDF5_SUFFIXES = (".h5ad", ".h5", ".hdf5")
 
@@ -33,35 +35,69 @@ def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
         url = str(Path(url).expanduser())
         if not Path(url).exists():
             raise RequestError(f"{url} does not exist.")
+    if remote:
+        open_store(url, storage_options)  # a missing package or a bad option is said here
     is_zarr = not url.rstrip("/").endswith(_HDF5_SUFFIXES) if remote else Path(url).is_dir()
     try:
         if is_zarr:
             options = dict(storage_options) if remote else None
             group: Any = zarr.open_group(url, mode="r", storage_options=options)
-            return FileSource(group, name, _same, url, storage_options)
+            again = partial(RetriedArray, url=url, storage_options=storage_options)
+            return FileSource(group, name, again if remote else _same, url, storage_options)
         file = hdf5.FileBytes(url if remote else str(Path(url).resolve()), storage_options)
-        group = h5py.File(_remote_file(url, storage_options) if remote else url, "r")
-        return FileSource(group, name, partial(hdf5.reader, file=file), url, storage_options)
+        return FileSource(file.open(), name, partial(hdf5.reader, file=file), url, storage_options)
+    except RequestError:
+        raise
     except FileNotFoundError:
         raise RequestError(
             f"{url} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
         ) from None
-    except PermissionError:
-        raise RequestError(f"{url} may not be read: check its permissions.") from None
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, RequestError):
-            raise
-        raise RequestError(
-            f"{url} cannot be read as AnnData: it is not an h5ad file or Zarr store, "
-            "or it is truncated."
-        ) from error
+    except Exception as error:  # stores raise errors of their own
+        failure = failure_of(error)
+        if failure in (Failure.DENIED, Failure.MISSING) or (
+            remote and failure is Failure.TRANSIENT
+        ):
+            raise RequestError(in_words(error, url, "read", storage_options)) from error
+        if isinstance(error, OSError | ValueError | KeyError | ImportError):
+            raise RequestError(
+                f"{url} cannot be read as AnnData: it is not an h5ad file or Zarr store, "
+                "or it is truncated."
+            ) from error
+        raise
 
 
-def _remote_file(url: str, storage_options: Mapping[str, Any]) -> Any:
-    # metadata are small reads close together: blocks of 1 MiB, a few kept
-    return fsspec.open(
-        url, "rb", block_size=2**20, cache_type="blockcache", **storage_options
-    ).open()
+@dataclass(frozen=True)
+class RetriedArray:
+    """A Zarr array in a store, read again when the store fails for a moment."""
+
+    array: Any
+    url: str
+    storage_options: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array."""
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What comes with one read."""
+        return tuple(self.array.chunks)
+
+    def __getitem__(self, selection: Any) -> Any:
+        """Read a region."""
+        try:
+            return retried(lambda: self.array[selection])
+        except Exception as error:
+            if failure_of(error) is Failure.OTHER:
+                raise
+            raise ExportError(in_words(error, self.url, "read", self.storage_options)) from error
 
 
 def _same(array: Any) -> Any:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import fsspec
 import numpy as np
 from dask.base import tokenize
 from zlib_ng import zlib_ng
 
 from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, Sliceable, SparseMatrix
+from cellucid_dask.store import open_store
+from cellucid_dask.store.retry import retried
 
 # What file systems and stores tell of a file that changes with it.
 _STATE = ("size", "mtime", "ETag", "LastModified", "md5Hash", "updated", "etag",
@@ -21,8 +22,10 @@ _STRETCHES, _STRETCH = 16, 4096
 
 def of_files(url: str, storage_options: Mapping[str, Any]) -> str:
     """Return a digest of size and age of a file, or of every file in a folder."""
-    fs, path = fsspec.core.url_to_fs(url, **storage_options)
-    found = fs.find(path, detail=True) or {path: fs.info(path)}
+    fs, path = open_store(url, storage_options)
+    found = retried(lambda: fs.find(path, detail=True))
+    if not isinstance(found, Mapping) or not found:  # adlfs lists a single file
+        found = {path: retried(lambda: fs.info(path))}
     state = sorted(
         (name.removeprefix(path), *(str(info.get(key)) for key in _STATE))
         for name, info in found.items()

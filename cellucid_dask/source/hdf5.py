@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import fsspec
 import h5py
 import numpy as np
 from isal import isal_zlib
 
 from cellucid_dask.errors import ExportError
+from cellucid_dask.store import open_store
+from cellucid_dask.store.failures import in_words
+from cellucid_dask.store.transfer import read_ranges
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
@@ -44,14 +46,25 @@ class FileBytes:
             with open(self.url, "rb", buffering=0) as file:  # noqa: PTH123  plain and fast
                 found = [os.pread(file.fileno(), size, start) for start, size in ranges]
         else:
-            fs, path = fsspec.core.url_to_fs(self.url, **self.storage_options)
-            starts, stops = [start for start, _ in ranges], [start + size for start, size in ranges]
-            paths = [path] * len(ranges)
-            read = fs.cat_ranges(paths, starts, stops, on_error="raise")
-            found = [bytes(each) for each in read]
+            found = self._fetch(ranges)
         if any(len(data) != size for data, (_, size) in zip(found, ranges, strict=True)):
             raise ExportError(f"{self.url} is truncated: some of its chunks lie beyond its end.")
         return found
+
+    def _fetch(self, ranges: list[tuple[int, int]]) -> list[bytes]:
+        fs, path = open_store(self.url, self.storage_options)
+        try:
+            return read_ranges(fs, [(path, start, start + size) for start, size in ranges])
+        except Exception as error:  # stores raise errors of their own
+            raise ExportError(in_words(error, self.url, "read", self.storage_options)) from error
+
+    def open(self) -> Any:
+        """Open the file for the HDF5 library; a remote one keeps a few small blocks."""
+        if self.is_local:
+            return h5py.File(self.url, "r")
+        fs, path = open_store(self.url, self.storage_options)
+        # metadata are small reads close together: blocks of 1 MiB
+        return h5py.File(fs.open(path, "rb", block_size=2**20, cache_type="blockcache"), "r")
 
 
 @dataclass(frozen=True)
@@ -173,7 +186,7 @@ class LibraryDataset:
 
     def __getitem__(self, selection: Any) -> Array:
         """Read a region."""
-        with _H5PY, h5py.File(self.file.url, "r") as file:
+        with _H5PY, self.file.open() as file:
             values = np.asarray(file[self.name][selection])
         return values.astype(self.dtype.newbyteorder("="), copy=False)
 
@@ -193,9 +206,7 @@ def reader(dataset: h5py.Dataset, file: FileBytes) -> Any:
         offset = dataset.id.get_offset()
         if offset is not None and dataset.id.get_storage_size() == dataset.nbytes:
             return ContiguousDataset(file, dataset.shape, dataset.dtype, offset)
-    if file.is_local:
-        return LibraryDataset(file, dataset.name, dataset.shape, dataset.dtype, dataset.chunks)
-    return dataset
+    return LibraryDataset(file, dataset.name, dataset.shape, dataset.dtype, dataset.chunks)
 
 
 def _chunked(dataset: h5py.Dataset, file: FileBytes, filters: tuple[int, ...]) -> ChunkedDataset:

@@ -1,0 +1,185 @@
+"""What went wrong in a store, in a few kinds, and in plain words.
+
+Every store raises errors of its own, from packages that need not be installed here: they
+are told apart by what they carry, never by their class.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator, Mapping
+from enum import Enum, auto
+from typing import Any
+
+
+class Failure(Enum):
+    """What a failure means for whoever waits."""
+
+    TRANSIENT = auto()  # another try may succeed
+    DENIED = auto()
+    MISSING = auto()
+    FULL = auto()
+    QUOTA = auto()
+    READ_ONLY = auto()
+    OTHER = auto()
+
+
+_ERRNOS = {
+    errno.ENOSPC: Failure.FULL,
+    errno.EDQUOT: Failure.QUOTA,
+    errno.EROFS: Failure.READ_ONLY,
+    errno.EACCES: Failure.DENIED,
+    errno.EPERM: Failure.DENIED,
+    errno.ENOENT: Failure.MISSING,
+} | dict.fromkeys(
+    (
+        errno.EAGAIN, errno.EBUSY, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET,
+        errno.EHOSTUNREACH, errno.EINTR, errno.ENETUNREACH, errno.EPIPE, errno.ETIMEDOUT,
+    ),
+    Failure.TRANSIENT,
+)  # fmt: skip
+
+_STATUSES = {401: Failure.DENIED, 403: Failure.DENIED, 404: Failure.MISSING, 507: Failure.FULL} | (
+    dict.fromkeys((408, 425, 429, 500, 502, 503, 504, 509), Failure.TRANSIENT)
+)
+
+# S3 says these with status 400
+_CODES = dict.fromkeys(
+    (
+        "BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown", "Throttling",
+        "XAmzContentSHA256Mismatch",
+    ),
+    Failure.TRANSIENT,
+) | dict.fromkeys(
+    ("AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"),
+    Failure.DENIED,
+)  # fmt: skip
+
+# of botocore, aiohttp, requests, gcsfs, google-auth, azure-core and fsspec
+_CLASSES = dict.fromkeys(
+    (
+        "ChecksumError", "ChunkedEncodingError", "ClientConnectionError", "ClientPayloadError",
+        "ConnectionError", "FSTimeoutError", "HTTPClientError", "IncompleteRead",
+        "IncompleteReadError", "ResponseParserError", "ServiceRequestError",
+        "ServiceResponseError", "Timeout", "TimeoutError", "TransportError",
+    ),
+    Failure.TRANSIENT,
+) | dict.fromkeys(
+    (
+        "ClientAuthenticationError", "CredentialRetrievalError", "CredentialUnavailableError",
+        "DefaultCredentialsError", "NoCredentialsError", "PartialCredentialsError",
+        "PermissionError", "RefreshError", "TokenRetrievalError",
+    ),
+    Failure.DENIED,
+) | dict.fromkeys(
+    ("FileNotFoundError", "NoSuchBucket", "NotADirectoryError", "ResourceNotFoundError"),
+    Failure.MISSING,
+)  # fmt: skip
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Tell what an error of any store means; its causes are asked where it says nothing."""
+    for each in _with_causes(error):
+        found = _kind(each)
+        if found is not None:
+            return found
+    return Failure.OTHER
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    each: BaseException | None = error
+    for _ in range(8):
+        if each is None:
+            return
+        yield each
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+
+
+def _kind(error: BaseException) -> Failure | None:
+    code, status = _code(error), _status(error)
+    if code in _CODES:
+        return _CODES[code]
+    if status is not None:
+        return _STATUSES.get(status, Failure.OTHER)
+    if isinstance(error, OSError):
+        if error.errno in _ERRNOS:
+            return _ERRNOS[error.errno]
+        if str(error).startswith("Forbidden"):  # gcsfs, without a number
+            return Failure.DENIED
+    names = [each.__name__ for each in type(error).__mro__]
+    return next((_CLASSES[name] for name in names if name in _CLASSES), None)
+
+
+def _code(error: BaseException) -> str:
+    """Return the store's own name of an error, or nothing."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):  # botocore
+        return str(response.get("Error", {}).get("Code", ""))
+    code = getattr(error, "error_code", None)  # azure
+    return "" if code is None else str(getattr(code, "value", code))
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the HTTP status that an error stands for, if it does."""
+    response = getattr(error, "response", None)
+    places: list[Any] = [getattr(error, name, None) for name in ("status", "status_code", "code")]
+    if isinstance(response, Mapping):
+        places.append(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
+    else:
+        places.append(getattr(response, "status_code", None))
+    for each in places:
+        if isinstance(each, int | str) and re.fullmatch(r"[1-5]\d\d", str(each)):
+            return int(each)
+    return None
+
+
+def reason(error: BaseException, storage_options: Mapping[str, Any]) -> str:
+    """Return a few words of the store's own, without any of the secrets it was given."""
+    for each in _with_causes(error):
+        code = _code(each)
+        if code and not code.isdigit():
+            return code
+    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    text = str(text).splitlines()[0]
+    for secret in _texts(storage_options):
+        text = text.replace(secret, "***")
+    return re.sub(r"\?\S+", "?...", text)[:200].rstrip(".")  # signed URLs
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, str) and len(value) > 3:
+        yield value
+
+
+def in_words(error: BaseException, url: str, done: str, storage_options: Mapping[str, Any]) -> str:
+    """Say what went wrong and what to do about it, in a sentence.
+
+    Parameters
+    ----------
+    url
+        The place.
+    done
+        What could not be done with it, as a participle: ``"written to"``.
+    storage_options
+        Whose values must not be seen.
+    """
+    why = reason(error, storage_options)
+    return {
+        Failure.TRANSIENT: f"{url} could not be {done}, there was no good answer ({why}): check "
+        "the address, the network and the state of the store.",
+        Failure.DENIED: f"{url} may not be {done} ({why}): check its permissions and your "
+        "credentials.",
+        Failure.MISSING: f"{url} does not exist, nor perhaps its bucket or container: create "
+        "that first.",
+        Failure.FULL: f"{url} could not be {done}, the disk is full ({why}): free some space or "
+        "choose another place.",
+        Failure.QUOTA: f"{url} could not be {done}, a quota is used up ({why}): remove files, or "
+        "choose another place.",
+        Failure.READ_ONLY: f"{url} could not be {done}, it is read-only ({why}): choose another "
+        "place.",
+        Failure.OTHER: f"{url} could not be {done}: {why}.",
+    }[failure_of(error)]
