@@ -13,27 +13,37 @@ if TYPE_CHECKING:
     from cellucid_dask.api import ExportResult, export, plan
     from cellucid_dask.catalogue import catalog
     from cellucid_dask.planning import ExportPlan
+    from cellucid_dask.reader import Export, open_export
+    from cellucid_dask.verification import VerifyReport, verify
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Export",
     "ExportError",
     "ExportPlan",
     "ExportResult",
     "ExportWarning",
     "RequestError",
+    "VerifyReport",
     "__version__",
     "catalog",
     "export",
+    "open_export",
     "plan",
+    "verify",
 ]
 
 _HOME = {
+    "Export": "cellucid_dask.reader",
     "ExportPlan": "cellucid_dask.planning",
     "ExportResult": "cellucid_dask.api",
+    "VerifyReport": "cellucid_dask.verification",
     "catalog": "cellucid_dask.catalogue",
     "export": "cellucid_dask.api",
+    "open_export": "cellucid_dask.reader",
     "plan": "cellucid_dask.api",
+    "verify": "cellucid_dask.verification",
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask import commit, resume
+from cellucid_dask import commit, html, resume
 from cellucid_dask.connectivity import Graph, export_graph
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.execute import GeneJob, run
@@ -72,6 +72,17 @@ class ExportResult:
             f"{size(self.nbytes)}, {self.seconds:.1f} s, peak memory {size(self.peak_rss)}: "
             f"{self.target}"
         )
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "cells": f"{self.n_cells:,}",
+            "genes": f"{self.n_genes:,}",
+            "files": f"{self.n_objects:,} of {size(self.nbytes)}",
+            "time": f"{self.seconds:.1f} s",
+            "peak memory": size(self.peak_rss),
+        }
+        warned = [("warning", text) for text in self.warnings]
+        return html.table(f"Export to {self.target}", [*rows.items(), *warned])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for JSON."""

@@ -95,6 +95,23 @@ def _plan(options: argparse.Namespace) -> int:
     return _DONE
 
 
+def _verify(options: argparse.Namespace) -> int:
+    from cellucid_dask.verification import verify  # noqa: PLC0415
+
+    with _scheduler(options):
+        report = verify(
+            options.target,
+            options.source,
+            genes=options.genes,
+            layer=options.layer,
+            memory_budget=options.memory_budget,
+            storage_options=dict(options.storage_options or ()),
+            source_storage_options=dict(options.source_storage_options or ()),
+        )
+    print(json.dumps(report.to_dict()) if options.json else report)
+    return _DONE if report.ok else _FAILED
+
+
 def _demo(options: argparse.Namespace) -> int:
     from cellucid_dask.demo import demo  # noqa: PLC0415
 
@@ -155,7 +172,10 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("source", metavar="SOURCE", help="h5ad or AnnData Zarr, path or URL")
     plan.add_argument("target", metavar="TARGET", nargs="?", help="checked when given")
     _add_options(plan)
-    demo = commands.add_parser("demo", help="make a data set, export it, say what to look at")
+    verify = commands.add_parser("verify", help="check an export, and compare it with its source")
+    verify.set_defaults(run=_verify)
+    _add_verify_options(verify)
+    demo = commands.add_parser("demo", help="make, export and verify a data set; say what to see")
     demo.set_defaults(run=_demo)
     demo.add_argument("folder", metavar="DIR", nargs="?", default="cellucid-demo")
     demo.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
@@ -303,6 +323,39 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--no-progress", dest="progress", action="store_false")
     run.add_argument("--json", action="store_true", help="print the result as JSON")
     run.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def _add_verify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="TARGET", help="folder or URL of an export")
+    parser.add_argument("--source", metavar="SOURCE", help="what it was made of: compare genes")
+    parser.add_argument(
+        "--genes",
+        type=_count,
+        metavar="N|all",
+        help="genes to read and compare (default: read all, compare 100)",
+    )
+    parser.add_argument("--layer", default="X", help="of the source: X, raw or a layer (default X)")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler")
+    place.add_argument("--n-workers", type=int, metavar="N", help="start N worker processes")
+    parser.add_argument("--memory-budget", metavar="SIZE", help="such as 512MiB, for comparing")
+    for option, text in (("", "the export"), ("source-", "the source")):
+        parser.add_argument(
+            f"--{option}storage-option",
+            dest=f"{option.replace('-', '_')}storage_options",
+            type=_pair,
+            action="append",
+            metavar="K=V",
+            help=f"fsspec option of {text}; may be repeated",
+        )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def _count(text: str) -> int | str:
+    if text != "all" and not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text} is neither all nor a number of 1 or more")
+    return text if text == "all" else int(text)
 
 
 def _list(text: str) -> list[str]:

@@ -194,6 +194,53 @@ class Target:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def fetch(self, wanted: Mapping[str, int]) -> dict[str, bytes | Exception]:
+        """Read files, many at once where the store can.
+
+        Parameters
+        ----------
+        wanted
+            Names, and how many bytes to read of each at the most.
+
+        Returns
+        -------
+        dict
+            By name what the file holds, or the error that kept it back.
+        """
+        if self.is_local:
+            return {name: _read(f"{self.url}/{name}", most) for name, most in wanted.items()}
+        fs, _ = self._store
+        paths, ends = [self._path(name) for name in wanted], list(wanted.values())
+        found = fs.cat_ranges(paths, [0] * len(paths), ends, on_error="return")
+        for i, data in enumerate(found):
+            if isinstance(data, Exception) and failure_of(data) is Failure.TRANSIENT:
+                found[i] = self._fetch_again(paths[i], ends[i])
+        return dict(zip(wanted, found, strict=True))
+
+    def _fetch_again(self, path: str, most: int) -> bytes | Exception:
+        try:
+            return bytes(retried(lambda: self._store[0].cat_file(path, start=0, end=most)))
+        except Exception as error:  # noqa: BLE001  stores raise errors of their own
+            return error
+
+    def tree(self) -> dict[str, int] | None:
+        """Return the sizes of all files below, by name; ``None`` where a store has no lists."""
+        fs, root = self._store
+        if "http" in fs.protocol or "https" in fs.protocol:
+            return None
+        fs.invalidate_cache()
+        try:
+            found = retried(lambda: fs.find(root, detail=True))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except Exception as error:
+            raise ExportError(in_words(error, self.url, "listed", self.storage_options)) from error
+        return {
+            str(path).removeprefix(f"{root}/"): int(entry["size"])
+            for path, entry in found.items()
+            if str(path).startswith(f"{root}/")
+        }
+
     def remove(self, names: Iterable[str]) -> None:
         """Remove files, as far as they are there."""
         paths = [self._path(name) for name in names]
@@ -325,3 +372,11 @@ def _write(path: str, data: bytes, mode: Literal["wb", "xb"] = "wb") -> None:
         left = memoryview(data)
         while left:  # a disk that fills up takes a part first, and fails at the next
             left = left[out.write(left) :]
+
+
+def _read(path: str, most: int) -> bytes | Exception:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read(min(most, os.fstat(file.fileno()).st_size))
+    except OSError as error:
+        return error

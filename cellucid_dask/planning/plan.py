@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cellucid_dask import html
+
 Route = Literal["direct", "scratch", "workers"]
 Sizes = tuple[int, ...]
 
@@ -84,6 +86,12 @@ class ExportPlan:
 
     def __str__(self) -> str:
         """Return the plan as a few aligned lines."""
+        return "\n".join(f"{name:8} {text}" for name, text in self._rows().items())
+
+    def _repr_html_(self) -> str:
+        return html.table("Plan of an export", self._rows().items())
+
+    def _rows(self) -> dict[str, str]:
         cells, genes = self.shape
         n_blocks = len(self.row_blocks) * len(self.gene_blocks)
         rows, columns = max(self.row_blocks, default=0), max(self.gene_blocks, default=0)
@@ -102,7 +110,7 @@ class ExportPlan:
         }
         if self.output_bytes is not None:
             lines["output"] = f"about {size(self.output_bytes)}"
-        return "\n".join(f"{name:8} {text}" for name, text in lines.items())
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan's figures for JSON."""
