@@ -27,6 +27,9 @@ class Settings:
     ----------
     layer
         ``"X"``, ``"raw"`` or the name of a layer.
+    normalize
+        ``"log1p-cp10k"`` for raw counts: each cell's counts, over all genes of the layer, are
+        scaled to 10,000 together, then log1p; ``None`` for the values as they are.
     gene_identifiers
         Genes to export, in this order; ``None`` for all.
     genes_from
@@ -80,6 +83,7 @@ class Settings:
     """
 
     layer: str = "X"
+    normalize: Literal["log1p-cp10k"] | None = None
     gene_identifiers: Sequence[str] | None = None
     genes_from: str | None = None
     var_gene_id_column: str = "index"
@@ -125,6 +129,8 @@ class Settings:
             )
         if self.compression == 0:
             self._set("compression", None)
+        if self.normalize not in (None, "log1p-cp10k"):
+            raise RequestError(f"normalize is {self.normalize!r}: choose log1p-cp10k or none.")
         if self.obs_categorical_dtype not in ("auto", "uint8", "uint16"):
             raise RequestError(
                 f"obs_categorical_dtype is {self.obs_categorical_dtype!r}: "

@@ -32,6 +32,8 @@ class ExportPlan:
     peak_memory
         Bytes that all tasks in flight are projected to hold together, beyond what an
         idle process takes.
+    shared_memory
+        Bytes that all tasks share, of totals of the cells.
     memory_budget
         What `peak_memory` had to fit in.
     peak_rss
@@ -57,6 +59,7 @@ class ExportPlan:
     n_workers: int
     scratch_bytes: int
     n_objects: int
+    shared_memory: int = 0
     output_bytes: int | None = None
     peak_rss: int | None = None
 
@@ -72,7 +75,7 @@ class ExportPlan:
     @property
     def peak_memory(self) -> int:
         """Projected bytes of all tasks in flight."""
-        return self.task_memory * self.n_workers
+        return self.task_memory * self.n_workers + self.shared_memory
 
     @property
     def n_tasks(self) -> int:
