@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cellucid_dask.api import ExportResult, export, plan
     from cellucid_dask.catalogue import catalog
     from cellucid_dask.planning import ExportPlan
+    from cellucid_dask.drop_in import prepare
 
 __version__ = "0.1.0.dev0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "catalog",
     "export",
     "plan",
+    "prepare",
 ]
 
 _HOME = {
@@ -34,6 +36,7 @@ _HOME = {
     "catalog": "cellucid_dask.catalogue",
     "export": "cellucid_dask.api",
     "plan": "cellucid_dask.api",
+    "prepare": "cellucid_dask.drop_in",
 }
 
 

@@ -120,7 +120,9 @@ def _fixed(layout: Layout) -> Reading:
     rows, columns = layout.fixed_blocks or ((), ())
     values = max(rows, default=0) * max(columns, default=0)
     # how much a sparse block holds only reading would tell
-    memory = values * (layout.value_nbytes + 4 + layout.work_nbytes) if layout.storage == "dense" else 0
+    memory = (
+        values * (layout.value_nbytes + 4 + layout.work_nbytes) if layout.storage == "dense" else 0
+    )
     return Reading(
         direct=len(rows) == 1, rows=rows, columns=columns, memory=memory,
         part_values=_part_values(layout, 2**31),
@@ -172,7 +174,9 @@ def _dense(layout: Layout, room: int) -> Reading:
     item = layout.dtype.itemsize
     work = layout.work_nbytes
     whole = 2 * item + 4 + work  # bytes of a value of whole rows: as stored, decoded, transposed
-    narrow = item + work if value_dtype(layout.dtype).itemsize == item else item + 4 + work  # of some genes
+    narrow = (
+        item + work if value_dtype(layout.dtype).itemsize == item else item + 4 + work
+    )  # of some genes
     most = min(max(room, 0), _READ_BYTES)
     column_wise = chunk_columns < n_genes and (chunk_rows > 1 or chunk_columns > 1)
     width = chunk_columns if column_wise else 1
