@@ -12,8 +12,8 @@ from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 if TYPE_CHECKING:
     from cellucid_dask.api import ExportResult, export, plan
     from cellucid_dask.catalogue import catalog
-    from cellucid_dask.planning import ExportPlan
     from cellucid_dask.drop_in import prepare
+    from cellucid_dask.planning import ExportPlan
 
 __version__ = "0.1.0.dev0"
 

@@ -81,7 +81,7 @@ class Request:
 
 
 def make_request(source: Source, settings: Settings) -> Request:
-    """Check what is asked against what is there; reads metadata only.
+    """Check what is asked against what is there; reads metadata, and a block to be normalised.
 
     Raises
     ------
@@ -220,8 +220,10 @@ def _already_normalised(matrix: NormalisedMatrix, plan: ExportPlan) -> list[str]
     if are_whole(block):
         return []
     return [
-        f"{matrix.layer} holds numbers that are not whole, so it looks normalised already: leave "
-        "out --normalize, or choose the layer of raw counts."
+        (
+            f"{matrix.layer} holds numbers that are not whole, so it looks normalised already: leave "
+            "out --normalize, or choose the layer of raw counts."
+        )
     ]
 
 

@@ -129,8 +129,6 @@ class Settings:
             )
         if self.compression == 0:
             self._set("compression", None)
-        if self.normalize not in (None, "log1p-cp10k"):
-            raise RequestError(f"normalize is {self.normalize!r}: choose log1p-cp10k or none.")
         if self.obs_categorical_dtype not in ("auto", "uint8", "uint16"):
             raise RequestError(
                 f"obs_categorical_dtype is {self.obs_categorical_dtype!r}: "
@@ -153,6 +151,8 @@ class Settings:
         self._set("created_at", _time_stamp(self.created_at))
 
     def _check_names(self) -> None:
+        if self.normalize not in (None, "log1p-cp10k"):
+            raise RequestError(f"normalize is {self.normalize!r}: choose log1p-cp10k or none.")
         if not isinstance(self.connectivities, str | None):
             raise RequestError(
                 f"connectivities is a {type(self.connectivities).__name__}: name a matrix of obsp."

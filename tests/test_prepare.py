@@ -53,10 +53,28 @@ def test_call_of_the_in_memory_exporter() -> None:
         name: each.default for name, each in inspect.signature(cd.prepare).parameters.items()
     }
     nothing = dict.fromkeys(
-        "latent_space obs var gene_expression gene_identifiers connectivities obs_keys "
-        "var_quantization obs_continuous_quantization compression dataset_name "
-        "dataset_description dataset_id source_name source_url source_citation X_umap_1d "
-        "X_umap_2d X_umap_3d vector_fields".split()
+        [
+            "latent_space",
+            "obs",
+            "var",
+            "gene_expression",
+            "gene_identifiers",
+            "connectivities",
+            "obs_keys",
+            "var_quantization",
+            "obs_continuous_quantization",
+            "compression",
+            "dataset_name",
+            "dataset_description",
+            "dataset_id",
+            "source_name",
+            "source_url",
+            "source_citation",
+            "X_umap_1d",
+            "X_umap_2d",
+            "X_umap_3d",
+            "vector_fields",
+        ]
     )
     assert defaults == nothing | {
         "var_gene_id_column": "index",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Route = Literal["direct", "scratch", "workers"]
@@ -43,6 +44,8 @@ class ExportPlan:
         Size of all parts together.
     n_tasks
         Tasks of the graph.
+    embeddings
+        By dimension, the obsm key that it is shown from.
     """
 
     shape: tuple[int, int]
@@ -62,6 +65,7 @@ class ExportPlan:
     shared_memory: int = 0
     output_bytes: int | None = None
     peak_rss: int | None = None
+    embeddings: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def without_genes(cls, n_cells: int) -> ExportPlan:
@@ -103,6 +107,9 @@ class ExportPlan:
             "scratch": size(self.scratch_bytes),
             "objects": f"{self.n_objects:,}",
         }
+        if self.embeddings:
+            chosen = (f"{d}D from {key}" for d, key in self.embeddings.items())
+            lines["shows"] = ", ".join(chosen)
         if self.output_bytes is not None:
             lines["output"] = f"about {size(self.output_bytes)}"
         return "\n".join(f"{name:8} {text}" for name, text in lines.items())
@@ -123,6 +130,7 @@ class ExportPlan:
             "scratch_bytes": self.scratch_bytes,
             "n_objects": self.n_objects,
             "output_bytes": self.output_bytes,
+            "embeddings": {f"{d}d": key for d, key in self.embeddings.items()},
         }
 
 

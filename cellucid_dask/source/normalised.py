@@ -73,9 +73,11 @@ class NormalisedMatrix:
             "dtype": self.dtype, "meta": _like(counts), "layer": self.layer,
         }  # fmt: skip
         if len(blocks[1]) == 1:
-            return da.map_blocks(_by_own_totals, counts, **options)
+            whole: da.Array = da.map_blocks(_by_own_totals, counts, **options)
+            return whole
         totals = da.from_array(self._totals(counts)[:, None], chunks=(blocks[0], 1))
-        return da.map_blocks(_by_totals, counts, totals, **options)
+        some: da.Array = da.map_blocks(_by_totals, counts, totals, **options)
+        return some
 
     def _totals(self, counts: da.Array) -> Array:
         if self._found:
