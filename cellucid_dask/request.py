@@ -219,12 +219,11 @@ def _already_normalised(matrix: NormalisedMatrix, plan: ExportPlan) -> list[str]
     block = matrix.counts.dask((plan.row_blocks, plan.gene_blocks)).blocks[0, 0].compute()
     if are_whole(block):
         return []
-    return [
-        (
-            f"{matrix.layer} holds numbers that are not whole, so it looks normalised already: leave "
-            "out --normalize, or choose the layer of raw counts."
-        )
-    ]
+    text = (
+        f"{matrix.layer} holds numbers that are not whole, as if normalised already: leave out "
+        "--normalize, or choose the layer of raw counts."
+    )
+    return [text]
 
 
 def _plan(matrix: Matrix, columns: Array, settings: Settings) -> ExportPlan:

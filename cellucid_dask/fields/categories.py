@@ -73,7 +73,7 @@ def is_id_like(column: Any) -> bool:
     if isinstance(column.dtype, pd.CategoricalDtype):
         n_distinct = len(getattr(column, "array", column).categories)
     else:
-        n_distinct = len(dict.fromkeys(column) if is_text(column.dtype) else pd.unique(column))
+        n_distinct = len(_factorise(column)[1])
     return n_distinct > MISSING_CODE[16] - 1 or n_distinct > max(_FEW, len(column) / 2)
 
 
