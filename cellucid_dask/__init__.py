@@ -12,6 +12,7 @@ from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 if TYPE_CHECKING:
     from cellucid_dask.api import ExportResult, export, plan
     from cellucid_dask.catalogue import catalog
+    from cellucid_dask.drop_in import prepare
     from cellucid_dask.planning import ExportPlan
     from cellucid_dask.reader import Export, open_export
     from cellucid_dask.verification import VerifyReport, verify
@@ -31,6 +32,7 @@ __all__ = [
     "export",
     "open_export",
     "plan",
+    "prepare",
     "verify",
 ]
 
@@ -44,6 +46,7 @@ _HOME = {
     "open_export": "cellucid_dask.reader",
     "plan": "cellucid_dask.api",
     "verify": "cellucid_dask.verification",
+    "prepare": "cellucid_dask.drop_in",
 }
 
 

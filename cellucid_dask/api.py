@@ -189,6 +189,7 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     planned = request.edge_plan.beside(planned) if request.edge_plan else planned
     return replace(
         planned,
+        embeddings={d: each.key for d, each in request.embeddings.items()},
         peak_rss=idle + planned.peak_memory,
         n_objects=len(found.files)
         + (len(request.genes.ids) if request.genes else 0)

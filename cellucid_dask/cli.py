@@ -205,6 +205,11 @@ _ABOUT = "Export single-cell data of any size for the Cellucid viewer."
 def _add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to export")
     what.add_argument("--layer", default="X", help="X, raw or a layer (default X)")
+    what.add_argument(
+        "--normalize",
+        choices=["log1p-cp10k"],
+        help="of raw counts: scale each cell's to 10,000 together, then log1p",
+    )
     genes = what.add_mutually_exclusive_group()
     genes.add_argument("--genes", type=_list, metavar="A,B,C", help="genes, in this order")
     genes.add_argument("--genes-file", metavar="FILE", help="a file of gene names")

@@ -152,6 +152,9 @@ def finish(
     if identity is not None:
         identity["stats"]["n_genes"] = n_genes
         identity["export_settings"]["var_quantization"] = settings.var_quantization
+        identity["export_settings"].pop("normalize", None)
+        if settings.normalize is not None:
+            identity["export_settings"]["normalize"] = settings.normalize
     elif not settings.genes_only:
         identity = _identity(target, request, fields, obs, n_genes, graph)
     if identity is not None:
@@ -182,6 +185,7 @@ def _identity(
         var_quantization=settings.var_quantization,
         obs_continuous_quantization=settings.obs_continuous_quantization,
         obs_categorical_dtype=settings.obs_categorical_dtype,
+        normalize=settings.normalize,
         dimensions=fields.dimensions,
         obs=obs,
         n_edges=None if graph is None else graph.n_edges,

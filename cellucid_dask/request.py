@@ -13,6 +13,7 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.fields.embeddings import Embedding, choose_embeddings, choose_latent
 from cellucid_dask.fields.vectors import VectorField, choose_vectors
 from cellucid_dask.format import names
+from cellucid_dask.genes.normalise import are_whole
 from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.selection import GeneSelection, select_genes
 from cellucid_dask.planning import ExportPlan, Layout, make_plan
@@ -21,6 +22,7 @@ from cellucid_dask.resources import find_resources
 from cellucid_dask.settings import Settings
 from cellucid_dask.source import Source
 from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix
+from cellucid_dask.source.normalised import NormalisedMatrix
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Request:
 
 
 def make_request(source: Source, settings: Settings) -> Request:
-    """Check what is asked against what is there; reads metadata only.
+    """Check what is asked against what is there; reads metadata, and a block to be normalised.
 
     Raises
     ------
@@ -106,7 +108,13 @@ def make_request(source: Source, settings: Settings) -> Request:
     if matrix is not None:
         genes = _genes(source, matrix, settings)
         warnings += genes.warnings
+        if settings.normalize is not None:
+            matrix = NormalisedMatrix(
+                matrix, settings.layer, find_resources(settings.budget).n_workers
+            )
         plan = _plan(matrix, np.sort(genes.columns), settings)
+        if isinstance(matrix, NormalisedMatrix):
+            warnings += _already_normalised(matrix, plan)
     return Request(
         source, settings, matrix, genes, plan, embeddings, latent, obs_keys, tuple(warnings),
         tuple(vectors), graph, edge_plan,
@@ -206,6 +214,18 @@ def _obs_keys(source: Source, asked: Sequence[str] | None) -> tuple[str, ...]:
     return keys
 
 
+def _already_normalised(matrix: NormalisedMatrix, plan: ExportPlan) -> list[str]:
+    """Look at one block: counts are whole numbers."""
+    block = matrix.counts.dask((plan.row_blocks, plan.gene_blocks)).blocks[0, 0].compute()
+    if are_whole(block):
+        return []
+    text = (
+        f"{matrix.layer} holds numbers that are not whole, as if normalised already: leave out "
+        "--normalize, or choose the layer of raw counts."
+    )
+    return [text]
+
+
 def _plan(matrix: Matrix, columns: Array, settings: Settings) -> ExportPlan:
     resources = find_resources(settings.budget)
     bits = settings.var_quantization
@@ -215,6 +235,7 @@ def _plan(matrix: Matrix, columns: Array, settings: Settings) -> ExportPlan:
         memory_budget=resources.memory,
         n_workers=resources.n_workers,
         shared_disk=resources.shares_disk(settings.scratch),
+        shared_memory=matrix.totals_nbytes if isinstance(matrix, NormalisedMatrix) else 0,
     )
 
 
@@ -227,6 +248,12 @@ def layout_of(matrix: Matrix, columns: Array) -> Layout:
         "columns": columns,
     }
     match matrix:
+        case NormalisedMatrix():
+            return replace(
+                layout_of(matrix.counts, columns),
+                dtype=matrix.dtype,
+                work_nbytes=matrix.work_nbytes,
+            )
         case SparseMatrix():
             return Layout(
                 **common,

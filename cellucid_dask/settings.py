@@ -27,6 +27,9 @@ class Settings:
     ----------
     layer
         ``"X"``, ``"raw"`` or the name of a layer.
+    normalize
+        ``"log1p-cp10k"`` for raw counts: each cell's counts, over all genes of the layer, are
+        scaled to 10,000 together, then log1p; ``None`` for the values as they are.
     gene_identifiers
         Genes to export, in this order; ``None`` for all.
     genes_from
@@ -80,6 +83,7 @@ class Settings:
     """
 
     layer: str = "X"
+    normalize: Literal["log1p-cp10k"] | None = None
     gene_identifiers: Sequence[str] | None = None
     genes_from: str | None = None
     var_gene_id_column: str = "index"
@@ -147,6 +151,8 @@ class Settings:
         self._set("created_at", _time_stamp(self.created_at))
 
     def _check_names(self) -> None:
+        if self.normalize not in (None, "log1p-cp10k"):
+            raise RequestError(f"normalize is {self.normalize!r}: choose log1p-cp10k or none.")
         if not isinstance(self.connectivities, str | None):
             raise RequestError(
                 f"connectivities is a {type(self.connectivities).__name__}: name a matrix of obsp."

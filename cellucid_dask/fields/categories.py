@@ -12,6 +12,8 @@ from pandas.api import types
 from cellucid_dask.errors import RequestError
 from cellucid_dask.genes.quantise import CODE_DTYPE, MISSING_CODE
 
+# So many categories are a choice to make, however few the cells.
+_FEW = 1000
 _BITS = {"uint8": 8, "uint16": 16}
 
 Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -52,6 +54,27 @@ def encode(key: str, column: Any, dtype: str) -> tuple[list[str], Codes, int]:
     # The last entry is where pandas' own marker of a missing value, -1, points.
     table = np.array([*map(code.__getitem__, labels), missing], dtype=CODE_DTYPE[bits])
     return categories, table[positions], missing
+
+
+def is_id_like(column: Any) -> bool:
+    """Tell whether a column names cells rather than groups of them.
+
+    Parameters
+    ----------
+    column
+        A column of categories: a Series, an extension array or an ndarray.
+
+    Returns
+    -------
+    bool
+        True for more values than codes can tell apart, or more than a thousand that are
+        more than half as many as the cells.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        n_distinct = len(getattr(column, "array", column).categories)
+    else:
+        n_distinct = len(_factorise(column)[1])
+    return n_distinct > MISSING_CODE[16] - 1 or n_distinct > max(_FEW, len(column) / 2)
 
 
 def is_text(dtype: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cellucid_dask.errors import RequestError
+from cellucid_dask.fields.categories import is_id_like
 from cellucid_dask.fields.embeddings import Embedding
 from cellucid_dask.fields.obs import (
     CategoricalField,
@@ -79,12 +80,22 @@ def export_fields(request: Request) -> Fields:
         vectors.setdefault(each.field, []).append(each.dimension)
     latent = _latent(request)
     columns = []
+    left_out = []
     for key in request.obs_keys:
-        column = _encode_column(request, key, points, latent)
+        given = request.source.obs(key)
+        if request.settings.obs_keys is None and is_categorical(given) and is_id_like(given):
+            left_out.append(key)
+            continue
+        column = _encode_column(request, key, given, points, latent)
         for name, values in _payloads(column, compressed):
             files[name] = encode(values, level)
         columns.append(column.without_payload())
     told = []
+    if left_out:
+        told.append(
+            f"obs columns {', '.join(left_out)} hold a value for nearly every cell and are left "
+            "out: name what you want to show with --obs-keys."
+        )
     if latent is None and any(isinstance(column, CategoricalField) for column in columns):
         told.append(
             "There is no latent space in obsm: outliers are measured in the "
@@ -111,10 +122,9 @@ def _latent(request: Request) -> Any:
 
 
 def _encode_column(
-    request: Request, key: str, points: dict[int, Any], latent: Any
+    request: Request, key: str, column: Any, points: dict[int, Any], latent: Any
 ) -> ContinuousField | CategoricalField:
     settings = request.settings
-    column = request.source.obs(key)
     if not is_categorical(column):
         return continuous(key, column, settings.obs_continuous_quantization)
     return categorical(

@@ -150,6 +150,7 @@ def identity(
     var_quantization: int | None,
     obs_continuous_quantization: int | None,
     obs_categorical_dtype: str,
+    normalize: str | None = None,
     description: str | None = None,
     dimensions: Iterable[int] = (),
     obs: Json | None = None,
@@ -173,6 +174,8 @@ def identity(
         How many cells and genes the export holds.
     compression, var_quantization, obs_continuous_quantization, obs_categorical_dtype
         The settings of the export.
+    normalize
+        How expression was normalised on the way; None for as it was.
     dimensions
         Which embeddings it holds, of 1, 2 and 3; none in an export of genes alone.
     obs
@@ -218,6 +221,8 @@ def identity(
         "obs_continuous_quantization": obs_continuous_quantization,
         "obs_categorical_dtype": obs_categorical_dtype,
     }
+    if normalize is not None:
+        document["export_settings"]["normalize"] = normalize
     given = {"name": source_name, "url": source_url, "citation": source_citation}
     if source := {key: value for key, value in given.items() if value}:
         document["source"] = source

@@ -37,10 +37,10 @@ def describe(
             f"shown as missing ({_some(ids, missing)}). Check the preprocessing."
         )
     whole = (lowest == np.rint(lowest)) & (highest == np.rint(highest))
-    if whole.all() and lowest.min() >= 0 and highest.max() > 1:
+    if settings.normalize is None and whole.all() and lowest.min() >= 0 and highest.max() > 1:
         told.append(
-            f"{settings.layer} looks like raw counts: consider exporting a normalised layer, "
-            "which shows expression rather than sequencing depth."
+            f"{settings.layer} looks like raw counts: consider exporting a normalised layer, or "
+            "pass --normalize log1p-cp10k, to show expression rather than sequencing depth."
         )
     return tuple(told)
 

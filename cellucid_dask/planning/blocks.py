@@ -48,6 +48,8 @@ class Layout:
         Whether a dense matrix is cheaper to read along rows.
     fixed_blocks
         Block sizes of a Dask array, which cannot be chosen.
+    work_nbytes
+        Bytes that a value takes besides while it is changed on its way.
     """
 
     shape: tuple[int, int]
@@ -59,6 +61,7 @@ class Layout:
     chunk: tuple[int, int] = (1, 1)
     row_major: bool = True
     fixed_blocks: tuple[Sizes, Sizes] | None = None
+    work_nbytes: int = 0
 
     @property
     def n_selected(self) -> int:
@@ -117,7 +120,9 @@ def _fixed(layout: Layout) -> Reading:
     rows, columns = layout.fixed_blocks or ((), ())
     values = max(rows, default=0) * max(columns, default=0)
     # how much a sparse block holds only reading would tell
-    memory = values * (layout.value_nbytes + 4) if layout.storage == "dense" else 0
+    memory = (
+        values * (layout.value_nbytes + 4 + layout.work_nbytes) if layout.storage == "dense" else 0
+    )
     return Reading(
         direct=len(rows) == 1, rows=rows, columns=columns, memory=memory,
         part_values=_part_values(layout, 2**31),
@@ -135,12 +140,12 @@ def _sparse(layout: Layout, room: int) -> Reading:
     rim = 2 * layout.chunk[0] * layout.value_nbytes  # of the first chunk and of the last
     part = _part_values(layout, room - rim)
     if layout.storage == "csc":
-        per_value = layout.value_nbytes + _PART_BYTES
+        per_value = layout.value_nbytes + _PART_BYTES + layout.work_nbytes
         most = max(min(room - rim, _READ_BYTES) // per_value, 1)
         cuts, widest = _cuts(layout.columns, n_genes), n_genes
         fixed = rim
     else:
-        per_value = layout.value_nbytes
+        per_value = layout.value_nbytes + layout.work_nbytes
         fixed = rim + part * _PART_BYTES
         most = max(min(room - fixed, _READ_BYTES) // per_value, part)
         most = max(most, int(indptr[-1]) // _MOST_BLOCKS)
@@ -167,8 +172,11 @@ def _dense(layout: Layout, room: int) -> Reading:
         min(size, limit) for size, limit in zip(layout.chunk, layout.shape, strict=True)
     )
     item = layout.dtype.itemsize
-    whole = 2 * item + 4  # bytes of a value of whole rows: as stored, decoded, transposed
-    narrow = item if value_dtype(layout.dtype).itemsize == item else item + 4  # of some genes
+    work = layout.work_nbytes
+    whole = 2 * item + 4 + work  # bytes of a value of whole rows: as stored, decoded, transposed
+    narrow = (
+        item + work if value_dtype(layout.dtype).itemsize == item else item + 4 + work
+    )  # of some genes
     most = min(max(room, 0), _READ_BYTES)
     column_wise = chunk_columns < n_genes and (chunk_rows > 1 or chunk_columns > 1)
     width = chunk_columns if column_wise else 1

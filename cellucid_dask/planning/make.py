@@ -29,6 +29,7 @@ def make_plan(
     memory_budget: int,
     n_workers: int,
     shared_disk: bool = True,
+    shared_memory: int = 0,
 ) -> ExportPlan:
     """Choose route and blocks.
 
@@ -44,13 +45,15 @@ def make_plan(
         Tasks in flight.
     shared_disk
         Whether all workers reach one scratch.
+    shared_memory
+        Bytes of the budget that are held all the time.
 
     Raises
     ------
     RequestError
         The budget is too small for the smallest blocks; the message says what works.
     """
-    per_task = memory_budget // n_workers
+    per_task = max(memory_budget - shared_memory, 0) // n_workers
     n_cells, _ = layout.shape
     stored = _stored_nbytes(layout)
     # a vector, its compressed copy, and the working memory of one run of values
@@ -83,6 +86,7 @@ def make_plan(
         n_workers=n_workers,
         scratch_bytes=0 if reading.direct else _scratch_nbytes(layout, reading),
         n_objects=layout.n_selected,
+        shared_memory=shared_memory,
     )
     if plan.peak_memory > memory_budget and layout.fixed_blocks is None:
         raise RequestError(

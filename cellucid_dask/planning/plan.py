@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cellucid_dask import html
@@ -34,6 +35,8 @@ class ExportPlan:
     peak_memory
         Bytes that all tasks in flight are projected to hold together, beyond what an
         idle process takes.
+    shared_memory
+        Bytes that all tasks share, of totals of the cells.
     memory_budget
         What `peak_memory` had to fit in.
     peak_rss
@@ -43,6 +46,8 @@ class ExportPlan:
         Size of all parts together.
     n_tasks
         Tasks of the graph.
+    embeddings
+        By dimension, the obsm key that it is shown from.
     """
 
     shape: tuple[int, int]
@@ -59,8 +64,10 @@ class ExportPlan:
     n_workers: int
     scratch_bytes: int
     n_objects: int
+    shared_memory: int = 0
     output_bytes: int | None = None
     peak_rss: int | None = None
+    embeddings: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def without_genes(cls, n_cells: int) -> ExportPlan:
@@ -74,7 +81,7 @@ class ExportPlan:
     @property
     def peak_memory(self) -> int:
         """Projected bytes of all tasks in flight."""
-        return self.task_memory * self.n_workers
+        return self.task_memory * self.n_workers + self.shared_memory
 
     @property
     def n_tasks(self) -> int:
@@ -108,6 +115,9 @@ class ExportPlan:
             "scratch": size(self.scratch_bytes),
             "objects": f"{self.n_objects:,}",
         }
+        if self.embeddings:
+            chosen = (f"{d}D from {key}" for d, key in self.embeddings.items())
+            lines["shows"] = ", ".join(chosen)
         if self.output_bytes is not None:
             lines["output"] = f"about {size(self.output_bytes)}"
         return lines
@@ -128,6 +138,7 @@ class ExportPlan:
             "scratch_bytes": self.scratch_bytes,
             "n_objects": self.n_objects,
             "output_bytes": self.output_bytes,
+            "embeddings": {f"{d}d": key for d, key in self.embeddings.items()},
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike, fspath
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.source.matrix import Matrix
 
 
+@runtime_checkable
 class Source(Protocol):
     """What an export needs of an AnnData, read as late and as little as possible.
 
@@ -70,7 +71,7 @@ def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -
     ----------
     source
         Path or URL of an ``.h5ad`` file or an AnnData Zarr store, or an AnnData object
-        in memory, backed or lazy.
+        in memory, backed or lazy; a `Source` is returned as it is.
     storage_options
         fsspec options for a URL.
 
@@ -79,6 +80,8 @@ def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -
     RequestError
         It is not there, or not AnnData.
     """
+    if isinstance(source, Source):
+        return source
     if isinstance(source, str | PathLike):
         from cellucid_dask.source.files import open_file  # noqa: PLC0415
 

@@ -87,6 +87,8 @@ def matrix_of(values: Any, what: str = "Expression") -> Matrix | None:
     """Wrap whatever an AnnData, or a caller, holds a matrix in; errors call it `what`."""
     if values is None:
         return None
+    if isinstance(values, pd.DataFrame):
+        values = values.to_numpy()
     if isinstance(values, da.Array):
         return _dask_matrix(values, what)
     if sparse.issparse(values):

@@ -1,0 +1,180 @@
+"""The in-memory exporter's own call, for arrays that may be larger than memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+
+from cellucid_dask.api import ExportResult, export
+from cellucid_dask.errors import RequestError
+from cellucid_dask.source.arrays import ArraysSource
+
+
+def prepare(
+    latent_space: Any = None,
+    obs: pd.DataFrame | None = None,
+    var: pd.DataFrame | None = None,
+    gene_expression: Any = None,
+    var_gene_id_column: str | None = "index",
+    gene_identifiers: Sequence[str] | None = None,
+    connectivities: Any = None,
+    out_dir: str | os.PathLike[str] = "./exports",
+    obs_keys: Sequence[str] | None = None,
+    centroid_outlier_quantile: float = 0.95,
+    centroid_min_points: int = 10,
+    force: bool = False,
+    var_quantization: Literal[8, 16] | None = None,
+    obs_continuous_quantization: Literal[8, 16] | None = None,
+    obs_categorical_dtype: Literal["auto", "uint8", "uint16"] = "auto",
+    compression: int | None = None,
+    dataset_name: str | None = None,
+    dataset_description: str | None = None,
+    dataset_id: str | None = None,
+    source_name: str | None = None,
+    source_url: str | None = None,
+    source_citation: str | None = None,
+    X_umap_1d: Any = None,
+    X_umap_2d: Any = None,
+    X_umap_3d: Any = None,
+    vector_fields: Mapping[str, Any] | None = None,
+) -> ExportResult:
+    """Export arrays for the Cellucid viewer, called as the in-memory exporter is.
+
+    Rows of all arrays are the same cells in the same order: the index of `obs` is ignored.
+
+    Parameters
+    ----------
+    latent_space
+        (n_cells, k) numbers in which outliers are measured; ``None`` for the widest embedding.
+    obs
+        Cell metadata, one row a cell.
+    var
+        Genes, one row a column of `gene_expression`.
+    gene_expression
+        (n_cells, n_genes): numpy, scipy sparse, Dask, h5py or Zarr array, or a backed sparse
+        dataset of anndata.
+    var_gene_id_column
+        The column of `var` that names the genes; ``"index"`` or ``None`` for its index.
+    gene_identifiers
+        Genes to export, in this order; those that are not there are warned of.
+    connectivities
+        (n_cells, n_cells) neighbour graph.
+    out_dir
+        Folder, or URL of any fsspec store.
+    X_umap_1d, X_umap_2d, X_umap_3d
+        (n_cells, d) coordinates; one at least.
+    vector_fields
+        (n_cells, d) displacements by name, such as ``velocity_umap_2d``.
+    obs_keys, centroid_outlier_quantile, centroid_min_points, force
+        As in `cellucid_dask.settings.Settings`; so are all others.
+
+    Returns
+    -------
+    ExportResult
+        What was written.
+
+    Raises
+    ------
+    RequestError
+        The arrays do not fit each other or the target; nothing was written.
+    ExportError
+        The work failed.
+    """
+    embeddings = {
+        f"X_umap_{width}d": _of_width(values, width)
+        for width, values in ((1, X_umap_1d), (2, X_umap_2d), (3, X_umap_3d))
+        if values is not None
+    }
+    if not embeddings:
+        raise RequestError("Give at least one embedding: X_umap_1d, X_umap_2d or X_umap_3d.")
+    _check_table("obs", obs)
+    if gene_expression is not None:
+        _check_table("var", var)
+    vectors = {
+        # "umap" in its key keeps an array from being found as a latent space
+        name: (f"{name} over X_umap", _two_dimensional(name, values))
+        for name, values in (vector_fields or {}).items()
+    }
+    arrays = {**embeddings, **dict(vectors.values())}
+    if latent_space is not None:
+        arrays["latent_space"] = _two_dimensional("latent_space", latent_space)
+    n_cells = len(obs) if obs is not None else 0
+    _check_rows(
+        n_cells, {**arrays, "gene_expression": gene_expression, "connectivities": connectivities}
+    )
+    source = ArraysSource(
+        n_cells=n_cells,
+        obs_table=pd.DataFrame(obs),
+        var_table=pd.DataFrame(var),
+        expression=gene_expression,
+        arrays=arrays,
+        graphs={} if connectivities is None else {"connectivities": connectivities},
+    )
+    return export(
+        source,
+        out_dir,
+        gene_identifiers=gene_identifiers,
+        skip_missing_genes=True,
+        var_gene_id_column=var_gene_id_column or "index",
+        embeddings=tuple(embeddings),
+        latent=None if latent_space is None else "latent_space",
+        connectivities=None if connectivities is None else "connectivities",
+        vector_fields={name: key for name, (key, _) in vectors.items()} or None,
+        obs_keys=obs_keys,
+        centroid_outlier_quantile=centroid_outlier_quantile,
+        centroid_min_points=centroid_min_points,
+        force=force,
+        var_quantization=var_quantization,
+        obs_continuous_quantization=obs_continuous_quantization,
+        obs_categorical_dtype=obs_categorical_dtype,
+        compression=compression,
+        dataset_name=dataset_name,
+        dataset_description=dataset_description,
+        dataset_id=dataset_id,
+        source_name=source_name,
+        source_url=source_url,
+        source_citation=source_citation,
+    )
+
+
+def _check_table(name: str, table: Any) -> None:
+    if table is None:
+        wanted = "obs is" if name == "obs" else "var is needed with gene_expression, and is"
+        raise RequestError(f"{wanted} missing: pass a DataFrame as {name}=.")
+    if not isinstance(table, pd.DataFrame):
+        raise RequestError(f"{name} is a {type(table).__name__}: pass a pandas DataFrame.")
+
+
+def _two_dimensional(name: str, values: Any) -> Any:
+    given = values if hasattr(values, "shape") else pd.DataFrame(values).to_numpy()
+    if isinstance(given, pd.DataFrame | pd.Series):
+        given = given.to_numpy()
+    if len(given.shape) == 1:
+        given = given[:].reshape(-1, 1)
+    if len(given.shape) != 2:
+        raise RequestError(f"{name} has {len(given.shape)} dimensions: it must have two.")
+    return given
+
+
+def _of_width(values: Any, width: int) -> Any:
+    name = f"X_umap_{width}d"
+    array = _two_dimensional(name, values)
+    if array.shape[1] != width:
+        raise RequestError(f"{name} has {array.shape[1]} columns: it must have {width}.")
+    return array
+
+
+def _check_rows(n_cells: int, arrays: Mapping[str, Any]) -> None:
+    wrong = [
+        f"{name} has {int(values.shape[0]):,}"
+        for name, values in arrays.items()
+        if values is not None and hasattr(values, "shape") and values.shape[0] != n_cells
+        and not (name == "gene_expression" and n_cells == values.shape[1])  # said of later
+    ]  # fmt: skip
+    if wrong:
+        raise RequestError(
+            f"obs has {n_cells:,} rows, but {', '.join(wrong)}: all must be of the same cells."
+        )
