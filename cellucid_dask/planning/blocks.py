@@ -173,21 +173,20 @@ def _dense(layout: Layout, room: int) -> Reading:
     )
     item = layout.dtype.itemsize
     work = layout.work_nbytes
-    whole = 2 * item + 4 + work  # bytes of a value of whole rows: as stored, decoded, transposed
-    narrow = (
-        item + work if value_dtype(layout.dtype).itemsize == item else item + 4 + work
-    )  # of some genes
+    # bytes of a value of whole rows: as stored, decoded, transposed
+    whole = 2 * item + 4 + work
+    # of a gene: its values, which come transposed, and its share of a slab of whole chunks
+    converted = 0 if value_dtype(layout.dtype).itemsize == item else 4
+    gene = n_cells * (item + converted + work) + 2 * item * chunk_rows
+    slab = 2 * item * min(_SLAB_VALUES, n_cells * n_genes)
     most = min(max(room, 0), _READ_BYTES)
     column_wise = chunk_columns < n_genes and (chunk_rows > 1 or chunk_columns > 1)
     width = chunk_columns if column_wise else 1
-    slab = 2 * item * width * slab_rows(chunk_rows, width)
     if n_cells * n_genes * whole <= most:
         return _dense_reading(layout, room, (n_cells,), (n_genes,), n_cells * n_genes * whole)
-    if (column_wise or not layout.row_major) and n_cells * width * narrow + slab <= max(room, 0):
-        width *= max(1, most // (n_cells * width * narrow))
-        slab = 2 * item * width * slab_rows(chunk_rows, width)
-        memory = n_cells * width * narrow + slab
-        return _dense_reading(layout, room, (n_cells,), even(n_genes, width), memory)
+    if (column_wise or not layout.row_major) and width * gene + slab <= room:
+        width *= max(1, min(_READ_BYTES, room - slab) // (width * gene))
+        return _dense_reading(layout, room, (n_cells,), even(n_genes, width), width * gene + slab)
     rows = even(n_cells, chunk_rows * max(1, most // (n_genes * chunk_rows * whole)))
     return _dense_reading(layout, room, rows, (n_genes,), rows[0] * n_genes * whole)
 
