@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from cellucid_dask import commit, html, resume
+from cellucid_dask.cluster import blocking_client
 from cellucid_dask.connectivity import Graph, export_graph
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.execute import GeneJob, run
@@ -25,6 +25,7 @@ from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.lease import hold, refuse_if_held
 from cellucid_dask.planning import ExportPlan, size
+from cellucid_dask.progress import follow
 from cellucid_dask.request import Request, make_request
 from cellucid_dask.resources import current_rss, peak_rss, release_memory
 from cellucid_dask.scratch import Scratch, open_scratch
@@ -89,6 +90,7 @@ class ExportResult:
         return asdict(self)
 
 
+@blocking_client()
 def export(source: Any, target: str | os.PathLike[str], **options: Any) -> ExportResult:
     """Export a data set for the Cellucid viewer.
 
@@ -160,6 +162,7 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     )
 
 
+@blocking_client()
 def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: Any) -> ExportPlan:
     """Say how an export would run: route, blocks, memory, objects, bytes. Nothing is written.
 
@@ -226,7 +229,7 @@ for _call in (export, plan):
 
 def _warn(texts: Any) -> None:
     for text in texts:
-        warnings.warn(text, ExportWarning, stacklevel=3)
+        warnings.warn(text, ExportWarning, stacklevel=4)  # _warn, export, its decorator, the caller
 
 
 @contextmanager
@@ -271,14 +274,6 @@ def _export_genes(
         batch_memory=plan.batch_memory,
     )
     array = matrix.dask((plan.row_blocks, plan.gene_blocks))
-    with _progress(settings):
-        summary = run(plan, array, request.columns[genes], job, scratch)
+    with follow(plan, shown=settings.progress) as progress:
+        summary = run(plan, array, request.columns[genes], job, scratch, progress)
     return replace(summary, gene=genes[summary.gene])
-
-
-def _progress(settings: Settings) -> Any:
-    if not (settings.progress and sys.stderr.isatty()):
-        return nullcontext()
-    from dask.diagnostics import ProgressBar  # noqa: PLC0415
-
-    return ProgressBar(out=sys.stderr)

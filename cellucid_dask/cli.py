@@ -128,13 +128,11 @@ def _catalog(options: argparse.Namespace) -> int:
 
 
 def _scheduler(options: argparse.Namespace) -> Any:
-    if options.scheduler or options.n_workers:
-        from distributed import Client  # noqa: PLC0415  slow to import
+    from cellucid_dask import cluster  # noqa: PLC0415
 
-        if options.scheduler:
-            return Client(options.scheduler, set_as_default=True)
-        return Client(n_workers=options.n_workers, threads_per_worker=1, dashboard_address=None)
-    return nullcontext()
+    if options.scheduler:
+        return cluster.connect(options.scheduler)
+    return cluster.start(options.n_workers) if options.n_workers else nullcontext()
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -310,7 +308,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("how to run")
     place = run.add_mutually_exclusive_group()
     place.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler")
-    place.add_argument("--n-workers", type=int, metavar="N", help="start N worker processes")
+    place.add_argument("--n-workers", type=_count, metavar="N", help="start N worker processes")
     run.add_argument("--memory-budget", metavar="SIZE", help="such as 512MiB (default by machine)")
     run.add_argument("--scratch", metavar="URL", help="place for intermediate files")
     _add_storage_option(run, "fsspec option of the target; text or JSON (true), may be repeated")
@@ -381,6 +379,12 @@ def _level(text: str) -> int | None:
     if text not in (*"0123456789", "none"):
         raise argparse.ArgumentTypeError(f"{text} is no gzip level from 0 to 9")
     return None if text == "none" else int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no number of processes from 1")
+    return int(text)
 
 
 def _pair(text: str) -> tuple[str, Any]:

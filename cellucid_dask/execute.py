@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +18,13 @@ import dask
 import numpy as np
 from dask.delayed import Delayed, delayed
 
+from cellucid_dask.cluster import active_client, compute, final
 from cellucid_dask.genes.encode import encode
 from cellucid_dask.genes.parts import Array, Part, SparsePart, parts_of
 from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.genes.vectors import gene_vectors
 from cellucid_dask.planning import ExportPlan
+from cellucid_dask.progress import Progress, Watch
 from cellucid_dask.resume import write_receipt
 from cellucid_dask.scratch import Scratch, StoredPart, read_indptr, read_parts
 from cellucid_dask.target import Target
@@ -91,12 +95,14 @@ def _groups(costs: Array, most: int) -> Iterator[tuple[int, int]]:
         start, spent = stop, int(total[stop - 1])
 
 
+@final
 def encode_block(job: GeneJob, block: Any, columns: Array | None, first: int) -> GeneSummary:
     """Encode a block that holds every cell of its genes (task, route direct)."""
     parts = list(parts_of(block, 0, columns, part_values=job.part_values))
     return job.finish(job.encode_in_batches(parts, first))
 
 
+@final
 def store_parts(
     job: GeneJob,
     scratch: Scratch,
@@ -111,6 +117,7 @@ def store_parts(
     return scratch.write(name, parts, first_gene)
 
 
+@final
 def encode_stored(
     job: GeneJob, scratch: Scratch, stored: Sequence[StoredPart], first: int, last: int
 ) -> GeneSummary:
@@ -136,6 +143,7 @@ def encode_stored(
     )
 
 
+@final
 def split_parts(
     job: GeneJob, block: Any, first_cell: int, columns: Array | None, bounds: Sequence[int]
 ) -> list[list[Part]]:
@@ -156,6 +164,7 @@ def _own(part: Part) -> Part:
     return part
 
 
+@final
 def encode_pieces(job: GeneJob, pieces: Sequence[list[Part]], first: int) -> GeneSummary:
     """Encode the genes that all pieces share (task, route workers)."""
     parts = [part for piece in pieces for part in piece]
@@ -163,7 +172,12 @@ def encode_pieces(job: GeneJob, pieces: Sequence[list[Part]], first: int) -> Gen
 
 
 def run(
-    plan: ExportPlan, array: Any, columns: Array, job: GeneJob, scratch: Scratch | None
+    plan: ExportPlan,
+    array: Any,
+    columns: Array,
+    job: GeneJob,
+    scratch: Scratch | None,
+    progress: Progress,
 ) -> GeneSummary:
     """Run the plan on the active scheduler and return the summary of all genes.
 
@@ -177,18 +191,44 @@ def run(
         What every task is told.
     scratch
         Where parts wait; needed by route ``scratch``.
+    progress
+        Learns of tasks as they end.
     """
+    whole, reads, encodes = build(plan, array, columns, job, scratch)
+    client = active_client()
+    if client is not None:
+        result: GeneSummary = compute(client, whole, reads, encodes, progress)
+        return result
+    with Watch(progress, reads, encodes), _pool(plan.n_workers):
+        (result,) = dask.compute(whole)
+    return result
+
+
+def build(
+    plan: ExportPlan, array: Any, columns: Array, job: GeneJob, scratch: Scratch | None
+) -> tuple[Delayed, list[Delayed], list[Delayed]]:
+    """Build the graph of a run: its end, the tasks that end its reading, and its encoding."""
     token = dask.base.tokenize(array.name, columns, job.files, job.target.url)[:12]
     job_key = delayed(job, name=f"job-{token}", pure=False)
+    reads: list[Delayed] = []
     if plan.route == "direct":
-        summaries = list(_direct(array, columns, job_key, token))
+        encodes = list(_direct(array, columns, job_key, token))
     elif plan.route == "scratch":
-        summaries = list(_through_scratch(plan, array, columns, job_key, scratch, token))
+        encodes = list(_through_scratch(plan, array, columns, job_key, scratch, token, reads))
     else:
-        summaries = list(_through_workers(plan, array, columns, job_key, token))
-    whole = _reduce(summaries, GeneSummary.joined, f"assemble-manifest-{token}")
-    result: GeneSummary = dask.compute(whole)[0]
-    return result
+        encodes = list(_through_workers(plan, array, columns, job_key, token, reads))
+    whole = _reduce(encodes, GeneSummary.joined, f"assemble-manifest-{token}")
+    return whole, reads, encodes
+
+
+@contextmanager
+def _pool(n_workers: int) -> Iterator[None]:
+    """Threads of our own for the local scheduler: when they end, so have all their tasks."""
+    if dask.config.get("scheduler", None) in {None, "threads", "threading"}:
+        with ThreadPoolExecutor(n_workers) as pool, dask.config.set(pool=pool):
+            yield
+    else:
+        yield
 
 
 def _blocks(array: Any, columns: Array) -> Iterator[tuple[int, int, Delayed, int, Any, int]]:
@@ -214,14 +254,16 @@ def _direct(array: Any, columns: Array, job: Delayed, token: str) -> Iterator[De
 
 
 def _through_scratch(
-    plan: ExportPlan, array: Any, columns: Array, job: Delayed, scratch: Any, token: str
-) -> Iterator[Delayed]:
+    plan: ExportPlan, array: Any, columns: Array, job: Delayed, scratch: Any, token: str,
+    reads: list[Delayed],
+) -> Iterator[Delayed]:  # fmt: skip
     by_genes: dict[tuple[int, int], list[Delayed]] = {}
     for number, first_cell, block, first, kept, count in _blocks(array, columns):
         stored = delayed(store_parts, pure=False)(
             job, scratch, f"{number}.parts", block, first_cell, kept, first,
             dask_key_name=f"transpose-rows-{token}-{number}",
         )  # fmt: skip
+        reads.append(stored)
         by_genes.setdefault((first, count), []).append(stored)
     for group, ((first, count), stored) in enumerate(by_genes.items()):
         index = _reduce(stored, _chain, f"collect-parts-{token}-{group}")
@@ -232,7 +274,7 @@ def _through_scratch(
 
 
 def _through_workers(
-    plan: ExportPlan, array: Any, columns: Array, job: Delayed, token: str
+    plan: ExportPlan, array: Any, columns: Array, job: Delayed, token: str, reads: list[Delayed]
 ) -> Iterator[Delayed]:
     pieces: dict[tuple[int, int], list[Delayed]] = {}
     for number, first_cell, block, first, kept, count in _blocks(array, columns):
@@ -241,6 +283,7 @@ def _through_workers(
         split = delayed(split_parts, pure=False, nout=len(ranges))(
             job, block, first_cell, kept, bounds, dask_key_name=f"transpose-rows-{token}-{number}"
         )
+        reads.append(split)
         for each, piece in zip(ranges, split, strict=True):
             pieces.setdefault(each, []).append(piece)
     for (start, _), held in pieces.items():

@@ -18,6 +18,7 @@ import dask
 import psutil
 from dask.system import CPU_COUNT
 
+from cellucid_dask import cluster
 from cellucid_dask.errors import RequestError
 
 # A default that large exports do not gain from exceeding.
@@ -56,32 +57,14 @@ class Resources:
 
 def find_resources(memory_budget: int | None) -> Resources:
     """Look at the active scheduler and the machine."""
-    client = _active_client()
+    client = cluster.active_client()
     if client is not None:
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        threads = sum(worker["nthreads"] for worker in workers) or 1
-        shares = [
-            worker["memory_limit"] / worker["nthreads"] for worker in workers
-            if worker["memory_limit"]
-        ]  # fmt: skip
-        # workers begin to spill at 60 % of their limit
-        room = int(min(shares, default=machine_memory() / threads) * 0.4) * threads
-        return Resources(threads, memory_budget or room, client)
+        workers = cluster.find_workers(client)
+        return Resources(workers.n_threads, memory_budget or workers.memory, client)
     scheduler = dask.config.get("scheduler", None)
     alone = str(scheduler).lower() in {"sync", "synchronous", "single-threaded"}
     n_workers = 1 if alone else int(dask.config.get("num_workers", None) or CPU_COUNT)
     return Resources(n_workers, memory_budget or min(machine_memory() // 4, _MOST_BY_DEFAULT))
-
-
-def _active_client() -> Any:
-    chosen = dask.config.get("scheduler", None)
-    if "distributed" not in sys.modules or chosen not in {None, "dask.distributed", "distributed"}:
-        return None
-    from distributed import default_client  # noqa: PLC0415  only when it is in use
-
-    with suppress(ValueError):
-        return default_client()
-    return None
 
 
 def machine_memory() -> int:

@@ -16,6 +16,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from scipy import sparse
 
+from cellucid_dask.cluster import final
 from cellucid_dask.errors import ExportError
 from cellucid_dask.planning.blocks import slab_rows
 
@@ -219,6 +220,7 @@ def _lazy(matrix: SparseMatrix | DenseMatrix, blocks: Blocks, meta: Any) -> da.A
     return da.Array(layer, name, blocks, meta=meta)
 
 
+@final
 def _read(matrix: SparseMatrix | DenseMatrix, rows: slice, columns: slice) -> Any:
     return matrix.read(rows, columns)
 
