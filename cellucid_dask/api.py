@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cellucid_dask import commit, html, resume
-from cellucid_dask.cluster import blocking_client
+from cellucid_dask.cluster import active_client, blocking_client, check_sees
 from cellucid_dask.connectivity import Graph, export_graph
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.execute import GeneJob, run
@@ -129,6 +129,7 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     _warn(told)
     place.check_writable()
     with hold(place) as lease:
+        _check_workers(source, place)
         identity = commit.check(place, request)  # again: until now another run could end here
         resuming = settings.resume and resume.was_interrupted(place)
         done = resume.finished(place, request.gene_files) if resuming else GeneSummary.empty()
@@ -201,6 +202,17 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
         + forecast_gene_bytes(request)
         + forecast_graph_bytes(request),
     )
+
+
+def _check_workers(source: Any, target: Target) -> None:
+    """Make sure that the workers of a cluster see the local files they will work on."""
+    client = active_client()
+    if client is None:
+        return
+    if target.is_local:
+        check_sees(client, target.url)
+    if isinstance(source, str | os.PathLike) and "://" not in str(source):
+        check_sees(client, os.path.abspath(os.path.expanduser(source)))  # noqa: PTH100, PTH111
 
 
 def _signature(first: Callable[..., Any]) -> inspect.Signature:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections import Counter
@@ -23,6 +24,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _log = logging.getLogger("cellucid_dask")
+# Seconds that a task which failed for good waits, so that it is cancelled and not tried again.
+_NOTICE = 1.0
 # Seconds until a scheduler that does not answer is given up.
 _ANSWER = 5
 # Seconds until a worker must have come; batch systems take their time.
@@ -118,7 +121,10 @@ def start(n_workers: int) -> Any:
     """Return a client of this many new worker processes, which end with it."""
     from distributed import Client  # noqa: PLC0415  slow to import
 
-    return Client(n_workers=n_workers, threads_per_worker=1, dashboard_address=None)
+    return Client(
+        n_workers=n_workers, threads_per_worker=1, dashboard_address=None,
+        silence_logs=logging.CRITICAL,  # what ends a run is told by the run itself
+    )  # fmt: skip
 
 
 def find_workers(client: Any) -> Workers:
@@ -156,6 +162,22 @@ def find_workers(client: Any) -> Workers:
     found = Workers(n_threads, int(min(shares) * _SHARE_OF_LIMIT) * n_threads)
     _log.info("%d workers with %d threads", len(workers), found.n_threads)
     return found
+
+
+def check_sees(client: Any, path: str) -> None:
+    """Make sure that every worker sees a local path.
+
+    Raises
+    ------
+    RequestError
+        Naming a worker that does not.
+    """
+    sees = client.run(os.path.exists, path, on_error="ignore")
+    if blind := [worker for worker, there in sees.items() if there is False]:
+        raise RequestError(
+            f"Dask worker {blind[0]} does not see {path}: choose a place that every worker "
+            "reaches, a shared folder or a store such as s3://bucket/atlas."
+        )
 
 
 def _version() -> str:
@@ -224,6 +246,7 @@ def _announce(error: Exception) -> None:
         worker = get_worker()
         told = {"kind": type(error).__name__, "text": str(error)}
         worker.log_event(_FINAL, {**told, "key": str(worker.get_current_task())})
+        time.sleep(_NOTICE)
 
 
 def compute(

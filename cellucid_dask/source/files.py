@@ -32,7 +32,7 @@ def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
     name = PurePosixPath(urlsplit(url).path.rstrip("/")).name or url
     remote = "://" in url
     if not remote:
-        url = str(Path(url).expanduser())
+        url = str(Path(url).expanduser().absolute())  # workers may be in another folder
         if not Path(url).exists():
             raise RequestError(f"{url} does not exist.")
     if remote:
