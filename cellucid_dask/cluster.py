@@ -288,6 +288,9 @@ def compute(
             for summary in client.gather([future for future in done if future.key in encoded]):
                 progress.encoded(summary)
             progress.read(sum(future.key in read for future in done))
+            for future in done:
+                if future is not last:
+                    future.release()
         return last.result()
     except BaseException:
         _stop(client, whole, list(waiting.values()))
@@ -340,7 +343,8 @@ def _stop(client: Any, whole: Any, futures: Sequence[Any]) -> None:
     ours = set(map(str, whole.__dask_graph__()))
     until = time.monotonic() + _LAST_TASKS
     with suppress(OSError, RuntimeError):  # the cluster has gone, and its tasks with it
-        client.cancel(futures, force=True)
+        for future in futures:  # cancelling keys that depend on one another trips the scheduler
+            future.release()
         while time.monotonic() < until:
             running = client.run(_running, on_error="ignore")
             if not any(ours.intersection(keys) for keys in running.values()):

@@ -1,0 +1,184 @@
+"""What a run says of itself while it goes on, and where."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from scipy import sparse
+
+import cellucid_dask
+from cellucid_dask import progress as module
+from cellucid_dask.cli import main
+from cellucid_dask.genes.summary import GeneSummary
+from cellucid_dask.progress import Progress
+
+LAST = re.compile(r"12 of 12 genes, [\d.]+ (B|KiB), \d+:\d\d$")
+
+
+def summary(n_genes: int, nbytes: int) -> GeneSummary:
+    zeros = np.zeros(n_genes)
+    each = np.full(n_genes, nbytes, np.int64)
+    return GeneSummary(np.arange(n_genes), zeros, zeros, zeros, each, np.zeros(n_genes, "S32"))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_counts_and_time_left(clock: list[float]) -> None:
+    seen: list[str] = []
+    progress = Progress(10, 100, lambda each: seen.append(str(each)), every=0)
+    assert progress.seconds_left is None
+    clock[0] = 60
+    progress.read(5)  # a half of the third that reading is
+    assert seen == ["read 5 of 10 blocks, 5:00 left"]
+    clock[0] = 120
+    progress.read(5)
+    progress.encoded(summary(50, 1024))
+    assert seen[-1] == "50 of 100 genes, 50.0 KiB, 1:00 left"
+    clock[0] = 3800
+    progress.encoded(summary(50, 1024))
+    assert progress.fraction == 1
+    assert seen[-1] == "100 of 100 genes, 100.0 KiB, 1:03:20"
+
+
+def test_shown_no_more_often_than_asked(clock: list[float]) -> None:
+    seen: list[float] = []
+    progress = Progress(0, 1000, lambda _: seen.append(clock[0]), every=10)
+    for second in range(1, 36):
+        clock[0] = second
+        progress.encoded(summary(1, 1))
+    assert seen == [10, 20, 30]
+
+
+def test_nothing_to_do_is_done() -> None:
+    assert Progress(0, 0, lambda _: None, 0).fraction == 0
+    assert str(Progress(0, 0, lambda _: None, 0)).startswith("0 of 0 genes")
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Progress]:
+    """Every progress that is made."""
+    made: list[Progress] = []
+
+    class Recorded(Progress):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(module, "Progress", Recorded)
+    return made
+
+
+def check_counts(progress: Progress, target: Path) -> None:
+    files = list((target / "var").iterdir())
+    assert (progress.genes, progress.n_genes) == (len(files), len(files))
+    assert progress.nbytes == sum(file.stat().st_size for file in files)
+    assert progress.blocks == progress.n_blocks
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
+@pytest.mark.parametrize("chunks", [(10, 12), (40, 5), (10, 5)], ids=["rows", "columns", "both"])
+def test_local_counts(
+    small_anndata: Any, tmp_path: Path, recorded: list[Progress], scheduler: str,
+    chunks: tuple[int, int],
+) -> None:  # fmt: skip
+    adata = small_anndata(form="dense")
+    adata.X = da.from_array(adata.X, chunks=chunks)
+    with dask.config.set(scheduler=scheduler):
+        cellucid_dask.export(adata, tmp_path / "out", progress=False)
+    check_counts(recorded[0], tmp_path / "out")
+    assert recorded[0].n_blocks == {(10, 12): 4, (40, 5): 0, (10, 5): 12}[chunks]
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["scratch", "workers"])
+@pytest.mark.xdist_group("cluster")
+def test_cluster_counts(
+    small_anndata: Any, tmp_path: Path, recorded: list[Progress], monkeypatch: pytest.MonkeyPatch,
+    shared: bool,
+) -> None:  # fmt: skip
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setattr("cellucid_dask.resources.Resources.shares_disk", lambda *_: shared)
+    adata = small_anndata(form="dense")
+    adata.X = da.from_array(adata.X, chunks=(10, 12)).map_blocks(sparse.csr_matrix)
+    with (
+        LocalCluster(
+            processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0"
+        ) as running,
+        Client(running),
+    ):
+        cellucid_dask.export(adata, tmp_path / "out", progress=False)
+    check_counts(recorded[0], tmp_path / "out")
+    assert recorded[0].n_blocks == 4
+
+
+def test_lines_where_there_is_no_terminal(
+    small_h5ad: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(small_h5ad), str(tmp_path / "out"), "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["n_genes"] == 12
+    lines = [line for line in err.splitlines() if not line.startswith("warning:")]
+    assert len(lines) == 1
+    assert LAST.match(lines[0])
+
+
+def test_no_progress(small_h5ad: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(small_h5ad), str(tmp_path / "out"), "--no-progress"]) == 0
+    out, err = capfd.readouterr()
+    assert " genes in " in out
+    assert all(line.startswith("warning:") for line in err.splitlines())
+
+
+def test_bar_in_a_terminal(small_h5ad: Path, tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "cellucid_dask", "export", str(small_h5ad),
+               str(tmp_path / "out"), "--json"]  # fmt: skip
+    done = subprocess.run(command, stderr=slave, stdout=subprocess.PIPE, check=True)
+    os.close(slave)
+    shown = os.read(master, 100_000).decode()
+    os.close(master)
+    assert json.loads(done.stdout)["n_genes"] == 12
+    bar, text = shown.replace("\r\n", "").rpartition("\r\x1b[K")[2].split("] ")
+    assert bar == "[" + "#" * 24
+    assert LAST.match(text)
+
+
+def test_failed_run_shows_how_far_it_was(
+    small_anndata: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Any) -> Any:
+        raise ZeroDivisionError
+
+    adata = small_anndata(form="dense")
+    adata.X = da.from_array(adata.X, chunks=(10, 12)).map_blocks(fail, meta=adata.X[:0, :0])
+    with pytest.raises(ZeroDivisionError):
+        cellucid_dask.export(adata, tmp_path / "out")
+    assert "read 0 of 4 blocks" in capfd.readouterr().err
+
+
+def test_log(small_h5ad: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="cellucid_dask"):
+        cellucid_dask.export(
+            small_h5ad, tmp_path / "out", progress=False, storage_options={"secret": "hush-hush"}
+        )
+    assert "40 cells x 12 genes by route" in caplog.text
+    assert "12 of 12 genes" in caplog.text
+    assert "hush-hush" not in caplog.text
+    assert {record.name for record in caplog.records} >= {"cellucid_dask"}
