@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -124,7 +125,13 @@ def start(n_workers: int) -> Any:
     return Client(
         n_workers=n_workers, threads_per_worker=1, dashboard_address=None,
         silence_logs=logging.CRITICAL,  # what ends a run is told by the run itself
+        preload=[__name__],
     )  # fmt: skip
+
+
+def dask_setup(_: Any) -> None:
+    """Leave Ctrl-C, which a terminal sends to every process, to the one that started us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def find_workers(client: Any) -> Workers:
