@@ -13,13 +13,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from queue import Empty, SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import dask
 
 import cellucid_dask
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.progress import Progress
+
+if TYPE_CHECKING:
+    from cellucid_dask.execute import Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -256,19 +259,17 @@ def _announce(error: Exception) -> None:
         time.sleep(_NOTICE)
 
 
-def compute(
-    client: Any, whole: Any, reads: Sequence[Any], encodes: Sequence[Any], progress: Progress
-) -> Any:
-    """Compute `whole` on a cluster, and tell `progress` of the tasks on the way.
+def compute(client: Any, work: Work, progress: Progress) -> Any:
+    """Compute a graph on a cluster, and tell `progress` of the tasks on the way.
 
     Parameters
     ----------
     client
         A client that can be waited for.
-    whole
-        A delayed value.
-    reads, encodes
-        Delayed values that it needs; of the latter `progress` learns the results.
+    work
+        The graph and its keys.
+    progress
+        Learns the results of the tasks that encode.
 
     Raises
     ------
@@ -284,14 +285,16 @@ def compute(
     waiting: dict[Any, Any] = {}
     client.subscribe_topic(_FINAL, lambda event: ended.put(event[1]))
     try:
-        last, *steps = client.compute([whole, *reads, *encodes], retries=_RETRIES)
+        last, *steps = client.get(
+            work.graph, [work.whole, *work.reads, *work.encodes], sync=False, retries=_RETRIES
+        )
         waiting = {future.key: future for future in (last, *steps)}
         steps.clear()  # a step's result may go as soon as nothing else needs it
         for future in waiting.values():
             future.add_done_callback(ended.put)
-        read, encoded = ({task.key for task in tasks} for tasks in (reads, encodes))
+        read, encoded = set(work.reads), set(work.encodes)
         while waiting:
-            done = [waiting.pop(one.key) for one in _ended(ended, whole)]
+            done = [waiting.pop(one.key) for one in _ended(ended, work)]
             for summary in client.gather([future for future in done if future.key in encoded]):
                 progress.encoded(summary)
             progress.read(sum(future.key in read for future in done))
@@ -300,19 +303,19 @@ def compute(
                     future.release()
         return last.result()
     except BaseException:
-        _stop(client, whole, list(waiting.values()))
+        _stop(client, work, list(waiting.values()))
         raise
     finally:
         client.unsubscribe_topic(_FINAL)
 
 
-def _ended(queue: SimpleQueue[Any], whole: Any) -> Iterator[Any]:
+def _ended(queue: SimpleQueue[Any], work: Work) -> Iterator[Any]:
     """Wait for something in the queue, and go through whatever is there; raise what failed."""
     one = queue.get()
     with suppress(Empty):
         while True:
             if isinstance(one, dict):
-                _raise_if_ours(one, whole)
+                _raise_if_ours(one, work)
             elif one.status != "finished":
                 raise _plain(one)
             else:
@@ -320,9 +323,9 @@ def _ended(queue: SimpleQueue[Any], whole: Any) -> Iterator[Any]:
             one = queue.get_nowait()
 
 
-def _raise_if_ours(told: dict[str, str], whole: Any) -> None:
+def _raise_if_ours(told: dict[str, str], work: Work) -> None:
     """Raise the error that a task announced, unless it is of another run on this cluster."""
-    if told["key"] in map(str, whole.__dask_graph__()):
+    if told["key"] in map(str, work.graph):
         raise {"RequestError": RequestError}.get(told["kind"], ExportError)(told["text"])
 
 
@@ -345,9 +348,9 @@ def _plain(future: Any) -> Exception:
     return found
 
 
-def _stop(client: Any, whole: Any, futures: Sequence[Any]) -> None:
+def _stop(client: Any, work: Work, futures: Sequence[Any]) -> None:
     """Cancel a run, and wait until none of its tasks occupies a worker."""
-    ours = set(map(str, whole.__dask_graph__()))
+    ours = set(map(str, work.graph))
     until = time.monotonic() + _LAST_TASKS
     with suppress(OSError, RuntimeError):  # the cluster has gone, and its tasks with it
         for future in futures:  # cancelling keys that depend on one another trips the scheduler

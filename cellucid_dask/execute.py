@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from typing import Any
 
 import dask
 import numpy as np
-from dask.delayed import Delayed, delayed
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
+from dask.typing import Key
 
 from cellucid_dask.cluster import active_client, compute, final
 from cellucid_dask.genes.encode import encode
@@ -171,6 +174,26 @@ def encode_pieces(job: GeneJob, pieces: Sequence[list[Part]], first: int) -> Gen
     return job.finish(job.encode_in_batches(parts, first))
 
 
+@dataclass(frozen=True)
+class Work:
+    """The graph of a run, and the keys in it that matter to who runs it.
+
+    Attributes
+    ----------
+    graph
+        The matrix's graph and a layer of ours on it.
+    whole
+        Key of the summary of all genes.
+    reads, encodes
+        Keys of the tasks that end the pass over the cells, and that put genes.
+    """
+
+    graph: HighLevelGraph
+    whole: str
+    reads: tuple[str, ...]
+    encodes: tuple[str, ...]
+
+
 def run(
     plan: ExportPlan,
     array: Any,
@@ -194,31 +217,75 @@ def run(
     progress
         Learns of tasks as they end.
     """
-    whole, reads, encodes = build(plan, array, columns, job, scratch)
+    work = build(plan, array, columns, job, scratch)
     client = active_client()
     if client is not None:
-        result: GeneSummary = compute(client, whole, reads, encodes, progress)
+        result: GeneSummary = compute(client, work, progress)
         return result
-    with Watch(progress, reads, encodes), _pool(plan.n_workers):
-        (result,) = dask.compute(whole)
+    with Watch(progress, work.reads, work.encodes), _pool(plan.n_workers):
+        (result,) = dask.compute(Delayed(work.whole, dict(work.graph)))
     return result
 
 
 def build(
     plan: ExportPlan, array: Any, columns: Array, job: GeneJob, scratch: Scratch | None
-) -> tuple[Delayed, list[Delayed], list[Delayed]]:
-    """Build the graph of a run: its end, the tasks that end its reading, and its encoding."""
+) -> Work:
+    """Build the graph of a run, as one layer: chained delayed calls would take quadratic time."""
+    (array,) = dask.optimize(array)
     token = dask.base.tokenize(array.name, columns, job.files, job.target.url)[:12]
-    job_key = delayed(job, name=f"job-{token}", pure=False)
-    reads: list[Delayed] = []
+    layer = _Layer(token, {f"job-{token}": job, f"scratch-{token}": scratch})
     if plan.route == "direct":
-        encodes = list(_direct(array, columns, job_key, token))
+        encodes = tuple(_direct(layer, array, columns))
     elif plan.route == "scratch":
-        encodes = list(_through_scratch(plan, array, columns, job_key, scratch, token, reads))
+        encodes = tuple(_through_scratch(layer, plan, array, columns))
     else:
-        encodes = list(_through_workers(plan, array, columns, job_key, token, reads))
-    whole = _reduce(encodes, GeneSummary.joined, f"assemble-manifest-{token}")
-    return whole, reads, encodes
+        encodes = tuple(_through_workers(layer, plan, array, columns))
+    whole = layer.reduce(encodes, GeneSummary.joined, "assemble-manifest")
+    name = f"export-{token}"
+    graph = HighLevelGraph.from_collections(name, layer.tasks, dependencies=[array])
+    reads = tuple(layer.reads)
+    return Work(graph.cull([whole]), whole, reads, encodes)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Tasks by key, as they are added."""
+
+    token: str
+    tasks: dict[Key, Any]
+
+    def add(self, name: str, function: Callable[..., Any], *args: Any) -> str:
+        """Add a task; strings and tuples among `args` that are keys stand for results."""
+        kind, _, number = name.rpartition("-")
+        key = f"{kind}-{self.token}-{number}"
+        self.tasks[key] = (function, *args)
+        return key
+
+    @property
+    def reads(self) -> list[str]:
+        """Keys of the tasks that end the pass over the cells."""
+        return [key for key in map(str, self.tasks) if key.startswith("transpose-rows-")]
+
+    def job(self, name: str, function: Callable[..., Any], *args: Any) -> str:
+        """Add a task that is told the job."""
+        return self.add(name, function, f"job-{self.token}", *args)
+
+    @property
+    def scratch(self) -> str:
+        """Key of the scratch."""
+        return f"scratch-{self.token}"
+
+    def reduce(self, keys: Sequence[str], join: Callable[[Any], Any], name: str) -> str:
+        """Join the results of tasks as a tree: no task waits for all of them at once."""
+        level = 0
+        while True:
+            keys = [
+                self.add(f"{name}-{level}.{start}", join, list(keys[start : start + _FAN_IN]))
+                for start in range(0, len(keys), _FAN_IN)
+            ]
+            if len(keys) == 1:
+                return keys[0]
+            level += 1
 
 
 @contextmanager
@@ -231,65 +298,52 @@ def _pool(n_workers: int) -> Iterator[None]:
         yield
 
 
-def _blocks(array: Any, columns: Array) -> Iterator[tuple[int, int, Delayed, int, Any, int]]:
-    """Blocks with genes to export: number, first cell, block, first gene, columns, genes."""
+def _blocks(array: Any, columns: Array) -> Iterator[tuple[int, int, Any, int, Any, int]]:
+    """Blocks with genes to export: number, first cell, key, first gene, columns, genes."""
     rows = np.cumsum((0, *array.chunks[0]))
     edges = np.cumsum((0, *array.chunks[1]))
-    blocks = array.to_delayed()
     for j, (left, right) in enumerate(itertools.pairwise(edges)):
         first, last = np.searchsorted(columns, (left, right))
         if first == last:
             continue
         kept = None if last - first == right - left else columns[first:last] - left
         for i in range(len(rows) - 1):
-            number = i * (len(edges) - 1) + j
-            yield number, int(rows[i]), blocks[i, j], int(first), kept, int(last - first)
+            number, key = i * (len(edges) - 1) + j, (array.name, i, j)
+            yield number, int(rows[i]), key, int(first), kept, int(last - first)
 
 
-def _direct(array: Any, columns: Array, job: Delayed, token: str) -> Iterator[Delayed]:
+def _direct(layer: _Layer, array: Any, columns: Array) -> Iterator[str]:
     for number, _, block, first, kept, _ in _blocks(array, columns):
-        yield delayed(encode_block, pure=False)(
-            job, block, kept, first, dask_key_name=f"encode-genes-{token}-{number}"
-        )
+        yield layer.job(f"encode-genes-{number}", encode_block, block, kept, first)
 
 
-def _through_scratch(
-    plan: ExportPlan, array: Any, columns: Array, job: Delayed, scratch: Any, token: str,
-    reads: list[Delayed],
-) -> Iterator[Delayed]:  # fmt: skip
-    by_genes: dict[tuple[int, int], list[Delayed]] = {}
+def _through_scratch(layer: _Layer, plan: ExportPlan, array: Any, columns: Array) -> Iterator[str]:
+    by_genes: dict[tuple[int, int], list[str]] = {}
     for number, first_cell, block, first, kept, count in _blocks(array, columns):
-        stored = delayed(store_parts, pure=False)(
-            job, scratch, f"{number}.parts", block, first_cell, kept, first,
-            dask_key_name=f"transpose-rows-{token}-{number}",
+        stored = layer.job(
+            f"transpose-rows-{number}", store_parts, layer.scratch, f"{number}.parts", block,
+            first_cell, kept, first,
         )  # fmt: skip
-        reads.append(stored)
         by_genes.setdefault((first, count), []).append(stored)
-    for group, ((first, count), stored) in enumerate(by_genes.items()):
-        index = _reduce(stored, _chain, f"collect-parts-{token}-{group}")
+    for group, ((first, count), blocks) in enumerate(by_genes.items()):
+        index = layer.reduce(blocks, _chain, f"collect-parts-{group}")
         for start, stop in _ranges(plan.encode_blocks, first, first + count):
-            yield delayed(encode_stored, pure=False)(
-                job, scratch, index, start, stop, dask_key_name=f"encode-genes-{token}-{start}"
+            yield layer.job(
+                f"encode-genes-{start}", encode_stored, layer.scratch, index, start, stop
             )
 
 
-def _through_workers(
-    plan: ExportPlan, array: Any, columns: Array, job: Delayed, token: str, reads: list[Delayed]
-) -> Iterator[Delayed]:
-    pieces: dict[tuple[int, int], list[Delayed]] = {}
+def _through_workers(layer: _Layer, plan: ExportPlan, array: Any, columns: Array) -> Iterator[str]:
+    pieces: dict[tuple[int, int], list[str]] = {}
     for number, first_cell, block, first, kept, count in _blocks(array, columns):
         ranges = list(_ranges(plan.encode_blocks, first, first + count))
         bounds = [start - first for start, _ in ranges] + [count]
-        split = delayed(split_parts, pure=False, nout=len(ranges))(
-            job, block, first_cell, kept, bounds, dask_key_name=f"transpose-rows-{token}-{number}"
-        )
-        reads.append(split)
-        for each, piece in zip(ranges, split, strict=True):
-            pieces.setdefault(each, []).append(piece)
+        split = layer.job(f"transpose-rows-{number}", split_parts, block, first_cell, kept, bounds)
+        for each, (start, stop) in enumerate(ranges):
+            piece = layer.add(f"piece-{number}.{each}", operator.getitem, split, each)
+            pieces.setdefault((start, stop), []).append(piece)
     for (start, _), held in pieces.items():
-        yield delayed(encode_pieces, pure=False)(
-            job, held, start, dask_key_name=f"encode-genes-{token}-{start}"
-        )
+        yield layer.job(f"encode-genes-{start}", encode_pieces, held, start)
 
 
 def _ranges(sizes: Sequence[int], first: int, last: int) -> Iterator[tuple[int, int]]:
@@ -301,18 +355,3 @@ def _ranges(sizes: Sequence[int], first: int, last: int) -> Iterator[tuple[int, 
 
 def _chain(lists: Sequence[list[StoredPart]]) -> list[StoredPart]:
     return list(itertools.chain.from_iterable(lists))
-
-
-def _reduce(tasks: Sequence[Delayed], join: Callable[[Any], Any], name: str) -> Delayed:
-    """Join the results of tasks as a tree, so that no task waits for all of them at once."""
-    level = 0
-    while True:
-        tasks = [
-            delayed(join, pure=False)(
-                list(tasks[start : start + _FAN_IN]), dask_key_name=f"{name}-{level}-{start}"
-            )
-            for start in range(0, len(tasks), _FAN_IN)
-        ]
-        if len(tasks) == 1:
-            return tasks[0]
-        level += 1

@@ -90,11 +90,10 @@ class Progress:
 class Watch(Callback):
     """Tells progress of the tasks of a local scheduler."""
 
-    def __init__(self, progress: Progress, reads: Sequence[Any], encodes: Sequence[Any]) -> None:
+    def __init__(self, progress: Progress, reads: Sequence[str], encodes: Sequence[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._progress = progress
-        self._reads = {task.key for task in reads}
-        self._encodes = {task.key for task in encodes}
+        self._reads, self._encodes = set(reads), set(encodes)
 
     def _posttask(self, key: Any, result: Any, *_: Any) -> None:
         if key in self._encodes:

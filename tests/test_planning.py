@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -154,3 +155,23 @@ def test_plan_reads_well() -> None:
     assert "10 cells x 5 genes" in text
     assert "direct" in text
     assert "1 block of" in text
+
+
+@pytest.mark.parametrize("n_cells", [1_000_000, 10_000_000, 100_000_000])
+@pytest.mark.parametrize("storage", ["csr", "csc"])
+def test_graphs_of_large_atlases_stay_small(n_cells: int, storage: str) -> None:
+    from benchmarks.scale import measure
+
+    found = measure(n_cells, storage)
+    assert found.n_tasks < 100_000
+    assert found.n_edges < 4 * found.n_tasks
+    assert found.build_seconds < 60
+    assert found.plan.peak_memory <= found.plan.memory_budget
+
+
+def test_workers_that_share_no_disk_cannot_hold_everything() -> None:
+    from benchmarks.scale import measure
+
+    assert measure(1_000_000, shared_disk=False).n_tasks < 100_000
+    with pytest.raises(RequestError, match=r"a scratch that every worker reaches"):
+        measure(10_000_000, shared_disk=False)

@@ -60,6 +60,7 @@ def make_plan(
     per_gene = n_cells * 2 * vector_nbytes
     fixed = RUN_VALUES * _STEP_BYTES
     reading = choose_blocks(layout, per_task - fixed - per_gene)
+    encode_blocks = _encode_blocks(layout, reading, n_workers, shared_disk=shared_disk)
     if reading.direct:
         room = per_task - fixed - reading.memory
         gather = 0
@@ -70,6 +71,8 @@ def make_plan(
         room = per_task - fixed
         batch = max(min(_BATCH_BYTES, room // 4), per_gene + n_cells * stored)
         gather = max(min(_GATHER_BYTES, room - batch), n_cells * stored)
+        if not shared_disk:  # then a task is sent all that its genes have
+            gather = max(gather, int(max(encode_blocks, default=0) * _gene_nbytes(layout)))
         task = max(reading.memory, fixed + gather + batch)
     plan = ExportPlan(
         shape=layout.shape,
@@ -77,7 +80,7 @@ def make_plan(
         route="direct" if reading.direct else "scratch" if shared_disk else "workers",
         row_blocks=reading.rows,
         gene_blocks=reading.columns,
-        encode_blocks=_encode_blocks(layout, reading, n_workers, shared_disk=shared_disk),
+        encode_blocks=encode_blocks,
         task_memory=task,
         part_values=reading.part_values,
         gather_memory=gather,
@@ -92,7 +95,12 @@ def make_plan(
         raise RequestError(
             f"A memory budget of {size(memory_budget)} is too small for {n_cells:,} cells with "
             f"{n_workers} tasks at once: give at least {-(-plan.peak_memory // 2**20)} MiB, "
-            "or fewer workers."
+            "or fewer workers"
+            + (
+                ", or a scratch that every worker reaches, such as --scratch s3://bucket/scratch."
+                if plan.route == "workers"
+                else "."
+            )
         )
     return plan
 
@@ -109,14 +117,20 @@ def _n_stored(layout: Layout) -> int:
     return values * layout.n_selected // max(n_genes, 1)
 
 
+def _gene_nbytes(layout: Layout) -> float:
+    """Bytes of an average gene's parts."""
+    return _n_stored(layout) * _stored_nbytes(layout) / max(layout.n_selected, 1)
+
+
 def _encode_blocks(layout: Layout, reading: Reading, n_workers: int, *, shared_disk: bool) -> Sizes:
     """Genes a task: those of a column block, or as many as are gathered at once."""
     if reading.direct:
         edges = np.cumsum((0, *reading.columns))
         chosen = np.diff(np.searchsorted(layout.columns, edges))
         return tuple(int(count) for count in chosen if count)
-    per_gene = _n_stored(layout) * _stored_nbytes(layout) / max(layout.n_selected, 1)
-    genes = min(int(_GATHER_BYTES / max(per_gene, 1)), -(-layout.n_selected // (4 * n_workers)))
+    genes = min(
+        int(_GATHER_BYTES / max(_gene_nbytes(layout), 1)), -(-layout.n_selected // (4 * n_workers))
+    )
     if not shared_disk:
         genes = max(genes, -(-layout.n_selected * len(reading.rows) // _MOST_WORKER_PIECES))
     return even(layout.n_selected, max(genes, 1))
