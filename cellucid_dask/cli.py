@@ -308,7 +308,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("how to run")
     place = run.add_mutually_exclusive_group()
     place.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler")
-    place.add_argument("--n-workers", type=_count, metavar="N", help="start N worker processes")
+    place.add_argument("--n-workers", type=_processes, metavar="N", help="start N worker processes")
     run.add_argument("--memory-budget", metavar="SIZE", help="such as 512MiB (default by machine)")
     run.add_argument("--scratch", metavar="URL", help="place for intermediate files")
     _add_storage_option(run, "fsspec option of the target; text or JSON (true), may be repeated")
@@ -381,7 +381,7 @@ def _level(text: str) -> int | None:
     return None if text == "none" else int(text)
 
 
-def _count(text: str) -> int:
+def _processes(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text} is no number of processes from 1")
     return int(text)
