@@ -513,7 +513,9 @@ def large_h5ad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_stopped_command_leaves_nothing(
     large_h5ad: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:
