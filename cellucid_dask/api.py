@@ -25,6 +25,7 @@ from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.lease import hold, refuse_if_held
 from cellucid_dask.planning import ExportPlan, size
+from cellucid_dask.preflight import check_reachable, check_writable
 from cellucid_dask.progress import follow
 from cellucid_dask.request import Request, make_request
 from cellucid_dask.resources import current_rss, peak_rss, release_memory
@@ -121,13 +122,13 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     place = Target.of(target, settings.storage_options)
     request = make_request(open_source(source, settings.source_storage_options), settings)
     told = list(request.warnings)
-    place.check_reachable()
+    check_reachable(place)
     refuse_if_held(place)
     commit.check(place, request)
     found = export_fields(request)
     told += found.warnings
     _warn(told)
-    place.check_writable()
+    check_writable(place)
     with hold(place) as lease:
         _check_workers(source, place)
         identity = commit.check(place, request)  # again: until now another run could end here
@@ -184,7 +185,7 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     request = make_request(open_source(source, settings.source_storage_options), settings)
     if target is not None:
         place = Target.of(target, settings.storage_options)
-        place.check_reachable()
+        check_reachable(place)
         commit.check(place, request)
     idle = current_rss()
     found = export_fields(request)

@@ -12,6 +12,7 @@ from cellucid_dask.errors import ExportWarning, RequestError
 from cellucid_dask.format import names
 from cellucid_dask.format.catalogue import Entry, catalogue
 from cellucid_dask.format.manifests import to_json
+from cellucid_dask.preflight import check_writable
 from cellucid_dask.target import Target
 
 
@@ -62,7 +63,7 @@ def catalog(
             f"There is no data set {default!r} in {place.url}; it has {', '.join(by_id)}."
         )
     document = catalogue(entries, entries[0].id if default is None else default)
-    place.check_writable()
+    check_writable(place)
     place.publish(names.CATALOGUE, to_json(document, indent=2))
     return document
 

@@ -24,6 +24,7 @@ import psutil
 
 from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 from cellucid_dask.genes.parts import Array, DensePart, Part, SparsePart
+from cellucid_dask.preflight import check_writable
 from cellucid_dask.resources import is_running, this_process
 from cellucid_dask.store import open_store
 from cellucid_dask.store.failures import Failure, failure_of, reason
@@ -261,7 +262,7 @@ def _remote(where: str, storage_options: Mapping[str, Any]) -> Iterator[Scratch]
     fs, path = open_store(scratch.url, storage_options)
     if not is_async(fs):  # object stores have no folders
         fs.makedirs(path, exist_ok=True)
-    Target(scratch.url, storage_options).check_writable()
+    check_writable(Target(scratch.url, storage_options))
     try:
         yield scratch
     finally:

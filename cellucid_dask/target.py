@@ -17,10 +17,7 @@ from cellucid_dask.format.names import content_type
 from cellucid_dask.store import open_store
 from cellucid_dask.store.failures import Failure, failure_of, in_words
 from cellucid_dask.store.retry import retried
-from cellucid_dask.store.transfer import Uploads, headers, is_async, within
-
-_PROBE = ".cellucid-dask-write-test"
-_PATIENCE = 10.0  # seconds for the first answer of a store
+from cellucid_dask.store.transfer import Uploads, headers
 
 
 @dataclass(frozen=True)
@@ -58,15 +55,17 @@ class Target:
         return self.url.rstrip("/").rpartition("/")[2]
 
     @cached_property
-    def _store(self) -> tuple[Any, str]:
+    def store(self) -> tuple[Any, str]:
+        """The file system and the target's path in it."""
         return open_store(self.url, self.storage_options)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open store behind: each process opens its own."""
         return {"url": self.url, "storage_options": self.storage_options}
 
-    def _path(self, name: str) -> str:
-        return f"{self._store[1]}/{name}"
+    def path(self, name: str) -> str:
+        """Return the path of a file in the store."""
+        return f"{self.store[1]}/{name}"
 
     def writer(self) -> Writer:
         """Return a context that writes many files, side by side where the store can."""
@@ -83,12 +82,12 @@ class Target:
         """Open a file that no manifest names yet, to write it piece by piece."""
         with self._failing_plainly():
             if self.is_local:
-                Path(self._path(name)).parent.mkdir(parents=True, exist_ok=True)
-                with open(self._path(name), "wb") as out:  # noqa: PTH123
+                Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
+                with open(self.path(name), "wb") as out:  # noqa: PTH123
                     yield out
             else:
-                kind = headers(self._store[0], content_type(name))
-                with self._store[0].open(self._path(name), "wb", **kind) as out:
+                kind = headers(self.store[0], content_type(name))
+                with self.store[0].open(self.path(name), "wb", **kind) as out:
                     yield out
 
     def publish(self, name: str, data: bytes) -> None:
@@ -98,7 +97,7 @@ class Target:
             return
         with self._failing_plainly():
             beside = f"{self.url}/.{name}.{os.getpid()}.part"
-            _write(beside, data)
+            write_local(beside, data)
             os.replace(beside, f"{self.url}/{name}")  # noqa: PTH105
 
     @contextmanager
@@ -117,7 +116,7 @@ class Target:
         """Read a file; ``None`` when there is none."""
         with self._failing_plainly("read"):
             try:
-                return bytes(retried(lambda: self._store[0].cat_file(self._path(name))))
+                return bytes(retried(lambda: self.store[0].cat_file(self.path(name))))
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
@@ -126,10 +125,10 @@ class Target:
         with self._failing_plainly():
             try:
                 if self.is_local:
-                    _write(f"{self.url}/{name}", data, "xb")
+                    write_local(f"{self.url}/{name}", data, "xb")
                 else:
-                    path = self._path(name)
-                    retried(lambda: self._store[0].pipe_file(path, data, mode="create"))
+                    path = self.path(name)
+                    retried(lambda: self.store[0].pipe_file(path, data, mode="create"))
             except FileExistsError:
                 return self.read(name) == data  # an earlier try may have been heard
             except OSError as error:
@@ -145,8 +144,8 @@ class Target:
         if not names:
             return []
         with self._failing_plainly("read"):
-            paths = {self._path(name): name for name in names}
-            found = self._store[0].cat(list(paths), on_error="return")
+            paths = {self.path(name): name for name in names}
+            found = self.store[0].cat(list(paths), on_error="return")
             read = (
                 self.read(paths[path]) if isinstance(data, Exception) else bytes(data)
                 for path, data in found.items()
@@ -156,7 +155,7 @@ class Target:
     def files(self, folder: str) -> dict[str, tuple[int, str | None]]:
         """Return size, and MD5 where the store tells one, of every file in a folder."""
         with self._failing_plainly("listed"):
-            entries = retried(partial(self._list, f"{self._store[1]}/{folder}"))
+            entries = retried(partial(self._list, f"{self.store[1]}/{folder}"))
         return {
             f"{folder}/{str(entry['name']).rpartition('/')[2]}": (int(entry["size"]), _md5(entry))
             for entry in entries
@@ -184,13 +183,13 @@ class Target:
 
     def _entries(self, folder: str, kind: str) -> set[str]:
         with self._failing_plainly("listed"):
-            entries = retried(lambda: self._list(f"{self._store[1]}/{folder}".rstrip("/")))
+            entries = retried(lambda: self._list(f"{self.store[1]}/{folder}".rstrip("/")))
         names = {str(each["name"]).rstrip("/") for each in entries if each["type"] == kind}
         return {name.rpartition("/")[2] for name in names}
 
     def _list(self, path: str) -> list[dict[str, Any]]:
         try:
-            return list(self._store[0].ls(path, detail=True, refresh=True))
+            return list(self.store[0].ls(path, detail=True, refresh=True))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -209,8 +208,8 @@ class Target:
         """
         if self.is_local:
             return {name: _read(f"{self.url}/{name}", most) for name, most in wanted.items()}
-        fs, _ = self._store
-        paths, ends = [self._path(name) for name in wanted], list(wanted.values())
+        fs, _ = self.store
+        paths, ends = [self.path(name) for name in wanted], list(wanted.values())
         found = fs.cat_ranges(paths, [0] * len(paths), ends, on_error="return")
         for i, data in enumerate(found):
             if isinstance(data, Exception) and failure_of(data) is Failure.TRANSIENT:
@@ -219,13 +218,13 @@ class Target:
 
     def _fetch_again(self, path: str, most: int) -> bytes | Exception:
         try:
-            return bytes(retried(lambda: self._store[0].cat_file(path, start=0, end=most)))
+            return bytes(retried(lambda: self.store[0].cat_file(path, start=0, end=most)))
         except Exception as error:  # noqa: BLE001  stores raise errors of their own
             return error
 
     def tree(self) -> dict[str, int] | None:
         """Return the sizes of all files below, by name; ``None`` where a store has no lists."""
-        fs, root = self._store
+        fs, root = self.store
         if "http" in fs.protocol or "https" in fs.protocol:
             return None
         fs.invalidate_cache()
@@ -243,89 +242,18 @@ class Target:
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files, as far as they are there."""
-        paths = [self._path(name) for name in names]
+        paths = [self.path(name) for name in names]
         if paths:
             with self._failing_plainly():
                 retried(lambda: self._remove(paths))
 
     def _remove(self, paths: list[str]) -> None:
         try:
-            self._store[0].rm(paths)
+            self.store[0].rm(paths)
         except FileNotFoundError:  # an earlier try got some of them
             for path in paths:
                 with suppress(FileNotFoundError):
-                    self._store[0].rm_file(path)
-
-    def check_reachable(self) -> None:
-        """List the place, so that wrong credentials are told from an empty place.
-
-        Raises
-        ------
-        RequestError
-            It cannot be listed, or does not answer soon.
-        """
-        with self._refusing("listed"), suppress(FileNotFoundError, NotADirectoryError):
-            self._soon("ls", self._store[1])
-
-    def check_writable(self) -> None:
-        """Write and remove a small file, so that a wrong target fails now and not in an hour.
-
-        Raises
-        ------
-        RequestError
-            Saying what is wrong with the place or the credentials.
-        """
-        if self.is_local:
-            self._check_folder()
-            return
-        path = self._path(_PROBE)
-        with self._refusing("written to"):
-            self._soon("pipe_file", path, b"test")
-        with self._refusing("cleared of files, which an export needs to do,"):
-            self._soon("rm_file", path)
-
-    def _check_folder(self) -> None:
-        fresh = not Path(self.url).exists()
-        try:
-            with self._refusing("written to"):
-                _write(f"{self.url}/{_PROBE}", b"test")
-        finally:
-            with suppress(OSError):
-                Path(self.url, _PROBE).unlink()
-            if fresh:
-                with suppress(OSError):
-                    Path(self.url).rmdir()
-
-    def _soon(self, method: str, *arguments: Any) -> None:
-        """Call a method of the store, for a few seconds at most where it can be interrupted."""
-        fs = self._store[0]
-        if is_async(fs):
-            within(fs, _PATIENCE, lambda: getattr(fs, f"_{method}")(*arguments))
-        else:
-            getattr(fs, method)(*arguments)
-
-    @contextmanager
-    def _refusing(self, done: str) -> Iterator[None]:
-        try:
-            yield
-        except RequestError:
-            raise
-        except NotADirectoryError as error:
-            raise RequestError(
-                f"{self.url} is a file, or lies under one: name a folder."
-            ) from error
-        except Exception as error:  # stores raise errors of their own
-            missing = failure_of(error) is Failure.MISSING
-            if missing and done == "listed":  # nothing there yet, as it should be
-                return
-            raise RequestError(
-                f"{self.url}: the bucket or container does not exist; create it first."
-                if missing
-                else f"{self.url} did not answer within {_PATIENCE:.0f} seconds: check the "
-                "address, the network and the credentials."
-                if isinstance(error, TimeoutError)
-                else in_words(error, self.url, done, self.storage_options)
-            ) from error
+                    self.store[0].rm_file(path)
 
 
 class Writer:
@@ -333,15 +261,15 @@ class Writer:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._uploads = None if target.is_local else Uploads(target._store[0])  # noqa: SLF001
+        self._uploads = None if target.is_local else Uploads(target.store[0])
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file, or begin to."""
         with self._target._failing_plainly():  # noqa: SLF001
             if self._uploads is None:
-                _write(f"{self._target.url}/{name}", data)
+                write_local(f"{self._target.url}/{name}", data)
             else:
-                path = self._target._path(name)  # noqa: SLF001
+                path = self._target.path(name)
                 self._uploads.put(path, data, content_type(name))
 
     def __enter__(self) -> Self:
@@ -362,7 +290,8 @@ def _md5(entry: Mapping[str, Any]) -> str | None:
     return str(tag).strip('"') if tag else None
 
 
-def _write(path: str, data: bytes, mode: Literal["wb", "xb"] = "wb") -> None:
+def write_local(path: str, data: bytes, mode: Literal["wb", "xb"] = "wb") -> None:
+    """Write a local file, and make its folder if there is none."""
     try:
         out = open(path, mode, buffering=0)  # noqa: PTH123, SIM115
     except FileNotFoundError:
