@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import cloudpickle
 import fsspec
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from reader import check
 from scipy import sparse
 
 import cellucid_dask
+from cellucid_dask.source import open_source
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,23 @@ def test_source_and_target_by_url(
 
     check(tmp_path / "there")
     assert tree_bytes(tmp_path / "there") == tree_bytes(tmp_path / "here")
+
+
+@pytest.mark.parametrize("form", ["h5ad", "zarr"])
+def test_relative_source_is_read_from_another_directory(
+    adata: ad.AnnData, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    data.mkdir()
+    elsewhere.mkdir()
+    adata.write_h5ad(data / "a.h5ad") if form == "h5ad" else adata.write_zarr(data / "a.zarr")
+
+    monkeypatch.chdir(data)
+    sent = cloudpickle.dumps(open_source(f"a.{form}").matrix("X"))
+    monkeypatch.chdir(elsewhere)  # as a worker of a cluster that was started there
+    found = cloudpickle.loads(sent).read(slice(100, 400), slice(0, 40))
+
+    np.testing.assert_array_equal(found.toarray(), adata.X[100:400].toarray())
 
 
 def test_target_by_url_is_refused_when_taken(adata: ad.AnnData, tmp_path: Path) -> None:

@@ -40,8 +40,7 @@ def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
     is_zarr = not url.rstrip("/").endswith(_HDF5_SUFFIXES) if remote else Path(url).is_dir()
     try:
         if is_zarr:
-            options = dict(storage_options) if remote else None
-            group: Any = zarr.open_group(url, mode="r", storage_options=options)
+            group: Any = zarr.open_group(_zarr_store(url, storage_options), mode="r")
             again = partial(RetriedArray, url=url, storage_options=storage_options)
             return FileSource(group, name, again if remote else _same, url, storage_options)
         file = hdf5.FileBytes(url if remote else str(Path(url).resolve()), storage_options)
@@ -98,6 +97,13 @@ class RetriedArray:
             if failure_of(error) is Failure.OTHER:
                 raise
             raise ExportError(in_words(error, self.url, "read", self.storage_options)) from error
+
+
+def _zarr_store(url: str, storage_options: Mapping[str, Any]) -> Any:
+    if "://" not in url:
+        return url
+    # not left to Zarr, which in newer versions takes memory:// for a store of its own
+    return zarr.storage.FsspecStore.from_url(url, dict(storage_options), read_only=True)
 
 
 def _same(array: Any) -> Any:
