@@ -31,7 +31,7 @@ Tree = Callable[[Path], dict[str, bytes]]
 
 def make(storage: str, seed: int = 0, n_cells: int = 2000, n_genes: int = 24) -> ad.AnnData:
     generator = np.random.default_rng(seed)
-    matrix = sparse.random(n_cells, n_genes, 0.2, "csr", np.float32, rng=generator)
+    matrix = sparse.random(n_cells, n_genes, 0.2, "csr", np.float32, random_state=generator)
     adata = ad.AnnData(
         matrix.asformat(storage), obsm={"X_umap": generator.random((n_cells, 2), np.float32)}
     )
