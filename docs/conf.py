@@ -1,5 +1,9 @@
 """How the documentation is built: `make docs`."""
 
+import re
+
+from sphinx.application import Sphinx
+
 import cellucid_dask
 
 project = "cellucid-dask"
@@ -32,3 +36,22 @@ suppress_warnings = ["mystnb.unknown_mime_type", "myst.domains"]
 html_theme = "sphinx_book_theme"
 html_title = "cellucid-dask"
 html_theme_options = {"home_page_in_toc": True, "show_navbar_depth": 1}
+
+
+def _name_each(*given: list[str]) -> None:
+    """Describe attributes that share a line of a docstring one by one: napoleon cannot."""
+    lines = given[-1]
+    found = []
+    for i, line in enumerate(lines):
+        names = line.split(", ") if re.fullmatch(r"[a-z_]+(, [a-z_]+)+", line) else [line]
+        told = [each for each in lines[i + 1 :] if each.startswith("    ")]
+        end = next((n for n, each in enumerate(lines[i + 1 :]) if not each.startswith("    ")), 0)
+        for name in names[:-1]:
+            found += [name, *told[:end]]
+        found.append(names[-1])
+    lines[:] = found
+
+
+def setup(app: Sphinx) -> None:
+    """Put it before napoleon."""
+    app.connect("autodoc-process-docstring", _name_each, priority=400)

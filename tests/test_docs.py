@@ -96,11 +96,13 @@ def s3() -> Iterator[dict[str, str]]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
     }
-    s3fs.S3FileSystem(
+    store = s3fs.S3FileSystem(
         key="test",
         secret="test",  # noqa: S106  the server takes any
         endpoint_url=environment["AWS_ENDPOINT_URL"],
-    ).mkdir("bucket")
+    )
+    for bucket in ("bucket", "my-atlases"):
+        store.mkdir(bucket)
     yield environment
     server.stop()
 
