@@ -1,6 +1,7 @@
 """How the documentation is built: `make docs`."""
 
 import re
+from itertools import takewhile
 
 from sphinx.application import Sphinx
 
@@ -44,14 +45,13 @@ def _name_each(*given: list[str]) -> None:
     found = []
     for i, line in enumerate(lines):
         names = line.split(", ") if re.fullmatch(r"[a-z_]+(, [a-z_]+)+", line) else [line]
-        told = [each for each in lines[i + 1 :] if each.startswith("    ")]
-        end = next((n for n, each in enumerate(lines[i + 1 :]) if not each.startswith("    ")), 0)
+        text = list(takewhile(lambda each: each.startswith("    "), lines[i + 1 :]))
         for name in names[:-1]:
-            found += [name, *told[:end]]
+            found += [name, *text]
         found.append(names[-1])
     lines[:] = found
 
 
 def setup(app: Sphinx) -> None:
-    """Put it before napoleon."""
+    """Run it before napoleon."""
     app.connect("autodoc-process-docstring", _name_each, priority=400)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -12,7 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import sparse
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -59,6 +62,33 @@ def test_few_blocks_are_not_run_and_each_says_why() -> None:
     assert len(whys) <= 45
 
 
+def _said_by_the_package() -> list[str]:
+    """Texts of the package other than docstrings, with a mark where something is filled in."""
+    found = []
+    for path in sorted((ROOT / "cellucid_dask").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                texts = [str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else "{}"
+                         for part in node.values]  # fmt: skip
+                found.append("".join(texts))
+            elif isinstance(node, ast.Constant) and id(node) not in documented:
+                found.append(str(node.value))
+    return found
+
+
+def test_troubleshooting_quotes_what_the_program_says() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text().partition("## Every message")[0]
+    prose = re.sub(r"`[^`\n]*`", "", page)
+    quoted = [" ".join(text.split()) for text in re.findall(r'"([^"]+)"', prose)]
+    assert len(quoted) > 50
+    said = _said_by_the_package()
+    for text in quoted:
+        wanted = re.compile(".*".join(re.escape(part.strip()) for part in text.split("...")))
+        assert any(wanted.search(each) for each in said), text
+
+
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the files that the examples name, and the command."""
@@ -69,6 +99,8 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     adata.var_names = ["CD3D" if name == "GENE0000" else name for name in adata.var_names]
     adata.var["highly_variable"] = [number % 3 == 0 for number in range(adata.n_vars)]
     adata.layers["log1p"] = adata.X.copy()
+    adata.obsm["velocity_umap"] = np.ones((adata.n_obs, 2), np.float32)
+    adata.obsp["connectivities"] = sparse.random(adata.n_obs, adata.n_obs, 0.01, "csr")
     adata.write_h5ad(folder / "atlas.h5ad", compression="gzip")
     adata.write_zarr(folder / "atlas.zarr")
     command = folder / "bin/cellucid-dask"
