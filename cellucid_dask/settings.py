@@ -41,7 +41,7 @@ class Settings:
     compression
         gzip level 1-9; ``None`` (or 0) for none.
     obs_keys
-        The obs columns to export, in this order; ``None`` for all.
+        The obs columns to export, in this order; ``None`` for all but those that name cells.
     embeddings
         obsm keys to show, each ``"X_umap"`` or with columns ``"X_pca:0,1"``;
         ``None`` finds them by name.
