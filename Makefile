@@ -6,13 +6,17 @@ JOBS ?= 2
 
 .PHONY: demo test lint bench docs clean
 
-.venv/installed: pyproject.toml
+.venv/package: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed: .venv/package
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	touch $@
 
-demo: .venv/installed  ## make a data set, export it, check it
+demo: .venv/package  ## make a data set, export it, check it
 	$(BIN)/cellucid-dask demo demo
 
 test: .venv/installed lint  ## lint, types and all tests
