@@ -140,7 +140,7 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
             resume.begin(place, request, anew=not resuming)
             commit.clear(place, identity)
             place.put(found.payloads)
-            found.payloads.close()
+            found.payloads.clear()
             graph = _export_graph(request, place)
             release_memory()  # the genes will want it
             summary = GeneSummary.joined([done, _export_genes(rest, left, place, scratch)])

@@ -16,9 +16,7 @@ from cellucid_dask.fields.obs import (
     categorical,
     continuous,
     is_categorical,
-    is_exportable,
 )
-from cellucid_dask.fields.payloads import Payloads
 from cellucid_dask.fields.points import normalise
 from cellucid_dask.fields.vectors import scale_vectors
 from cellucid_dask.format import names
@@ -34,7 +32,7 @@ class Fields:
     Attributes
     ----------
     payloads
-        The encoded files, until they are written.
+        The encoded files by name, until they are written.
     files
         Their sizes, which stay.
     obs
@@ -47,7 +45,7 @@ class Fields:
         What was chosen, and what to know.
     """
 
-    payloads: Payloads
+    payloads: dict[str, bytes]
     files: dict[str, int]
     obs: list[ContinuousField | CategoricalField]
     dimensions: tuple[int, ...]
@@ -64,52 +62,33 @@ def export_fields(request: Request) -> Fields:
         A column, an embedding or a vector field cannot be exported.
     """
     if request.settings.genes_only:
-        return Fields(Payloads(), {}, [], (), {}, ())
+        return Fields({}, {}, [], (), {}, ())
     level = request.settings.compression
     compressed = level is not None
-    payloads = Payloads()
+    files: dict[str, bytes] = {}
     points, scales = {}, {}
     for dimension, embedding in request.embeddings.items():
         coordinates = _coordinates(request.source, embedding)
         points[dimension], scales[dimension] = normalise(coordinates, embedding.key)
-        payloads.add(names.points_path(dimension, compressed), encode(points[dimension], level))
+        files[names.points_path(dimension, compressed)] = encode(points[dimension], level)
     vectors: dict[str, list[int]] = {}
     for each in request.vectors:
         values = scale_vectors(
             request.source.obsm(each.key), scales[each.dimension], request.source.n_cells, each.key
         )
-        name = names.vectors_path(each.field, each.dimension, compressed)
-        payloads.add(name, encode(values, level))
+        files[names.vectors_path(each.field, each.dimension, compressed)] = encode(values, level)
         vectors.setdefault(each.field, []).append(each.dimension)
     latent = _latent(request)
-    columns, told = _export_columns(request, points, latent, payloads)
-    if latent is None and any(isinstance(column, CategoricalField) for column in columns):
-        told.append(
-            "There is no latent space in obsm: outliers are measured in the "
-            f"{max(points)}D embedding instead. Name one with --latent."
-        )
-    return Fields(payloads, payloads.sizes(), columns, tuple(points), vectors, tuple(told))
-
-
-def _export_columns(
-    request: Request, points: dict[int, Any], latent: Any, payloads: Payloads
-) -> tuple[list[ContinuousField | CategoricalField], list[str]]:
-    """Encode the columns, one at a time, and say which are left out."""
-    columns: list[ContinuousField | CategoricalField] = []
-    compressed = request.settings.compression is not None
-    left_out, unknown = [], []
+    columns = []
+    left_out = []
     for key in request.obs_keys:
         given = request.source.obs(key)
-        if request.settings.obs_keys is None:
-            if not is_exportable(given):
-                unknown.append(f"{key} ({given.dtype})")
-                continue
-            if is_categorical(given) and is_id_like(given):
-                left_out.append(key)
-                continue
+        if request.settings.obs_keys is None and is_categorical(given) and is_id_like(given):
+            left_out.append(key)
+            continue
         column = _encode_column(request, key, given, points, latent)
         for name, values in _payloads(column, compressed):
-            payloads.add(name, encode(values, request.settings.compression))
+            files[name] = encode(values, level)
         columns.append(column.without_payload())
     told = []
     if left_out:
@@ -117,12 +96,13 @@ def _export_columns(
             f"obs columns {', '.join(left_out)} hold a value for nearly every cell and are left "
             "out: name what you want to show with --obs-keys."
         )
-    if unknown:
+    if latent is None and any(isinstance(column, CategoricalField) for column in columns):
         told.append(
-            f"obs columns {', '.join(unknown)} hold nothing the viewer can show and are left out: "
-            "convert them to numbers or strings."
+            "There is no latent space in obsm: outliers are measured in the "
+            f"{max(points)}D embedding instead. Name one with --latent."
         )
-    return columns, told
+    sizes = {name: len(data) for name, data in files.items()}
+    return Fields(files, sizes, columns, tuple(points), vectors, tuple(told))
 
 
 def _coordinates(source: Source, embedding: Embedding) -> Any:

@@ -114,16 +114,6 @@ def is_categorical(column: Any) -> bool:
     )
 
 
-def is_exportable(column: Any) -> bool:
-    """Tell columns that the viewer can show from others, such as time spans."""
-    return is_categorical(column) or _is_number(column)
-
-
-def _is_number(column: Any) -> bool:
-    real = types.is_numeric_dtype(column.dtype) and not types.is_complex_dtype(column.dtype)
-    return bool(real and column.ndim == 1)
-
-
 def continuous(key: str, column: Any, bits: int | None) -> ContinuousField:
     """Encode a column of numbers.
 
@@ -210,7 +200,7 @@ def categorical(
 
 def _numbers(key: str, column: Any) -> npt.NDArray[np.float32]:
     dtype = column.dtype
-    if not _is_number(column):
+    if not types.is_numeric_dtype(dtype) or types.is_complex_dtype(dtype) or column.ndim != 1:
         raise RequestError(
             f"obs column {key!r} has dtype {dtype}, which the viewer cannot show: convert it to "
             "numbers or strings, or leave it out of obs_keys"
