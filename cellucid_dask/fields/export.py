@@ -100,14 +100,14 @@ def export_fields(request: Request, keep: Callable[[str, bytes], object]) -> Fie
         add(names.vectors_path(each.field, each.dimension, compressed), values)
         vectors.setdefault(each.field, []).append(each.dimension)
     latent = _latent(request)
-    columns, told = [], []
+    columns = []
     chosen = _Chosen(request)
     for key, given in chosen:
         column = _encode_column(request, key, given, points, latent)
         for name, values in _payloads(column, compressed):
             add(name, values)
         columns.append(column.without_payload())
-    told += chosen.warnings()
+    told = [*chosen.warnings()]
     if latent is None and any(isinstance(column, CategoricalField) for column in columns):
         told.append(
             "There is no latent space in obsm: outliers are measured in the "
