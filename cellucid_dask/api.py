@@ -6,9 +6,9 @@ import inspect
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from cellucid_dask.resources import current_rss, peak_rss, release_memory
 from cellucid_dask.scratch import Scratch, open_scratch
 from cellucid_dask.settings import Settings
 from cellucid_dask.source import open_source
+from cellucid_dask.spool import Spool
 from cellucid_dask.target import Target
 
 
@@ -55,6 +56,8 @@ class ExportResult:
         Largest resident set of this process so far, in bytes.
     warnings
         What its author should know.
+    embeddings
+        By dimension, the obsm key that it is shown from.
     """
 
     target: str
@@ -66,14 +69,19 @@ class ExportResult:
     seconds: float
     peak_rss: int
     warnings: tuple[str, ...]
+    embeddings: Mapping[int, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return one line to print."""
         return (
             f"{self.n_cells:,} cells x {self.n_genes:,} genes in {self.n_objects:,} files of "
-            f"{size(self.nbytes)}, {self.seconds:.1f} s, peak memory {size(self.peak_rss)}: "
-            f"{self.target}"
+            f"{size(self.nbytes)}, {self.seconds:.1f} s, peak memory {size(self.peak_rss)}"
+            f"{self._shows and f', {self._shows}'}: {self.target}"
         )
+
+    @property
+    def _shows(self) -> str:
+        return ", ".join(f"{d}D from {key}" for d, key in self.embeddings.items())
 
     def _repr_html_(self) -> str:
         rows = {
@@ -83,12 +91,14 @@ class ExportResult:
             "time": f"{self.seconds:.1f} s",
             "peak memory": size(self.peak_rss),
         }
+        if self.embeddings:
+            rows["shows"] = self._shows
         warned = [("warning", text) for text in self.warnings]
         return html.table(f"Export to {self.target}", [*rows.items(), *warned])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for JSON."""
-        return asdict(self)
+        return asdict(self) | {"embeddings": {f"{d}d": key for d, key in self.embeddings.items()}}
 
 
 @blocking_client()
@@ -125,31 +135,34 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     check_reachable(place)
     refuse_if_held(place)
     commit.check(place, request)
-    found = export_fields(request)
-    told += found.warnings
-    _warn(told)
-    check_writable(place)
-    with hold(place) as lease:
-        _check_workers(source, place)
-        identity = commit.check(place, request)  # again: until now another run could end here
-        resuming = settings.resume and resume.was_interrupted(place)
-        done = resume.finished(place, request.gene_files) if resuming else GeneSummary.empty()
-        left = np.setdiff1d(np.arange(len(request.gene_files)), done.gene)
-        rest = request.planned_for(left)
-        with _scratch(settings, place, _gene_scratch(rest)) as scratch:
-            resume.begin(place, request, anew=not resuming)
-            commit.clear(place, identity)
-            place.put(found.payloads)
-            found.payloads.clear()
-            graph = _export_graph(request, place)
-            release_memory()  # the genes will want it
-            summary = GeneSummary.joined([done, _export_genes(rest, left, place, scratch)])
-            scratch_bytes = scratch.nbytes() if scratch else 0
-        findings = describe(summary, request.genes, settings)
-        _warn(findings)
-        lease.check()
-        commit.finish(place, request, found, summary, identity, graph)
-        resume.end(place)
+    with Spool(_spool_folder(settings, place)) as spool:
+        found = export_fields(request, spool.add)
+        told += found.warnings
+        _warn(told)
+        check_writable(place)
+        with hold(place) as lease:
+            _check_workers(source, place)
+            identity = commit.check(place, request)  # again: until now another run could end here
+            resuming = settings.resume and resume.was_interrupted(place)
+            done = resume.finished(place, request.gene_files) if resuming else GeneSummary.empty()
+            left = np.setdiff1d(np.arange(len(request.gene_files)), done.gene)
+            rest = request.planned_for(left)
+            with _scratch(settings, place, _gene_scratch(rest)) as scratch:
+                resume.begin(place, request, anew=not resuming)
+                commit.clear(place, identity)
+                with place.writer() as out:
+                    for name, data in spool:
+                        out.put(name, data)
+                spool.close()
+                graph = _export_graph(request, place)
+                release_memory()  # the genes will want it
+                summary = GeneSummary.joined([done, _export_genes(rest, left, place, scratch)])
+                scratch_bytes = scratch.nbytes() if scratch else 0
+            findings = describe(summary, request.genes, settings)
+            _warn(findings)
+            lease.check()
+            commit.finish(place, request, found, summary, identity, graph)
+            resume.end(place)
     other = found.files | (graph.files if graph else {})
     return ExportResult(
         target=place.url,
@@ -161,6 +174,7 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),
         warnings=(*told, *findings),
+        embeddings={d: each.key for d, each in request.embeddings.items()},
     )
 
 
@@ -188,7 +202,7 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
         check_reachable(place)
         commit.check(place, request)
     idle = current_rss()
-    found = export_fields(request)
+    found = export_fields(request, lambda *_: None)
     _warn((*request.warnings, *found.warnings))
     planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
     planned = request.edge_plan.beside(planned) if request.edge_plan else planned
@@ -253,6 +267,15 @@ def _scratch(settings: Settings, target: Target, needed: int | None) -> Iterator
     beside = os.path.dirname(target.url) if target.is_local else None  # noqa: PTH120
     with open_scratch(settings.scratch, beside, needed, settings.storage_options) as scratch:
         yield scratch
+
+
+def _spool_folder(settings: Settings, target: Target) -> str | None:
+    """Choose a disk as for scratch; the system's folder of temporary files may be memory."""
+    beside = os.path.dirname(target.url) if target.is_local else None  # noqa: PTH120
+    for folder in (settings.scratch, beside):
+        if folder and "://" not in folder and os.access(folder, os.W_OK):
+            return folder
+    return None
 
 
 def _gene_scratch(request: Request) -> int | None:

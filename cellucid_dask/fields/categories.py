@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,32 @@ from cellucid_dask.genes.quantise import CODE_DTYPE, MISSING_CODE
 # So many categories are a choice to make, however few the cells.
 _FEW = 1000
 _BITS = {"uint8": 8, "uint16": 16}
+_MOST = MISSING_CODE[16] - 1  # categories that codes can tell apart
+_BLOCK = 2**17  # strings that are Python objects at one time
 
 Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A column of categories, as numbers and their names.
+
+    Attributes
+    ----------
+    categories
+        Names in order; none when there are more than codes can tell apart.
+    positions
+        Of every cell the number of its category, -1 for none.
+    n_categories
+        How many there are.
+    is_whole
+        False where so many were found that the rest was not looked at.
+    """
+
+    categories: list[str]
+    positions: npt.NDArray[np.signedinteger[Any]]
+    n_categories: int
+    is_whole: bool = True
 
 
 def encode(key: str, column: Any, dtype: str) -> tuple[list[str], Codes, int]:
@@ -27,7 +52,7 @@ def encode(key: str, column: Any, dtype: str) -> tuple[list[str], Codes, int]:
     key
         What the column is called in an error.
     column
-        A Series, an extension array or an ndarray.
+        Factors, or a column to be factorised.
     dtype
         ``"auto"``, ``"uint8"`` or ``"uint16"``.
 
@@ -41,28 +66,43 @@ def encode(key: str, column: Any, dtype: str) -> tuple[list[str], Codes, int]:
     RequestError
         If there are more categories than the codes can tell apart.
     """
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        array = getattr(column, "array", column)
-        positions, labels = array.codes, _labels(array.categories)
-        categories = list(dict.fromkeys(labels))
-    else:
-        positions, labels = _factorise(column)
-        categories = sorted(set(labels))
-    bits = _bits(key, len(categories), dtype)
+    factors = column if isinstance(column, Factors) else factorise(column)
+    bits = _bits(key, factors, dtype)
     missing = MISSING_CODE[bits]
-    code = {category: number for number, category in enumerate(categories)}
     # The last entry is where pandas' own marker of a missing value, -1, points.
-    table = np.array([*map(code.__getitem__, labels), missing], dtype=CODE_DTYPE[bits])
-    return categories, table[positions], missing
+    table = np.array([*range(factors.n_categories), missing], dtype=CODE_DTYPE[bits])
+    return factors.categories, table[factors.positions], missing
 
 
-def is_id_like(column: Any) -> bool:
-    """Tell whether a column names cells rather than groups of them.
+def factorise(column: Any) -> Factors:
+    """Tell the values of a column apart and number them, those of text a slice at a time.
 
     Parameters
     ----------
     column
-        A column of categories: a Series, an extension array or an ndarray.
+        A Series, an extension array, an ndarray, or a `TextColumn`.
+
+    Returns
+    -------
+    Factors
+        The categories of a categorical in its own order, other values sorted as text.
+    """
+    if is_text(column.dtype):
+        return _factorise_text(getattr(column, "array", column))
+    is_ordered_here = isinstance(column.dtype, pd.CategoricalDtype)
+    if is_ordered_here:
+        array = getattr(column, "array", column)
+        positions, distinct = array.codes, array.categories
+    else:
+        positions, distinct = pd.factorize(column)
+    if len(distinct) > _MOST:
+        return Factors([], positions, len(distinct))
+    labels = _labels(pd.Index(distinct))
+    return _numbered(positions, labels, list(dict.fromkeys(labels)) if is_ordered_here else None)
+
+
+def is_id_like(factors: Factors) -> bool:
+    """Tell whether a column names cells rather than groups of them.
 
     Returns
     -------
@@ -70,11 +110,8 @@ def is_id_like(column: Any) -> bool:
         True for more values than codes can tell apart, or more than a thousand that are
         more than half as many as the cells.
     """
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        n_distinct = len(getattr(column, "array", column).categories)
-    else:
-        n_distinct = len(_factorise(column)[1])
-    return n_distinct > MISSING_CODE[16] - 1 or n_distinct > max(_FEW, len(column) / 2)
+    n_distinct = factors.n_categories
+    return n_distinct > _MOST or n_distinct > max(_FEW, len(factors.positions) / 2)
 
 
 def is_text(dtype: Any) -> bool:
@@ -82,23 +119,35 @@ def is_text(dtype: Any) -> bool:
     return bool(types.is_object_dtype(dtype) or types.is_string_dtype(dtype) or dtype.kind == "T")
 
 
-def _factorise(column: Any) -> tuple[npt.NDArray[np.intp], list[str]]:
-    if is_text(column.dtype):
-        return _factorise_text(np.asarray(column, dtype=object))
-    codes, distinct = pd.factorize(column)
-    return codes, _labels(pd.Index(distinct))
-
-
-def _factorise_text(values: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.intp], list[str]]:
+def _factorise_text(column: Any) -> Factors:
     # Not with pandas, for which 1, 1.0 and True are equal, and strings end at a NUL.
-    present = ~pd.isna(values)
-    strings = values[present].tolist()
-    if types.infer_dtype(strings, skipna=False) != "string":
-        strings = list(map(_text, strings))
-    place = {string: number for number, string in enumerate(dict.fromkeys(strings))}
-    codes = np.full(values.size, -1, dtype=np.intp)
-    codes[present] = np.fromiter(map(place.__getitem__, strings), np.intp, len(strings))
-    return codes, [str(string) for string in place]
+    positions = np.full(len(column), -1, dtype=np.int32)
+    place: dict[str, int] = {}
+    for start in range(0, len(column), _BLOCK):
+        here = slice(start, min(start + _BLOCK, len(column)))
+        values = np.asarray(column[here], dtype=object)
+        present = ~pd.isna(values)
+        given = values[present].tolist()
+        if types.infer_dtype(given, skipna=False) not in ("string", "bytes"):
+            given = list(map(_text, given))
+        known = {each: place.setdefault(_text(each), len(place)) for each in dict.fromkeys(given)}
+        found = np.fromiter(map(known.__getitem__, given), np.int32, len(given))
+        positions[here][present] = found
+        if len(place) > _MOST:
+            return Factors([], positions, len(place), is_whole=here.stop == len(column))
+    return _numbered(positions, list(place), None)
+
+
+def _numbered(
+    positions: npt.NDArray[Any], labels: list[str], categories: list[str] | None
+) -> Factors:
+    """Exchange the numbers of labels for those of categories, by default the labels sorted."""
+    if categories is None:
+        categories = sorted(set(labels))
+    if categories != labels:
+        number = {category: number for number, category in enumerate(categories)}
+        positions = np.array([*map(number.__getitem__, labels), -1], np.int32)[positions]
+    return Factors(categories, positions, len(categories))
 
 
 def _labels(distinct: pd.Index) -> list[str]:
@@ -111,13 +160,14 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _bits(key: str, n_categories: int, dtype: str) -> int:
+def _bits(key: str, factors: Factors, dtype: str) -> int:
     """Choose the narrowest code that is allowed and wide enough."""
-    narrow, wide = (MISSING_CODE[bits] - 1 for bits in (8, 16))
-    if n_categories > wide:
+    narrow, n_categories = MISSING_CODE[8] - 1, factors.n_categories
+    if n_categories > _MOST:
+        at_least = "" if factors.is_whole else "at least "
         raise RequestError(
-            f"obs column {key!r} has {n_categories:,} categories, more than the {wide:,} that "
-            "the format holds: leave it out of obs_keys or group its values"
+            f"obs column {key!r} has {at_least}{n_categories:,} categories, more than the "
+            f"{_MOST:,} that the format holds: leave it out of obs_keys or group its values"
         )
     if dtype == "auto":
         return 8 if n_categories <= narrow else 16

@@ -71,7 +71,8 @@ def outlier_quantiles(
     Parameters
     ----------
     latent
-        The space to measure in, (n_cells, k); None for the widest of `points`.
+        The space to measure in, (n_cells, k), read in blocks of rows; None for the widest of
+        `points`.
     points
         Normalised coordinates by dimension.
     groups
@@ -92,7 +93,6 @@ def outlier_quantiles(
     if latent is None and not points:
         return np.full(groups.codes.size, np.nan, dtype="<f4")
     space = points[max(points)] if latent is None else latent
-    space = space.reshape(space.shape[0], -1)
     distances = groups.distances(space, _means(groups.sums(space), groups.counts))
     grouped = groups.codes < groups.n_groups
     broken = np.flatnonzero(grouped & ~np.isfinite(distances))
@@ -110,6 +110,6 @@ def _means(sums: Floats, counts: npt.NDArray[np.intp]) -> Floats:
 
 def _first_broken(space: npt.NDArray[Any], candidates: npt.NDArray[np.intp]) -> int:
     for row in candidates:
-        if not np.isfinite(space[row]).all():
+        if not np.isfinite(space[row : row + 1]).all():
             return int(row)
     return int(candidates[0])

@@ -114,6 +114,13 @@ def is_categorical(column: Any) -> bool:
     )
 
 
+def is_continuous(column: Any) -> bool:
+    """Tell columns of real numbers from those of no known kind: complex, timedelta, period."""
+    dtype = column.dtype
+    real = types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype)
+    return bool(real and column.ndim == 1)
+
+
 def continuous(key: str, column: Any, bits: int | None) -> ContinuousField:
     """Encode a column of numbers.
 
@@ -161,7 +168,7 @@ def categorical(
     key
         Name of the column.
     column
-        A Series, an extension array or an ndarray.
+        A Series, an extension array, an ndarray, or its `Factors`.
     points
         Normalised coordinates of the cells by dimension.
     latent
@@ -200,7 +207,7 @@ def categorical(
 
 def _numbers(key: str, column: Any) -> npt.NDArray[np.float32]:
     dtype = column.dtype
-    if not types.is_numeric_dtype(dtype) or types.is_complex_dtype(dtype) or column.ndim != 1:
+    if not is_continuous(column):
         raise RequestError(
             f"obs column {key!r} has dtype {dtype}, which the viewer cannot show: convert it to "
             "numbers or strings, or leave it out of obs_keys"

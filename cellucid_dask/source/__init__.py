@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import pandas as pd
 
 from cellucid_dask.errors import RequestError
-from cellucid_dask.source.matrix import Matrix
+from cellucid_dask.source.matrix import Matrix, Sliceable
 
 
 @runtime_checkable
@@ -46,10 +45,10 @@ class Source(Protocol):
     def obsp_keys(self) -> list[str]: ...  # noqa: D102
 
     def obs(self, key: str) -> Any:
-        """Read one column of obs."""
+        """Read one column of obs: an array or Series, or text to be read a slice at a time."""
 
-    def obsm(self, key: str) -> np.ndarray[Any, Any]:
-        """Read one array of obsm."""
+    def obsm(self, key: str) -> Sliceable:
+        """Open one array of obsm, to be read by slices of rows."""
 
     def obsp(self, key: str) -> Matrix | None:
         """Open one matrix of obsp, cells x cells; ``None`` when its place is empty."""

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+import h5py
 import numpy as np
 import pandas as pd
 import zarr
@@ -18,7 +19,8 @@ from scipy import sparse
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.source import hdf5, legacy
 from cellucid_dask.source.fingerprint import of_files
-from cellucid_dask.source.matrix import DenseMatrix, Matrix, SparseMatrix
+from cellucid_dask.source.matrix import DenseMatrix, Matrix, Sliceable, SparseMatrix
+from cellucid_dask.source.text import TextColumn
 from cellucid_dask.store import open_store
 from cellucid_dask.store.failures import Failure, failure_of, in_words
 from cellucid_dask.store.retry import retried
@@ -158,7 +160,16 @@ class FileSource:
         obs = self._group["obs"]
         if legacy.is_table(obs) or obs.attrs.get("encoding-version") != "0.2.0":
             return self._obs_frame()[key]
-        return read_elem(obs[key])
+        element = obs[key]
+        match element.attrs.get("encoding-type"):
+            case "string-array":
+                return TextColumn(self._open_text(element))
+            case "nullable-string-array":
+                return TextColumn(self._open_text(element["values"]), element["mask"][:])
+        return read_elem(element)
+
+    def _open_text(self, element: Any) -> Any:
+        return element if isinstance(element, h5py.Dataset) else self._open_array(element)
 
     def _obs_frame(self) -> pd.DataFrame:
         if self._frame is None:
@@ -187,12 +198,16 @@ class FileSource:
         shapes = {key: _shape(obsm[key]) for key in obsm}
         return {key: int(shape[1]) for key, shape in shapes.items() if len(shape) == 2}
 
-    def obsm(self, key: str) -> np.ndarray[Any, Any]:
-        """Read one array."""
+    def obsm(self, key: str) -> Sliceable:
+        """Open one array."""
         obsm = self._group["obsm"]
         if legacy.is_table(obsm):
             return np.asarray(obsm[:][key])
-        return as_dense(read_elem(obsm[key]))
+        element = obsm[key]
+        if getattr(getattr(element, "dtype", None), "kind", "") in {*"biuf"}:
+            array: Sliceable = self._open_array(element)
+            return array
+        return as_dense(read_elem(element))
 
     @property
     def obsp_keys(self) -> list[str]:

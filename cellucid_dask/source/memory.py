@@ -15,7 +15,14 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.source import hdf5
 from cellucid_dask.source.files import as_dense, stored_matrix
 from cellucid_dask.source.fingerprint import of_matrix
-from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix, Storage
+from cellucid_dask.source.matrix import (
+    DaskMatrix,
+    DenseMatrix,
+    Matrix,
+    Sliceable,
+    SparseMatrix,
+    Storage,
+)
 
 
 class AnnDataSource:
@@ -54,9 +61,11 @@ class AnnDataSource:
             if len(value.shape) == 2
         }
 
-    def obsm(self, key: str) -> np.ndarray[Any, Any]:
-        """Read one array."""
-        return as_dense(self._adata.obsm[key])
+    def obsm(self, key: str) -> Sliceable:
+        """Open one array."""
+        values: Any = self._adata.obsm[key]
+        lazy = isinstance(values, da.Array | h5py.Dataset)
+        return values if lazy else as_dense(values)
 
     @property
     def obsp_keys(self) -> list[str]:

@@ -1,0 +1,59 @@
+"""Where encoded files wait until the whole request is known to be good."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import Self
+
+from cellucid_dask.errors import ExportError
+
+_IN_MEMORY = 2**26
+
+
+class Spool:
+    """Files by name: few in memory, many in one temporary file that has no name.
+
+    Parameters
+    ----------
+    folder
+        Where the temporary file lies; ``None`` for the system's place.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=folder)  # noqa: SIM115
+        self._folder = folder or tempfile.gettempdir()
+        self._sizes: dict[str, int] = {}
+
+    def add(self, name: str, data: bytes) -> None:
+        """Set a file aside.
+
+        Raises
+        ------
+        ExportError
+            The disk is full or cannot be written to.
+        """
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise ExportError(
+                f"{self._folder} cannot hold the encoded cell metadata ({error.strerror}): "
+                "choose another folder with --scratch."
+            ) from error
+        self._sizes[name] = len(data)
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        """Walk over the files, names and bytes, in the order they came."""
+        self._file.seek(0)
+        for name, size in self._sizes.items():
+            yield name, self._file.read(size)
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
