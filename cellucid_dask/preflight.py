@@ -80,6 +80,10 @@ def _refusing(target: Target, done: str) -> Iterator[None]:
         missing = failure_of(error) is Failure.MISSING
         if missing and done == "listed":  # nothing there yet, as it should be
             return
+        if missing and target.is_local:
+            raise RequestError(
+                f"{target.url} cannot be made there: name another folder."
+            ) from error
         raise RequestError(
             f"{target.url}: the bucket or container does not exist; create it first."
             if missing
