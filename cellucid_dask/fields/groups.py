@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_BLOCK = 2**17
+_BLOCK = 2**17  # rows read at one time
+_TILE = 2**14  # rows worked on: few enough to stay in the processor's cache
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
@@ -68,8 +69,8 @@ class Groups:
             (n_groups, k).
         """
         totals = np.zeros((values.shape[1], self.n_groups))
-        for here, codes in self._blocks(chosen):
-            for column, weights in enumerate(_columns(values, here)):
+        for _, codes, weighted in self._tiles(values, chosen):
+            for column, weights in enumerate(weighted):
                 added = np.bincount(codes, weights=weights, minlength=self.n_groups + 1)
                 totals[column] += added[: self.n_groups]
         return totals.T
@@ -92,8 +93,8 @@ class Groups:
         nowhere = np.zeros((1, centres.shape[1]))
         columns = np.ascontiguousarray(np.concatenate([centres, nowhere]).T)
         squares = np.zeros(values.shape[0])
-        for here, codes in self._blocks(None):
-            for column, numbers in enumerate(_columns(values, here)):
+        for here, codes, measured in self._tiles(values, None):
+            for column, numbers in enumerate(measured):
                 difference = numbers - columns[column].take(codes)
                 difference *= difference
                 squares[here] += difference
@@ -158,18 +159,19 @@ class Groups:
             ranks[cells] = _ranks(values[cells]) / cells.size
         return ranks
 
-    def _blocks(self, chosen: npt.NDArray[np.bool_] | None) -> Iterator[tuple[slice, Integers]]:
-        for start in range(0, self.codes.size, _BLOCK):
-            here = slice(start, start + _BLOCK)
-            codes = np.minimum(self.codes[here], self.n_groups).astype(np.intp)
-            if chosen is not None:
-                codes[~chosen[here]] = self.n_groups
-            yield here, codes
-
-
-def _columns(values: npt.NDArray[np.floating], here: slice) -> Iterator[Floats]:
-    """Copy one column after another, contiguous and in full precision."""
-    yield from np.array(values[here].T, dtype=np.float64, order="C")
+    def _tiles(
+        self, values: npt.NDArray[np.floating], chosen: npt.NDArray[np.bool_] | None
+    ) -> Iterator[tuple[slice, Integers, Floats]]:
+        """Walk over some cells at a time: their groups, and their values column by column."""
+        for first in range(0, self.codes.size, _BLOCK):
+            block = values[first : first + _BLOCK]
+            for start in range(0, len(block), _TILE):
+                tile = block[start : start + _TILE]
+                here = slice(first + start, first + start + len(tile))
+                codes = np.minimum(self.codes[here], self.n_groups).astype(np.intp)
+                if chosen is not None:
+                    codes[~chosen[here]] = self.n_groups
+                yield here, codes, np.array(tile.T, dtype=np.float64, order="C")
 
 
 def _ranks(values: Floats) -> Integers:
