@@ -40,6 +40,7 @@ _LAST_TASKS = 60
 _RETRIES = 3
 # Workers begin to spill at 60 % of their limit.
 _SHARE_OF_LIMIT = 0.4
+_DISTRIBUTED = {"dask.distributed", "distributed"}
 _FINAL = "cellucid-dask-final-error"
 
 
@@ -62,7 +63,7 @@ class Workers:
 def active_client() -> Any:
     """Return the client that Dask would use now, or ``None``."""
     chosen = dask.config.get("scheduler", None)
-    if "distributed" not in sys.modules or chosen not in {None, "dask.distributed", "distributed"}:
+    if "distributed" not in sys.modules or chosen not in {None, *_DISTRIBUTED}:
         return None
     from distributed import default_client  # noqa: PLC0415  only when it is in use
 
@@ -83,6 +84,10 @@ def blocking_client() -> Iterator[None]:
         The scheduler lives in the very event loop that the call blocks.
     """
     client = active_client()
+    if client is None and dask.config.get("scheduler", None) in _DISTRIBUTED:
+        with dask.config.set(scheduler=None):  # clients that end out of turn leave it behind
+            yield
+        return
     if client is None or not client.asynchronous:
         yield
         return

@@ -12,6 +12,7 @@ import numpy as np
 
 from cellucid_dask import html
 from cellucid_dask.checks import Found, damaged, disagreements, misplaced
+from cellucid_dask.cluster import blocking_client
 from cellucid_dask.compare import compare_genes
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
@@ -94,6 +95,7 @@ class VerifyReport:
         ]
 
 
+@blocking_client()
 def verify(
     target: str | os.PathLike[str],
     source: Any = None,

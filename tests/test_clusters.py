@@ -560,12 +560,23 @@ def test_stopped_export_is_cancelled_on_a_cluster_that_stays(
             time.sleep(0.005)
         signal.raise_signal(signal.SIGINT)
 
-    threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        cellucid_dask.export(large_h5ad, target, scratch=str(scratch), **OPTIONS)
+    # dask-jobqueue, once imported by any test, would end the process instead
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            cellucid_dask.export(large_h5ad, target, scratch=str(scratch), **OPTIONS)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not any(client.run(cluster._running).values())
     assert_nothing_runs(client)
     assert not list(scratch.iterdir())
     assert not (target / IDENTITY).exists()
     time.sleep(0.5)
     assert not list(scratch.iterdir()), "a task went on after the end"
+
+
+def test_name_that_a_client_left_behind(tmp_path: Path, small_anndata: Callable[..., Any]) -> None:
+    with dask.config.set(scheduler="dask.distributed"):
+        cellucid_dask.export(small_anndata(), tmp_path / "out", **OPTIONS)
+        assert cellucid_dask.verify(tmp_path / "out").ok
