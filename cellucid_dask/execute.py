@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dask
+import dask.threaded
 import numpy as np
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
@@ -290,9 +291,13 @@ class _Layer:
 
 @contextmanager
 def _pool(n_workers: int) -> Iterator[None]:
-    """Threads of our own for the local scheduler: when they end, so have all their tasks."""
+    """Threads of our own for the local scheduler: when they end, so have all their tasks.
+
+    The scheduler is given as a function, for Dask would import distributed to look up a name.
+    """
     if dask.config.get("scheduler", None) in {None, "threads", "threading"}:
-        with ThreadPoolExecutor(n_workers) as pool, dask.config.set(pool=pool):
+        get = dask.threaded.get
+        with ThreadPoolExecutor(n_workers) as pool, dask.config.set(pool=pool, scheduler=get):
             yield
     else:
         yield

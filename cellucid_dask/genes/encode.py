@@ -49,24 +49,35 @@ def _deflate(vector: Array, payload: memoryview, level: int) -> bytes:
     small = len(payload) <= _SMALL
     if vector.itemsize > 2:
         return _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, 9 if small else match)
-    runs = _stream(payload, zlib_ng.Z_RLE, level)
     if small:
-        entropy = _stream(payload, zlib_ng.Z_HUFFMAN_ONLY, level)
-        matches = _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, 9)
-        return min(runs, entropy, matches, key=len)
+        return min(
+            _stream(payload, zlib_ng.Z_RLE, level),
+            _stream(payload, zlib_ng.Z_HUFFMAN_ONLY, level),
+            _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, 9),
+            key=len,
+        )
     n_codes, present = vector.size, int(np.count_nonzero(vector))
-    density, bits = present / n_codes, 8 * len(runs)
+    density = present / n_codes
     if vector.itemsize == 2:
-        if density <= 0.002 or bits >= 28 * present:
+        runs = _stream(payload, zlib_ng.Z_RLE, level)
+        if density <= 0.002 or 8 * len(runs) >= 28 * present:
             return runs
         return min(runs, _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, match), key=len)
-    best = runs
-    if density > 0.14:
-        best = min(best, _stream(payload, zlib_ng.Z_HUFFMAN_ONLY, level), key=len)
+    if density > 0.22 and _is_scattered(vector, density):
+        tried = [zlib_ng.Z_HUFFMAN_ONLY]
+    else:
+        tried = [zlib_ng.Z_RLE, *([zlib_ng.Z_HUFFMAN_ONLY] if density > 0.14 else [])]
+    best = min((_stream(payload, strategy, level) for strategy in tried), key=len)
     if density > 0.04 and 8 * len(best) < n_codes * min(12 * density, 1.5):
         effort = max(level, 2) if n_codes > _LONG else match
         best = min(best, _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, effort), key=len)
     return best
+
+
+def _is_scattered(codes: Array, density: float) -> bool:
+    """Tell whether neighbours are alike hardly more often than cells in any order would be."""
+    alike = np.count_nonzero(codes[1:] == codes[:-1]) / len(codes)
+    return bool(alike < (1 - density) ** 2 + 0.05)
 
 
 def _stream(payload: memoryview, strategy: int, level: int) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cellucid_dask.genes.parts import Array, DensePart, Part, SparsePart
-from cellucid_dask.genes.quantise import CODE_DTYPE, MISSING_CODE, as_float32, scale
+from cellucid_dask.genes.quantise import CODE_DTYPE, MISSING_CODE, scale
 
 # Values handled at once: what a step needs of them, some 40 bytes each, stays in cache.
 RUN_VALUES = 2**16
@@ -223,19 +223,21 @@ def _place_run(
     if bits is None or step is None:
         codes = run.values + np.float32(0)
     else:
-        low, rate = lowest[genes], step[genes]
-        codes = _codes(run.values, np.repeat(low, run.counts), np.repeat(rate, run.counts), bits)
+        low, rate = lowest[genes], np.repeat(step[genes], run.counts)
+        codes = _codes(run.values, np.repeat(low, run.counts) if low.any() else None, rate, bits)
     vectors.reshape(-1)[position] = codes
 
 
 def _codes(values: Array, low: Any, rate: Any, bits: int) -> Array:
-    """Round to the nearest code, in float64; the marker for what is not finite."""
-    exact = as_float32(values).astype(np.float64)
+    """Round to the nearest code, in float64; the marker for what is not finite.
+
+    `low` is ``None`` where it is zero, as in most genes: each step that is left out is one
+    less in which threads wait for one another.
+    """
     with np.errstate(invalid="ignore"):  # infinity times a constant gene's zero
-        exact -= low
-        exact *= rate
+        exact: Array = np.multiply(values if low is None else values - low, rate, dtype=np.float64)
     np.rint(exact, out=exact)
-    missing = ~np.isfinite(exact)
-    if missing.any():
-        exact[missing] = MISSING_CODE[bits]
+    finite = np.isfinite(exact)
+    if not finite.all():
+        exact[~finite] = MISSING_CODE[bits]
     return exact.astype(CODE_DTYPE[bits])
