@@ -24,8 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = build_parser().parse_args(arguments)
     _end_on_terminate()
-    # Tasks keep every core busy already: threads of Zarr's own would only take memory.
+    # Tasks keep every core busy already: threads of libraries would only take time and memory.
     os.environ.setdefault("ZARR_THREADING__MAX_WORKERS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.showwarning = _print_warning
     if not getattr(options, "debug", False):  # libraries of stores log tracebacks
         logging.getLogger().addHandler(logging.NullHandler())

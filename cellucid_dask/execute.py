@@ -59,7 +59,8 @@ class GeneJob:
             for gene in range(n_genes):
                 data = encode(found.vectors[gene], self.level)
                 nbytes[gene] = len(data)
-                md5[gene] = hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
+                if not self.target.is_local:  # a store tells it when the run is resumed
+                    md5[gene] = hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
                 out.put(self.files[first + gene], data)
         genes = np.arange(first, first + n_genes)
         return GeneSummary(genes, found.lowest, found.highest, found.n_missing, nbytes, md5)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format.names import content_type
@@ -125,7 +125,7 @@ class Target:
         with self._failing_plainly():
             try:
                 if self.is_local:
-                    write_local(f"{self.url}/{name}", data, "xb")
+                    write_local(f"{self.url}/{name}", data, anew=True)
                 else:
                     path = self.path(name)
                     retried(lambda: self.store[0].pipe_file(path, data, mode="create"))
@@ -290,17 +290,20 @@ def _md5(entry: Mapping[str, Any]) -> str | None:
     return str(tag).strip('"') if tag else None
 
 
-def write_local(path: str, data: bytes, mode: Literal["wb", "xb"] = "wb") -> None:
-    """Write a local file, and make its folder if there is none."""
+def write_local(path: str, data: bytes, *, anew: bool = False) -> None:
+    """Write a local file, and make its folder if there is none; `anew`, refuse to replace one."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if anew else os.O_TRUNC)
     try:
-        out = open(path, mode, buffering=0)  # noqa: PTH123, SIM115
+        file = os.open(path, flags, 0o666)
     except FileNotFoundError:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        out = open(path, mode, buffering=0)  # noqa: PTH123, SIM115
-    with out:
+        file = os.open(path, flags, 0o666)
+    try:
         left = memoryview(data)
         while left:  # a disk that fills up takes a part first, and fails at the next
-            left = left[out.write(left) :]
+            left = left[os.write(file, left) :]
+    finally:
+        os.close(file)
 
 
 def _read(path: str, most: int) -> bytes | Exception:

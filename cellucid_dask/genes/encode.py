@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 from zlib_ng import zlib_ng
 
@@ -31,12 +29,12 @@ def encode(vector: Array, level: int | None) -> bytes:
     payload = np.ascontiguousarray(vector).data.cast("B")
     if level is None:
         return bytes(payload)
-    trailer = struct.pack("<LL", zlib_ng.crc32(payload), len(payload) & 0xFFFFFFFF)
-    return b"".join((GZIP_HEADER, _deflate(vector, payload, level), trailer))
+    member = _gzip(vector, payload, level)
+    return b"".join((GZIP_HEADER, memoryview(member)[len(GZIP_HEADER) :]))
 
 
-def _deflate(vector: Array, payload: memoryview, level: int) -> bytes:
-    """Return the smallest of the few deflate streams that are worth making.
+def _gzip(vector: Array, payload: memoryview, level: int) -> bytes:
+    """Return the smallest of the few gzip members that are worth making.
 
     In the codes of a sparse gene there is little to find but runs of zero: looking for
     nothing else (Z_RLE) is both several times faster and smaller than the general
@@ -48,29 +46,29 @@ def _deflate(vector: Array, payload: memoryview, level: int) -> bytes:
     match = min(level + 1, 9)  # zlib-ng finds at level n + 1 what zlib finds at n
     small = len(payload) <= _SMALL
     if vector.itemsize > 2:
-        return _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, 9 if small else match)
+        return _member(payload, zlib_ng.Z_DEFAULT_STRATEGY, 9 if small else match)
     if small:
         return min(
-            _stream(payload, zlib_ng.Z_RLE, level),
-            _stream(payload, zlib_ng.Z_HUFFMAN_ONLY, level),
-            _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, 9),
+            _member(payload, zlib_ng.Z_RLE, level),
+            _member(payload, zlib_ng.Z_HUFFMAN_ONLY, level),
+            _member(payload, zlib_ng.Z_DEFAULT_STRATEGY, 9),
             key=len,
         )
     n_codes, present = vector.size, int(np.count_nonzero(vector))
     density = present / n_codes
     if vector.itemsize == 2:
-        runs = _stream(payload, zlib_ng.Z_RLE, level)
+        runs = _member(payload, zlib_ng.Z_RLE, level)
         if density <= 0.002 or 8 * len(runs) >= 28 * present:
             return runs
-        return min(runs, _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, match), key=len)
+        return min(runs, _member(payload, zlib_ng.Z_DEFAULT_STRATEGY, match), key=len)
     if density > 0.22 and _is_scattered(vector, density):
         tried = [zlib_ng.Z_HUFFMAN_ONLY]
     else:
         tried = [zlib_ng.Z_RLE, *([zlib_ng.Z_HUFFMAN_ONLY] if density > 0.14 else [])]
-    best = min((_stream(payload, strategy, level) for strategy in tried), key=len)
+    best = min((_member(payload, strategy, level) for strategy in tried), key=len)
     if density > 0.04 and 8 * len(best) < n_codes * min(12 * density, 1.5):
         effort = max(level, 2) if n_codes > _LONG else match
-        best = min(best, _stream(payload, zlib_ng.Z_DEFAULT_STRATEGY, effort), key=len)
+        best = min(best, _member(payload, zlib_ng.Z_DEFAULT_STRATEGY, effort), key=len)
     return best
 
 
@@ -80,6 +78,6 @@ def _is_scattered(codes: Array, density: float) -> bool:
     return bool(alike < (1 - density) ** 2 + 0.05)
 
 
-def _stream(payload: memoryview, strategy: int, level: int) -> bytes:
-    deflate = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15, 9, strategy)
+def _member(payload: memoryview, strategy: int, level: int) -> bytes:
+    deflate = zlib_ng.compressobj(level, zlib_ng.DEFLATED, 31, 9, strategy)
     return bytes(deflate.compress(payload) + deflate.flush())
