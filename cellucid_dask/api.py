@@ -142,14 +142,15 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
         check_writable(place)
         with hold(place) as lease:
             _check_workers(source, place)
-            identity = commit.check(place, request)  # again: until now another run could end here
-            resuming = settings.resume and resume.was_interrupted(place)
-            done = resume.finished(place, request.gene_files) if resuming else GeneSummary.empty()
+            before = commit.check(place, request)  # again: until now another run could end here
+            done = GeneSummary.empty()
+            if before.begun:
+                done = resume.finished(place, request.gene_files)
             left = np.setdiff1d(np.arange(len(request.gene_files)), done.gene)
             rest = request.planned_for(left)
             with _scratch(settings, place, _gene_scratch(rest)) as scratch:
-                resume.begin(place, request, anew=not resuming)
-                commit.clear(place, identity)
+                resume.begin(place, request, anew=not before.begun)
+                commit.clear(place, before.identity)
                 with place.writer() as out:
                     for name, data in spool:
                         out.put(name, data)
@@ -161,7 +162,7 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
             findings = describe(summary, request.genes, settings)
             _warn(findings)
             lease.check()
-            commit.finish(place, request, found, summary, identity, graph)
+            commit.finish(place, request, found, summary, before.identity, graph)
             resume.end(place)
     other = found.files | (graph.files if graph else {})
     return ExportResult(
@@ -264,15 +265,13 @@ def _scratch(settings: Settings, target: Target, needed: int | None) -> Iterator
     if needed is None:
         yield None
         return
-    beside = os.path.dirname(target.url) if target.is_local else None  # noqa: PTH120
-    with open_scratch(settings.scratch, beside, needed, settings.storage_options) as scratch:
+    with open_scratch(settings.scratch, target.parent, needed, settings.storage_options) as scratch:
         yield scratch
 
 
 def _spool_folder(settings: Settings, target: Target) -> str | None:
     """Choose a disk as for scratch; the system's folder of temporary files may be memory."""
-    beside = os.path.dirname(target.url) if target.is_local else None  # noqa: PTH120
-    for folder in (settings.scratch, beside):
+    for folder in (settings.scratch, target.parent):
         if folder and "://" not in folder and os.access(folder, os.W_OK):
             return folder
     return None

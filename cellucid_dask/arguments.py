@@ -38,20 +38,26 @@ def build_parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("catalog", help="list the exports under ROOT in datasets.json")
     listing.add_argument("root", metavar="ROOT", help="folder or URL whose subfolders are exports")
     listing.add_argument("--default", metavar="ID", help="data set to show first")
-    _add_storage_option(listing, "fsspec option of the root; may be repeated")
+    _add_storage_option(listing, "", "the root")
     listing.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
-def _add_storage_option(parser: Any, text: str) -> None:
+def _add_storage_option(parser: Any, prefix: str, place: str) -> None:
     parser.add_argument(
-        "--storage-option",
-        dest="storage_options",
+        f"--{prefix}storage-option",
+        dest=f"{prefix.replace('-', '_')}storage_options",
         type=_pair,
         action="append",
         metavar="K=V",
-        help=text,
+        help=f"fsspec option of {place}; text or JSON (true), may be repeated",
     )
+
+
+def _add_workers(parser: Any) -> None:
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler")
+    place.add_argument("--n-workers", type=_processes, metavar="N", help="start N worker processes")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -160,20 +166,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     about.add_argument("--created-at", metavar="TIME", help="2026-01-31T12:00:00Z (default now)")
 
     run = parser.add_argument_group("how to run")
-    place = run.add_mutually_exclusive_group()
-    place.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler")
-    place.add_argument("--n-workers", type=_processes, metavar="N", help="start N worker processes")
+    _add_workers(run)
     run.add_argument("--memory-budget", metavar="SIZE", help="such as 512MiB (default by machine)")
     run.add_argument("--scratch", metavar="URL", help="place for intermediate files")
-    _add_storage_option(run, "fsspec option of the target; text or JSON (true), may be repeated")
-    run.add_argument(
-        "--source-storage-option",
-        dest="source_storage_options",
-        type=_pair,
-        action="append",
-        metavar="K=V",
-        help="fsspec option of the source",
-    )
+    _add_storage_option(run, "", "the target")
+    _add_storage_option(run, "source-", "the source")
     again = run.add_mutually_exclusive_group()
     again.add_argument("--force", action="store_true", help="replace the export in TARGET")
     again.add_argument("--resume", action="store_true", help="go on where a stopped run was")
@@ -192,19 +189,10 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
         help="genes to read and compare (default: read all, compare 100)",
     )
     parser.add_argument("--layer", default="X", help="of the source: X, raw or a layer (default X)")
-    place = parser.add_mutually_exclusive_group()
-    place.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler")
-    place.add_argument("--n-workers", type=int, metavar="N", help="start N worker processes")
+    _add_workers(parser)
     parser.add_argument("--memory-budget", metavar="SIZE", help="such as 512MiB, for comparing")
-    for option, text in (("", "the export"), ("source-", "the source")):
-        parser.add_argument(
-            f"--{option}storage-option",
-            dest=f"{option.replace('-', '_')}storage_options",
-            type=_pair,
-            action="append",
-            metavar="K=V",
-            help=f"fsspec option of {text}; may be repeated",
-        )
+    _add_storage_option(parser, "", "the export")
+    _add_storage_option(parser, "source-", "the source")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
 

@@ -62,7 +62,7 @@ class Found:
         if names.IDENTITY not in self.parts:
             return {}
         told = self.documents[names.IDENTITY]["export_settings"]
-        return {key: told[key] for key in ("normalize",) if told.get(key) is not None}
+        return {} if told.get("normalize") is None else {"normalize": told["normalize"]}
 
     @property
     def files(self) -> list[contents.File]:

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import wraps
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -42,22 +41,6 @@ _RETRIES = 3
 _SHARE_OF_LIMIT = 0.4
 _DISTRIBUTED = {"dask.distributed", "distributed"}
 _FINAL = "cellucid-dask-final-error"
-
-
-@dataclass(frozen=True)
-class Workers:
-    """What the workers of a cluster are together.
-
-    Attributes
-    ----------
-    n_threads
-        Tasks in flight at once.
-    memory
-        Bytes that these tasks may hold together.
-    """
-
-    n_threads: int
-    memory: int
 
 
 def active_client() -> Any:
@@ -142,8 +125,10 @@ def dask_setup(_: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def find_workers(client: Any) -> Workers:
-    """Say how much the workers do at once; wait for the first of them.
+def find_workers(client: Any) -> tuple[int, int]:
+    """Say how many tasks the workers do at once, and how many bytes these may hold together.
+
+    Waits for the first worker.
 
     Raises
     ------
@@ -174,9 +159,8 @@ def find_workers(client: Any) -> Workers:
     n_threads = sum(threads.values())
     if not shares:
         raise RequestError("The Dask workers left as soon as they had come: start them again.")
-    found = Workers(n_threads, int(min(shares) * _SHARE_OF_LIMIT) * n_threads)
-    _log.info("%d workers with %d threads", len(workers), found.n_threads)
-    return found
+    _log.info("%d workers with %d threads", len(workers), n_threads)
+    return n_threads, int(min(shares) * _SHARE_OF_LIMIT) * n_threads
 
 
 def check_sees(client: Any, path: str) -> None:
@@ -187,12 +171,17 @@ def check_sees(client: Any, path: str) -> None:
     RequestError
         Naming a worker that does not.
     """
-    sees = client.run(os.path.exists, path, on_error="ignore")
-    if blind := [worker for worker, there in sees.items() if there is False]:
+    if blind := find_blind(client, path):
         raise RequestError(
-            f"Dask worker {blind[0]} does not see {path}: choose a place that every worker "
+            f"Dask worker {blind} does not see {path}: choose a place that every worker "
             "reaches, a shared folder or a store such as s3://bucket/atlas."
         )
+
+
+def find_blind(client: Any, path: str) -> str | None:
+    """Find a worker that does not see a local path."""
+    sees = client.run(os.path.exists, path, on_error="ignore")
+    return next((worker for worker, there in sees.items() if there is False), None)
 
 
 def _version() -> str:

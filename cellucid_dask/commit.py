@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cellucid_dask
@@ -41,17 +42,29 @@ _PAYLOAD = re.compile(
 Json = dict[str, Any]
 
 
-def check(target: Target, request: Request) -> Json | None:
-    """Refuse a target that holds an export already, or an interrupted one that is not this.
+@dataclass(frozen=True)
+class Standing:
+    """What a target holds before the run.
 
-    Returns
-    -------
-    dict or None
-        The identity of the export that genes alone are added to, if there is one.
+    Attributes
+    ----------
+    identity
+        Of the export that genes alone are added to, if there is one.
+    begun
+        Whether an interrupted run of this very export is to be resumed.
     """
+
+    identity: Json | None
+    begun: bool
+
+
+def check(target: Target, request: Request) -> Standing:
+    """Refuse a target that holds an export already, or an interrupted one that is not this."""
     settings, found = request.settings, target.names()
-    begun = resume.check_same(target, request) if settings.resume else False
-    if not (settings.force or settings.resume) and resume.was_interrupted(target):
+    begun = False
+    if settings.resume:
+        begun = resume.check_same(target, request)
+    elif not settings.force and resume.was_interrupted(target):
         raise RequestError(
             f"{target.url} holds an export that was interrupted: go on with --resume, or start "
             "anew with --force."
@@ -59,7 +72,7 @@ def check(target: Target, request: Request) -> Json | None:
     if settings.genes_only and names.IDENTITY in found:
         if names.VAR_MANIFEST in found and not settings.force and not begun:
             raise RequestError(f"{target.url} has genes already: pass --force to replace them.")
-        return _joinable(target, settings, request.source.n_cells)
+        return Standing(_joinable(target, settings, request.source.n_cells), begun)
     held = sorted(name for name in found if name in _MANIFESTS)
     if held and not settings.force and not begun:
         remedy = "there is nothing to resume" if settings.resume else "choose another place"
@@ -67,7 +80,7 @@ def check(target: Target, request: Request) -> Json | None:
             f"{target.url} already holds an export ({held[0]}): {remedy}, or pass "
             "--force to replace it."
         )
-    return None
+    return Standing(None, begun)
 
 
 def _joinable(target: Target, settings: Settings, n_cells: int) -> Json:
@@ -94,7 +107,8 @@ def _joinable(target: Target, settings: Settings, n_cells: int) -> Json:
 
 def clear(target: Target, identity: Json | None) -> None:
     """Take an older export out of sight before any of its files is replaced."""
-    stale = [name for name in _MANIFESTS if name in target.names()]
+    found = target.names()
+    stale = [name for name in _MANIFESTS if name in found]
     if identity is None:
         for name in stale:  # one after another: the identity goes first
             target.remove([name])

@@ -16,10 +16,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.format import names
 from cellucid_dask.resources import is_running, this_process
 from cellucid_dask.target import Target
 
-LEASE = ".cellucid-dask/lease.json"
+_LEASE = f"{names.RUN_DIR}/lease.json"
 # Seconds: a lease is renewed often, so that only a dead owner ever lets it lapse.
 _RENEW, _LIFE = 20.0, 90.0
 
@@ -35,9 +36,9 @@ class Lease:
 
     def take(self) -> None:
         """Take the lease, in one step where the store can, or refuse."""
-        while not self._target.create(LEASE, self._document()):
+        while not self._target.create(_LEASE, self._document()):
             refuse_if_held(self._target)
-            self._target.remove([LEASE])  # its owner is dead
+            self._target.remove([_LEASE])  # its owner is dead
 
     def _document(self) -> bytes:
         return json.dumps({**self._me, "expires": time.time() + _LIFE}).encode()
@@ -49,7 +50,7 @@ class Lease:
                 if not self._is_mine():
                     self._lost = True
                     return
-                self._target.put({LEASE: self._document()})
+                self._target.put({_LEASE: self._document()})
 
     def _is_mine(self) -> bool:
         held = _read(self._target)
@@ -73,7 +74,7 @@ class Lease:
         self._ended.set()
         with suppress(Exception):  # it lapses by itself
             if self._is_mine():
-                self._target.remove([LEASE])
+                self._target.remove([_LEASE])
 
 
 def refuse_if_held(target: Target) -> None:
@@ -97,7 +98,7 @@ def refuse_if_held(target: Target) -> None:
 
 
 def _read(target: Target) -> Mapping[str, Any] | None:
-    data = target.read(LEASE)
+    data = target.read(_LEASE)
     if data is None:
         return None
     try:
@@ -120,4 +121,4 @@ def hold(target: Target) -> Iterator[Lease]:
     finally:
         lease.release()
         keeper.join(timeout=_RENEW)
-        target.remove_if_empty(LEASE.partition("/")[0])
+        target.remove_if_empty(names.RUN_DIR)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from dask.base import tokenize
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields.embeddings import Embedding, choose_embeddings, choose_latent
@@ -71,6 +72,12 @@ class Request:
     def columns(self) -> Array:
         """The genes' columns, ascending."""
         return np.empty(0, np.int64) if self.genes is None else np.sort(self.genes.columns)
+
+    @cached_property
+    def source_token(self) -> str:
+        """A digest of the source and the genes; reads all of a matrix in memory, once."""
+        genes = () if self.genes is None else (self.genes.ids, self.genes.columns)
+        return str(tokenize(self.source.fingerprint(self.settings.layer), genes))
 
     def planned_for(self, genes: Array) -> Request:
         """Return the request with a plan for some of the genes, by number in `columns`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import resource
 import socket
 import sys
@@ -52,15 +51,15 @@ class Resources:
         if scratch is not None and not Path(scratch).is_dir():
             raise RequestError(f"Scratch {scratch} is not a directory that can be written to.")
         with tempfile.NamedTemporaryFile(dir=scratch, prefix="cellucid-dask-probe-") as probe:
-            return all(self.client.run(os.path.exists, probe.name).values())
+            return cluster.find_blind(self.client, probe.name) is None
 
 
 def find_resources(memory_budget: int | None) -> Resources:
     """Look at the active scheduler and the machine."""
     client = cluster.active_client()
     if client is not None:
-        workers = cluster.find_workers(client)
-        return Resources(workers.n_threads, memory_budget or workers.memory, client)
+        n_threads, memory = cluster.find_workers(client)
+        return Resources(n_threads, memory_budget or memory, client)
     scheduler = dask.config.get("scheduler", None)
     alone = str(scheduler).lower() in {"sync", "synchronous", "single-threaded"}
     n_workers = 1 if alone else int(dask.config.get("num_workers", None) or CPU_COUNT)

@@ -18,6 +18,7 @@ from dask.base import tokenize
 
 import cellucid_dask
 from cellucid_dask.errors import RequestError
+from cellucid_dask.format import names
 from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.settings import RUN_OPTIONS, Settings
@@ -26,9 +27,8 @@ from cellucid_dask.target import Target
 if TYPE_CHECKING:
     from cellucid_dask.request import Request
 
-FOLDER = ".cellucid-dask"
-_RECORD = f"{FOLDER}/run.json"
-_RECEIPTS = f"{FOLDER}/receipts"
+_RECORD = f"{names.RUN_DIR}/run.json"
+_RECEIPTS = f"{names.RUN_DIR}/receipts"
 
 Record = dict[str, Any]
 
@@ -36,10 +36,9 @@ Record = dict[str, Any]
 def record_of(request: Request) -> Record:
     """Say what a run is made of, so that another can tell whether it is the same."""
     settings = request.settings
-    genes = () if request.genes is None else (request.genes.ids, request.genes.columns)
     return {
         "version": cellucid_dask.__version__,
-        "source": tokenize(request.source.fingerprint(settings.layer), genes),
+        "source": request.source_token,
         "settings": {
             each.name: tokenize(getattr(settings, each.name))
             for each in fields(Settings)
@@ -101,8 +100,8 @@ def begin(target: Target, request: Request, *, anew: bool) -> None:
 
 def end(target: Target) -> None:
     """Remove the record and the receipts of a run that is complete."""
-    target.remove([*target.files(_RECEIPTS), *target.files(FOLDER)])
-    for folder in (_RECEIPTS, FOLDER):
+    target.remove([*target.files(_RECEIPTS), *target.files(names.RUN_DIR)])
+    for folder in (_RECEIPTS, names.RUN_DIR):
         target.remove_if_empty(folder)
 
 

@@ -50,6 +50,11 @@ class Target:
         return "://" not in self.url
 
     @property
+    def parent(self) -> str | None:
+        """The local folder that the target lies in, or ``None``."""
+        return os.path.dirname(self.url) if self.is_local else None  # noqa: PTH120
+
+    @property
     def name(self) -> str:
         """Last part of the path."""
         return self.url.rstrip("/").rpartition("/")[2]

@@ -13,6 +13,8 @@ OBS_DIR = "obs"
 VAR_DIR = "var"
 CONNECTIVITY_DIR = "connectivity"
 VECTORS_DIR = "vectors"
+# What a run keeps in the target until it is complete; never part of an export.
+RUN_DIR = ".cellucid-dask"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _EXTENSION = {None: "f32", 8: "u8", 16: "u16"}
