@@ -17,7 +17,7 @@ from cellucid_dask import commit, html, resume
 from cellucid_dask.cluster import active_client, blocking_client, check_sees
 from cellucid_dask.connectivity import Graph, export_graph
 from cellucid_dask.errors import ExportWarning
-from cellucid_dask.execute import GeneJob, run
+from cellucid_dask.execute import GeneJob, run_genes
 from cellucid_dask.fields.export import export_fields
 from cellucid_dask.forecast import forecast_gene_bytes, forecast_graph_bytes
 from cellucid_dask.genes.findings import describe
@@ -310,5 +310,5 @@ def _export_genes(
     )
     array = matrix.dask((plan.row_blocks, plan.gene_blocks))
     with follow(plan, shown=settings.progress) as progress:
-        summary = run(plan, array, request.columns[genes], job, scratch, progress)
+        summary = run_genes(plan, array, request.columns[genes], job, scratch, progress)
     return replace(summary, gene=genes[summary.gene])

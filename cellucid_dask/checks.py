@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import dask
+import numpy as np
 from dask.delayed import delayed
 
 from cellucid_dask import faults
 from cellucid_dask.errors import ExportError
 from cellucid_dask.format import contents, names
 from cellucid_dask.format.decode import Array, DamageError
+from cellucid_dask.planning import stretches
 from cellucid_dask.reader import content_of, read_documents
 from cellucid_dask.target import Target
 
-# A task reads this much, or this many files, at once.
+# A task reads about this much at once; a file counts for no less than a 64th of it.
 _BATCH_BYTES = 16 * 2**20
-_BATCH_FILES = 64
+_LEAST_BYTES = _BATCH_BYTES // 64
 
 _PARTS: dict[str, Callable[[contents.Json], Any]] = {
     names.IDENTITY: contents.embeddings,
@@ -130,17 +132,9 @@ def damaged(export: Found, files: Sequence[contents.File]) -> Iterator[str]:
 def _batches(
     files: Sequence[contents.File], sizes: Mapping[str, int]
 ) -> Iterator[list[contents.File]]:
-    batch: list[contents.File] = []
-    nbytes = 0
-    for file in files:
-        size = sizes.get(file.path, file.most_bytes)
-        if batch and (nbytes + size > _BATCH_BYTES or len(batch) == _BATCH_FILES):
-            yield batch
-            batch, nbytes = [], 0
-        batch.append(file)
-        nbytes += size
-    if batch:
-        yield batch
+    nbytes = np.array([sizes.get(file.path, file.most_bytes) for file in files], np.int64)
+    for start, stop in stretches(np.maximum(nbytes, _LEAST_BYTES), _BATCH_BYTES):
+        yield list(files[start:stop])
 
 
 def check_files(target: Target, files: Sequence[contents.File]) -> list[str]:

@@ -21,7 +21,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.progress import Progress
 
 if TYPE_CHECKING:
-    from cellucid_dask.execute import Work
+    from cellucid_dask.graph import Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,7 +36,7 @@ _FIRST_WORKER = 60
 # Seconds in which the tasks of a stopped run may come to their end.
 _LAST_TASKS = 60
 # Times a task that failed is tried again, on whatever worker.
-_RETRIES = 3
+RETRIES = 3
 # Workers begin to spill at 60 % of their limit.
 _SHARE_OF_LIMIT = 0.4
 _DISTRIBUTED = {"dask.distributed", "distributed"}
@@ -280,7 +280,7 @@ def compute(client: Any, work: Work, progress: Progress) -> Any:
     client.subscribe_topic(_FINAL, lambda event: ended.put(event[1]))
     try:
         last, *steps = client.get(
-            work.graph, [work.whole, *work.reads, *work.encodes], sync=False, retries=_RETRIES
+            work.graph, [work.whole, *work.reads, *work.encodes], sync=False, retries=RETRIES
         )
         waiting = {future.key: future for future in (last, *steps)}
         steps.clear()  # a step's result may go as soon as nothing else needs it

@@ -19,6 +19,7 @@ from cellucid_dask.format.contents import Genes, Vector
 from cellucid_dask.format.decode import Array, DamageError, Stream, exact_values
 from cellucid_dask.genes.parts import check_indices
 from cellucid_dask.genes.quantise import MAX_CODE, as_float32
+from cellucid_dask.planning import stretches
 from cellucid_dask.request import Request, make_request
 from cellucid_dask.resources import find_resources
 from cellucid_dask.settings import Settings
@@ -147,17 +148,10 @@ def _groups(
     genes: Genes, chosen: Sequence[str], sizes: Mapping[str, int], most: int
 ) -> Iterator[tuple[str, ...]]:
     """Cut the genes into groups whose files fit into memory together."""
-    held: list[str] = []
-    taken = 0
-    for gene in chosen:
-        vector = genes.vectors[gene]
-        taken += sizes.get(vector.path, vector.most_bytes) + _STREAM_BYTES
-        if held and taken > most:
-            yield tuple(held)
-            held, taken = [], sizes.get(vector.path, vector.most_bytes) + _STREAM_BYTES
-        held.append(gene)
-    if held:
-        yield tuple(held)
+    vectors = [genes.vectors[gene] for gene in chosen]
+    nbytes = np.array([sizes.get(each.path, each.most_bytes) for each in vectors], np.int64)
+    for start, stop in stretches(nbytes + _STREAM_BYTES, most):
+        yield tuple(chosen[start:stop])
 
 
 def _open(target: Target, vectors: Sequence[Vector]) -> Comparison:

@@ -15,11 +15,13 @@ import dask
 import numpy as np
 from dask.delayed import Delayed, delayed
 
+from cellucid_dask.cluster import RETRIES
 from cellucid_dask.fields.edges import EdgeRange, cut, edge_keys, edge_range, join_keys, segments
 from cellucid_dask.fields.pieces import PieceWriter
 from cellucid_dask.format import names
 from cellucid_dask.format.connectivity import index_dtype
 from cellucid_dask.genes.parts import Array
+from cellucid_dask.graph import run_all
 from cellucid_dask.planning.edges import EdgePlan
 from cellucid_dask.scratch import Scratch
 from cellucid_dask.source.matrix import Matrix
@@ -127,7 +129,7 @@ def export_graph(
     with target.stream(files[0]) as low, target.stream(files[1]) as high:
         sources, destinations = PieceWriter(low, level), PieceWriter(high, level)
         while tasks:
-            for found in dask.compute(*tasks):
+            for found in run_all(tasks, plan.n_workers):
                 sources.add(found.sources)
                 destinations.add(found.destinations)
                 found.count_neighbors(neighbors)
@@ -163,7 +165,7 @@ def _through_scratch(
         )
         for number, block, row, column in _blocks(array)
     ]  # fmt: skip
-    places, bounds = np.stack(dask.compute(*stored)), segments(n_cells)
+    places, bounds = np.stack(run_all(stored, plan.n_workers)), segments(n_cells)
     for first, last in plan.ranges(np.diff(places, axis=1).sum(axis=0)):
         yield delayed(sort_stored, pure=False)(
             scratch, places[:, [first, last]], bounds[first : last + 1], *how,
@@ -179,8 +181,8 @@ def _through_workers(array: Any, plan: EdgePlan, how: _Encoding, token: str) -> 
         )
         for number, block, row, column in _blocks(array)
     ]
-    held = dask.persist(*tasks)
-    counts = dask.compute(*[delayed(_count, pure=False)(each) for each in held])
+    held = dask.persist(*tasks, retries=RETRIES)
+    counts = run_all([delayed(_count, pure=False)(each) for each in held], plan.n_workers)
     bounds = segments(n_cells)
     for first, last in plan.ranges(np.sum(counts, axis=0)):
         pieces = [

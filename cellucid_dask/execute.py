@@ -1,7 +1,8 @@
-"""Running a plan: one Dask graph, on whatever scheduler is active.
+"""Running a plan: what its tasks do, and the graph that they make.
 
-read-rows -> transpose-rows -> scratch -> encode-genes -> assemble-manifest   (scratch)
-read-rows --------------------------------> encode-genes -> assemble-manifest  (direct)
+read-rows -> scratch -> encode-genes -> assemble-manifest     (one scratch for all workers)
+read-rows ------------> encode-genes -> assemble-manifest     (parts stay with the workers)
+                        encode-genes -> assemble-manifest     (genes are read one by one)
 """
 
 from __future__ import annotations
@@ -9,31 +10,24 @@ from __future__ import annotations
 import hashlib
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dask
-import dask.threaded
 import numpy as np
-from dask.delayed import Delayed
-from dask.highlevelgraph import HighLevelGraph
-from dask.typing import Key
 
-from cellucid_dask.cluster import active_client, compute, final
+from cellucid_dask.cluster import final
 from cellucid_dask.genes.encode import encode
 from cellucid_dask.genes.parts import Array, Part, SparsePart, parts_of
 from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.genes.vectors import gene_vectors
-from cellucid_dask.planning import ExportPlan
-from cellucid_dask.progress import Progress, Watch
+from cellucid_dask.graph import Builder, Work, run
+from cellucid_dask.planning import ExportPlan, stretches
+from cellucid_dask.progress import Progress
 from cellucid_dask.resume import write_receipt
 from cellucid_dask.scratch import Scratch, StoredPart, read_indptr, read_parts
 from cellucid_dask.target import Target
-
-_FAN_IN = 64
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class GeneJob:
         """Encode and put the genes ``first ...`` of some parts, as many at once as fit."""
         width = 4 if self.bits is None else self.bits // 8
         costs = _values_nbytes(parts) + self.n_cells * width
-        for start, stop in _groups(costs, self.batch_memory):
+        for start, stop in stretches(costs, self.batch_memory):
             yield self.encode([part.genes(start, stop) for part in parts], first + start)
 
     def finish(self, batches: Iterable[GeneSummary]) -> GeneSummary:
@@ -88,16 +82,6 @@ def _values_nbytes(parts: Sequence[Part]) -> Array:
         else:
             nbytes += part.n_cells * part.values.itemsize
     return nbytes
-
-
-def _groups(costs: Array, most: int) -> Iterator[tuple[int, int]]:
-    """Cut genes into groups that cost at most `most`, or are of one gene."""
-    total = np.cumsum(costs)
-    start, spent = 0, 0
-    while start < len(total):
-        stop = max(int(np.searchsorted(total, spent + most, side="right")), start + 1)
-        yield start, stop
-        start, spent = stop, int(total[stop - 1])
 
 
 @final
@@ -134,7 +118,7 @@ def encode_stored(
         nbytes += part.gene_nbytes(indptr)
     return job.finish(
         summary
-        for start, stop in _groups(nbytes, job.gather_memory)
+        for start, stop in stretches(nbytes, job.gather_memory)
         for summary in job.encode_in_batches(
             read_parts(
                 scratch,
@@ -176,27 +160,7 @@ def encode_pieces(job: GeneJob, pieces: Sequence[list[Part]], first: int) -> Gen
     return job.finish(job.encode_in_batches(parts, first))
 
 
-@dataclass(frozen=True)
-class Work:
-    """The graph of a run, and the keys in it that matter to who runs it.
-
-    Attributes
-    ----------
-    graph
-        The matrix's graph and a layer of ours on it.
-    whole
-        Key of the summary of all genes.
-    reads, encodes
-        Keys of the tasks that end the pass over the cells, and that put genes.
-    """
-
-    graph: HighLevelGraph
-    whole: str
-    reads: tuple[str, ...]
-    encodes: tuple[str, ...]
-
-
-def run(
+def run_genes(
     plan: ExportPlan,
     array: Any,
     columns: Array,
@@ -220,136 +184,83 @@ def run(
         Learns of tasks as they end.
     """
     work = build(plan, array, columns, job, scratch)
-    client = active_client()
-    if client is not None:
-        result: GeneSummary = compute(client, work, progress)
-        return result
-    with Watch(progress, work.reads, work.encodes), _pool(plan.n_workers):
-        (result,) = dask.compute(Delayed(work.whole, dict(work.graph)))
-    return result
+    summary: GeneSummary = run(work, progress, plan.n_workers)
+    return summary
 
 
 def build(
     plan: ExportPlan, array: Any, columns: Array, job: GeneJob, scratch: Scratch | None
 ) -> Work:
-    """Build the graph of a run, as one layer: chained delayed calls would take quadratic time."""
-    (array,) = dask.optimize(array)
+    """Build the graph of a run."""
     token = dask.base.tokenize(array.name, columns, job.files, job.target.url)[:12]
-    layer = _Layer(token, {f"job-{token}": job, f"scratch-{token}": scratch})
-    if plan.route == "direct":
-        encodes = tuple(_direct(layer, array, columns))
-    elif plan.route == "scratch":
-        encodes = tuple(_through_scratch(layer, plan, array, columns))
-    else:
-        encodes = tuple(_through_workers(layer, plan, array, columns))
-    whole = layer.reduce(encodes, GeneSummary.joined, "assemble-manifest")
-    name = f"export-{token}"
-    graph = HighLevelGraph.from_collections(name, layer.tasks, dependencies=[array])
-    reads = tuple(layer.reads)
-    return Work(graph.cull([whole]), whole, reads, encodes)
+    tasks = Builder(array, token, {"job": job, "scratch": scratch})
+    routes = {"direct": _direct, "scratch": _through_scratch, "workers": _through_workers}
+    reads, encodes = routes[plan.route](tasks, plan, columns)
+    whole = tasks.reduce("assemble-manifest", encodes, GeneSummary.joined)
+    return tasks.work(whole, reads, encodes)
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """Tasks by key, as they are added."""
-
-    token: str
-    tasks: dict[Key, Any]
-
-    def add(self, name: str, function: Callable[..., Any], *args: Any) -> str:
-        """Add a task; strings and tuples among `args` that are keys stand for results."""
-        kind, _, number = name.rpartition("-")
-        key = f"{kind}-{self.token}-{number}"
-        self.tasks[key] = (function, *args)
-        return key
-
-    @property
-    def reads(self) -> list[str]:
-        """Keys of the tasks that end the pass over the cells."""
-        return [key for key in map(str, self.tasks) if key.startswith("transpose-rows-")]
-
-    def job(self, name: str, function: Callable[..., Any], *args: Any) -> str:
-        """Add a task that is told the job."""
-        return self.add(name, function, f"job-{self.token}", *args)
-
-    @property
-    def scratch(self) -> str:
-        """Key of the scratch."""
-        return f"scratch-{self.token}"
-
-    def reduce(self, keys: Sequence[str], join: Callable[[Any], Any], name: str) -> str:
-        """Join the results of tasks as a tree: no task waits for all of them at once."""
-        level = 0
-        while True:
-            keys = [
-                self.add(f"{name}-{level}.{start}", join, list(keys[start : start + _FAN_IN]))
-                for start in range(0, len(keys), _FAN_IN)
-            ]
-            if len(keys) == 1:
-                return keys[0]
-            level += 1
-
-
-@contextmanager
-def _pool(n_workers: int) -> Iterator[None]:
-    """Threads of our own for the local scheduler: when they end, so have all their tasks.
-
-    The scheduler is given as a function, for Dask would import distributed to look up a name.
-    """
-    if dask.config.get("scheduler", None) in {None, "threads", "threading"}:
-        get = dask.threaded.get
-        with ThreadPoolExecutor(n_workers) as pool, dask.config.set(pool=pool, scheduler=get):
-            yield
-    else:
-        yield
-
-
-def _blocks(array: Any, columns: Array) -> Iterator[tuple[int, int, Any, int, Any, int]]:
-    """Blocks with genes to export: number, first cell, key, first gene, columns, genes."""
-    rows = np.cumsum((0, *array.chunks[0]))
-    edges = np.cumsum((0, *array.chunks[1]))
+def _blocks(tasks: Builder, columns: Array) -> Iterator[tuple[int, int, Any, int, Any, int]]:
+    """Blocks with genes to export: number, first cell, task, first gene, columns, genes."""
+    rows = np.cumsum((0, *tasks.array.chunks[0]))
+    edges = np.cumsum((0, *tasks.array.chunks[1]))
     for j, (left, right) in enumerate(itertools.pairwise(edges)):
         first, last = np.searchsorted(columns, (left, right))
         if first == last:
             continue
         kept = None if last - first == right - left else columns[first:last] - left
         for i in range(len(rows) - 1):
-            number, key = i * (len(edges) - 1) + j, (array.name, i, j)
-            yield number, int(rows[i]), key, int(first), kept, int(last - first)
+            number = i * (len(edges) - 1) + j
+            yield number, int(rows[i]), tasks.block(i, j), int(first), kept, int(last - first)
 
 
-def _direct(layer: _Layer, array: Any, columns: Array) -> Iterator[str]:
-    for number, _, block, first, kept, _ in _blocks(array, columns):
-        yield layer.job(f"encode-genes-{number}", encode_block, block, kept, first)
+_Keys = tuple[list[str], list[str]]  # of the tasks that read, and of those that encode
 
 
-def _through_scratch(layer: _Layer, plan: ExportPlan, array: Any, columns: Array) -> Iterator[str]:
+def _direct(tasks: Builder, _: ExportPlan, columns: Array) -> _Keys:
+    job = tasks.shared("job")
+    return [], [
+        tasks.add("encode-genes", number, encode_block, job, block, kept, first)
+        for number, _, block, first, kept, _ in _blocks(tasks, columns)
+    ]
+
+
+def _through_scratch(tasks: Builder, plan: ExportPlan, columns: Array) -> _Keys:
+    told = tasks.shared("job"), tasks.shared("scratch")
+    reads, encodes = [], []
     by_genes: dict[tuple[int, int], list[str]] = {}
-    for number, first_cell, block, first, kept, count in _blocks(array, columns):
-        stored = layer.job(
-            f"transpose-rows-{number}", store_parts, layer.scratch, f"{number}.parts", block,
-            first_cell, kept, first,
+    for number, first_cell, block, first, kept, count in _blocks(tasks, columns):
+        stored = tasks.add(
+            "read-rows", number, store_parts, *told, f"{number}.parts", block, first_cell, kept,
+            first,
         )  # fmt: skip
         by_genes.setdefault((first, count), []).append(stored)
+        reads.append(stored)
     for group, ((first, count), blocks) in enumerate(by_genes.items()):
-        index = layer.reduce(blocks, _chain, f"collect-parts-{group}")
-        for start, stop in _ranges(plan.encode_blocks, first, first + count):
-            yield layer.job(
-                f"encode-genes-{start}", encode_stored, layer.scratch, index, start, stop
-            )
+        index = tasks.reduce(f"collect-parts-{group}", blocks, _chain)
+        encodes += [
+            tasks.add("encode-genes", start, encode_stored, *told, index, start, stop)
+            for start, stop in _ranges(plan.encode_blocks, first, first + count)
+        ]
+    return reads, encodes
 
 
-def _through_workers(layer: _Layer, plan: ExportPlan, array: Any, columns: Array) -> Iterator[str]:
+def _through_workers(tasks: Builder, plan: ExportPlan, columns: Array) -> _Keys:
+    job = tasks.shared("job")
+    reads = []
     pieces: dict[tuple[int, int], list[str]] = {}
-    for number, first_cell, block, first, kept, count in _blocks(array, columns):
+    for number, first_cell, block, first, kept, count in _blocks(tasks, columns):
         ranges = list(_ranges(plan.encode_blocks, first, first + count))
         bounds = [start - first for start, _ in ranges] + [count]
-        split = layer.job(f"transpose-rows-{number}", split_parts, block, first_cell, kept, bounds)
+        split = tasks.add("read-rows", number, split_parts, job, block, first_cell, kept, bounds)
+        reads.append(split)
         for each, (start, stop) in enumerate(ranges):
-            piece = layer.add(f"piece-{number}.{each}", operator.getitem, split, each)
+            piece = tasks.add("piece", f"{number}.{each}", operator.getitem, split, each)
             pieces.setdefault((start, stop), []).append(piece)
-    for (start, _), held in pieces.items():
-        yield layer.job(f"encode-genes-{start}", encode_pieces, held, start)
+    return reads, [
+        tasks.add("encode-genes", start, encode_pieces, job, held, start)
+        for (start, _), held in pieces.items()
+    ]
 
 
 def _ranges(sizes: Sequence[int], first: int, last: int) -> Iterator[tuple[int, int]]:

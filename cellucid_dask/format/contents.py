@@ -210,6 +210,12 @@ def parse(data: bytes) -> Json:
     return document
 
 
+def _compact(document: Json) -> tuple[int, int | None]:
+    """Read how many cells a manifest of the format is for, and at what level it is gzipped."""
+    _expect(document, "_format", "compact_v1")
+    return _count(document, "n_points"), _level(document)
+
+
 def genes(document: Json) -> Genes:
     """Read ``var_manifest.json``.
 
@@ -218,8 +224,7 @@ def genes(document: Json) -> Genes:
     DamageError
         It is not such a manifest.
     """
-    _expect(document, "_format", "compact_v1")
-    n_cells, level = _count(document, "n_points"), _level(document)
+    n_cells, level = _compact(document)
     bits = _bits(document.get("quantization"))
     schema = _get(document, "_varSchema", dict)
     _expect(schema, "pathPattern", names.gene_pattern(bits, level is not None))
@@ -240,8 +245,7 @@ def columns(document: Json) -> Columns:
     DamageError
         It is not such a manifest.
     """
-    _expect(document, "_format", "compact_v1")
-    n_cells, level = _count(document, "n_points"), _level(document)
+    n_cells, level = _compact(document)
     compressed = level is not None
     schemas = _get(document, "_obsSchemas", dict)
     continuous: dict[str, Vector] = {}

@@ -7,8 +7,8 @@ share no disk and hold the parts themselves. Reading a compressed matrix a secon
 costs more than writing and reading scratch, so there is no other way through.
 """
 
-from cellucid_dask.planning.blocks import Layout
+from cellucid_dask.planning.blocks import Layout, stretches
 from cellucid_dask.planning.make import make_plan
 from cellucid_dask.planning.plan import ExportPlan, size
 
-__all__ = ["ExportPlan", "Layout", "make_plan", "size"]
+__all__ = ["ExportPlan", "Layout", "make_plan", "size", "stretches"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -217,6 +217,14 @@ def by_count(indptr: Array, most: int, widest: int) -> Sizes:
         sizes.append(stop - start)
         start = stop
     return tuple(sizes)
+
+
+def stretches(costs: Array, most: int) -> Iterator[tuple[int, int]]:
+    """Cut things in a row into stretches that cost at most `most`, or are of one thing."""
+    start = 0
+    for count in by_count(np.append(0, np.cumsum(costs)), most, len(costs)):
+        yield start, start + count
+        start += count
 
 
 def _largest(indptr: Array, blocks: Sequence[int]) -> int:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from cellucid_dask.genes.parts import Array
-from cellucid_dask.planning.blocks import Layout, by_count, even
+from cellucid_dask.planning.blocks import Layout, by_count, even, stretches
 from cellucid_dask.planning.plan import ExportPlan, Sizes
 
 # Bytes an edge takes while it is read or sorted: its two cells, its key, copies, marks.
@@ -63,10 +61,7 @@ class EdgePlan:
 
     def ranges(self, n_edges: Array) -> Iterator[tuple[int, int]]:
         """Cut segments, of which each has so many edges, into ranges that a task can sort."""
-        start = 0
-        for count in by_count(np.append(0, np.cumsum(n_edges)), self.most_edges, len(n_edges)):
-            yield start, start + count
-            start += count
+        yield from stretches(n_edges, self.most_edges)
 
 
 def make_edge_plan(

@@ -86,10 +86,9 @@ class ExportPlan:
     @property
     def n_tasks(self) -> int:
         """Tasks of the graph."""
-        blocks = len(self.row_blocks) * len(self.gene_blocks)
-        if self.route == "workers":
-            return 2 * blocks + (blocks + 1) * len(self.encode_blocks)
-        return 2 * blocks + len(self.encode_blocks)
+        blocks, encodes = len(self.row_blocks) * len(self.gene_blocks), len(self.encode_blocks)
+        pieces = {"direct": 0, "scratch": blocks, "workers": blocks * (encodes + 1)}
+        return pieces[self.route] + encodes
 
     def __str__(self) -> str:
         """Return the plan as a few aligned lines."""

@@ -210,7 +210,7 @@ def _chunks(array: Sliceable) -> tuple[int, ...]:
 
 def _lazy(matrix: SparseMatrix | DenseMatrix, blocks: Blocks, meta: Any) -> da.Array:
     """Build the Dask array whose block (i, j) is ``matrix.read`` of its region."""
-    name = "read-rows-" + tokenize(id(matrix), blocks)
+    name = "matrix-" + tokenize(id(matrix), blocks)
     rows, columns = _slices(blocks[0]), _slices(blocks[1])
     graph: dict[Any, Any] = {f"source-{name}": matrix}
     for i, across in enumerate(rows):

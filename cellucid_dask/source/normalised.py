@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 from dask.delayed import delayed
 
 from cellucid_dask.genes.normalise import check_totals, counts_of, log1p_cp10k, row_totals
+from cellucid_dask.graph import run_all
 from cellucid_dask.source.matrix import Array, Blocks, Matrix, Storage
 
 
@@ -90,7 +90,7 @@ class NormalisedMatrix:
         ]
         for first in range(0, len(tasks), self.at_once):
             some = tasks[first : first + self.at_once]
-            found = dask.compute(*(task for _, task in some))
+            found = run_all((task for _, task in some), self.at_once)
             for (start, _), part in zip(some, found, strict=True):
                 totals[start : start + len(part)] += part
         self._found.append(check_totals(totals, self.layer))

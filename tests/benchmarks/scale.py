@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from dask.core import get_dependencies
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.execute import GeneJob, build
@@ -87,7 +88,7 @@ def measure(
     )  # fmt: skip
     array = matrix.dask((plan.row_blocks, plan.gene_blocks))
     graph = build(plan, array, np.arange(GENES), job, Scratch("/nowhere")).graph
-    edges = sum(len(needs) for needs in graph.get_all_dependencies().values())
+    edges = sum(len(get_dependencies(graph, key)) for key in graph)
     return Figures(
         plan, len(graph), edges, planned - begun, time.perf_counter() - planned,
         int(shape.indptr[-1]) if shape.indptr is not None else 0,

@@ -1,0 +1,145 @@
+"""The graph of a run: its tasks by key, and computing it on whatever scheduler is active."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.threaded
+from dask._task_spec import Alias  # documented in Dask's graph specification
+from dask.core import get_dependencies
+from dask.delayed import Delayed
+from dask.optimization import cull
+from dask.typing import Key
+
+from cellucid_dask.cluster import RETRIES, active_client, compute
+from cellucid_dask.progress import Progress, Watch
+
+_FAN_IN = 64
+_LOCAL_THREADS = {None, "threads", "threading"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """The graph of a run, and the keys in it that matter to who runs it.
+
+    Attributes
+    ----------
+    graph
+        All tasks, by key.
+    whole
+        Key of the result.
+    reads, encodes
+        Keys of the tasks that read the cells to wait as parts, and that put genes.
+    """
+
+    graph: Mapping[Key, Any]
+    whole: str
+    reads: tuple[str, ...]
+    encodes: tuple[str, ...]
+
+
+class Builder:
+    """Adds tasks to the graph of a matrix: chained delayed calls would take quadratic time.
+
+    Parameters
+    ----------
+    array
+        The matrix.
+    token
+        Tells the keys of this run from those of others.
+    shared
+        By name, what many tasks are told.
+    """
+
+    def __init__(self, array: Any, token: str, shared: Mapping[str, Any]) -> None:
+        (self.array,) = dask.optimize(array)
+        self._token = token
+        self._tasks: dict[Key, Any] = dict(self.array.dask)
+        self._needed = Counter(
+            each for key in self._tasks for each in get_dependencies(self._tasks, key)
+        )
+        for name, what in shared.items():
+            self._tasks[self.shared(name)] = what
+
+    def shared(self, name: str) -> str:
+        """Key of what many tasks are told."""
+        return f"{name}-{self._token}"
+
+    def add(self, name: str, number: str | int, function: Callable[..., Any], *args: Any) -> str:
+        """Add a task; strings among `args` that are keys stand for results."""
+        key = f"{name}-{self._token}-{number}"
+        self._tasks[key] = (function, *args)
+        return key
+
+    def block(self, *place: int) -> Any:
+        """Return what reads a block of the matrix, to become part of the task that needs it.
+
+        As a task of its own, which a scheduler may run long before its result is wanted, it
+        could fill the memory of workers with blocks that wait.
+        """
+        key: Key = (self.array.name, *place)
+        while isinstance(self._tasks[key], Alias) and self._needed[self._tasks[key].target] == 1:
+            key = self._tasks.pop(key).target
+        return key if self._needed[key] > 1 else self._tasks.pop(key)
+
+    def reduce(self, name: str, keys: Sequence[str], join: Callable[[Any], Any]) -> str:
+        """Join the results of tasks as a tree: no task waits for all of them at once."""
+        level = 0
+        while True:
+            keys = [
+                self.add(name, f"{level}.{start}", join, list(keys[start : start + _FAN_IN]))
+                for start in range(0, len(keys), _FAN_IN)
+            ]
+            if len(keys) == 1:
+                return keys[0]
+            level += 1
+
+    def work(self, whole: str, reads: Sequence[str], encodes: Sequence[str]) -> Work:
+        """Return the graph with all that the result needs."""
+        graph, _ = cull(self._tasks, [whole])
+        return Work(graph, whole, tuple(reads), tuple(encodes))
+
+
+def run(work: Work, progress: Progress, n_workers: int) -> Any:
+    """Compute the result on the active scheduler.
+
+    Parameters
+    ----------
+    progress
+        Learns of tasks as they end.
+    n_workers
+        Threads, where the scheduler is the local one.
+    """
+    client = active_client()
+    if client is not None:
+        return compute(client, work, progress)
+    with Watch(progress, work.reads, work.encodes), _local_threads(n_workers):
+        (result,) = dask.compute(Delayed(work.whole, work.graph))
+    return result
+
+
+def run_all(tasks: Iterable[Delayed], n_workers: int) -> tuple[Any, ...]:
+    """Compute some delayed results on the active scheduler; arguments as of `run`."""
+    with _local_threads(n_workers):
+        found: tuple[Any, ...] = dask.compute(*tasks, retries=RETRIES)
+    return found
+
+
+@contextmanager
+def _local_threads(n_workers: int) -> Iterator[None]:
+    """Threads of our own for the local scheduler: when they end, so have all their tasks.
+
+    The scheduler is given as a function, for Dask would import distributed to look up a name.
+    """
+    if active_client() is None and dask.config.get("scheduler", None) in _LOCAL_THREADS:
+        get = dask.threaded.get
+        with ThreadPoolExecutor(n_workers) as pool, dask.config.set(pool=pool, scheduler=get):
+            yield
+    else:
+        yield
