@@ -28,13 +28,14 @@ def describe(
     constant &= lowest != 0
     if constant.any():
         told.append(
-            f"{constant.sum():,} genes have one value in every cell ({_some(ids, constant)})."
+            f"{constant.sum():,} of {len(ids):,} genes have one value in every cell "
+            f"({_some(ids, constant)})."
         )
     missing = summary.n_missing > 0
     if missing.any():
         told.append(
-            f"{missing.sum():,} genes hold {summary.n_missing.sum():,} NaN or infinite values, "
-            f"shown as missing ({_some(ids, missing)}). Check the preprocessing."
+            f"{missing.sum():,} of {len(ids):,} genes hold {summary.n_missing.sum():,} NaN or "
+            f"infinite values, shown as missing ({_some(ids, missing)}). Check the preprocessing."
         )
     whole = (lowest == np.rint(lowest)) & (highest == np.rint(highest))
     if settings.normalize is None and whole.all() and lowest.min() >= 0 and highest.max() > 1:

@@ -19,6 +19,7 @@ from scipy import sparse
 from cellucid_dask.cluster import final
 from cellucid_dask.errors import ExportError
 from cellucid_dask.planning.blocks import slab_rows
+from cellucid_dask.source.slabs import join_slabs
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Storage = Literal["csr", "csc", "dense"]
@@ -159,18 +160,17 @@ class DenseMatrix:
         """Return the matrix as a Dask array of these blocks."""
         return _lazy(self, blocks, np.empty((0, 0), self.dtype))
 
-    def read(self, rows: slice, columns: slice) -> Array:
-        """Read a region; one of some genes comes gene after gene (Fortran order)."""
+    def read(self, rows: slice, columns: slice) -> Any:
+        """Read a region; one of some genes slab by slab, so that it is never there twice."""
         width = columns.stop - columns.start
         if width == self.shape[1]:
             return np.asarray(self.array[rows, columns])
-        # turned around slab by slab, so that the region is never there twice
-        values = np.empty((width, rows.stop - rows.start), self.dtype).T
         height = slab_rows(self.chunks[0], width)
-        for start in range(rows.start, rows.stop, height):
-            stop = min(start + height, rows.stop)
-            values[start - rows.start : stop - rows.start] = self.array[start:stop, columns]
-        return values
+        slabs = (
+            np.asarray(self.array[start : min(start + height, rows.stop), columns])
+            for start in range(rows.start, rows.stop, height)
+        )
+        return join_slabs(slabs, (rows.stop - rows.start, width), self.dtype)
 
 
 @dataclass(frozen=True)
