@@ -7,27 +7,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
 from dask.delayed import delayed
 
 from cellucid_dask import faults
 from cellucid_dask.errors import ExportError
-from cellucid_dask.format import contents, names
+from cellucid_dask.fetch import content_of, read_documents
+from cellucid_dask.format import contents, documents, names
 from cellucid_dask.format.decode import Array, DamageError
+from cellucid_dask.graph import run_all
 from cellucid_dask.planning import stretches
-from cellucid_dask.reader import content_of, read_documents
 from cellucid_dask.target import Target
 
 # A task reads about this much at once; a file counts for no less than a 64th of it.
 _BATCH_BYTES = 16 * 2**20
 _LEAST_BYTES = _BATCH_BYTES // 64
 
-_PARTS: dict[str, Callable[[contents.Json], Any]] = {
-    names.IDENTITY: contents.embeddings,
-    names.OBS_MANIFEST: contents.columns,
-    names.VAR_MANIFEST: contents.genes,
-    names.CONNECTIVITY_MANIFEST: contents.edges,
+_PARTS: dict[str, Callable[[documents.Json], Any]] = {
+    names.IDENTITY: documents.embeddings,
+    names.OBS_MANIFEST: documents.columns,
+    names.VAR_MANIFEST: documents.genes,
+    names.CONNECTIVITY_MANIFEST: documents.edges,
 }
 
 
@@ -36,7 +36,7 @@ class Found:
     """The documents of an export as far as they can be read, and what lies beside them."""
 
     target: Target
-    documents: dict[str, contents.Json]
+    documents: dict[str, documents.Json]
     parts: dict[str, Any]
     damage: list[str]
     listing: dict[str, int] | None
@@ -44,14 +44,14 @@ class Found:
     @classmethod
     def read(cls, target: Target) -> Found:
         """Read the documents, and list what lies beside them."""
-        documents, parts, damage = {}, {}, []
+        held, parts, damage = {}, {}, []
         for name, data in read_documents(target).items():
             try:
-                documents[name] = contents.parse(data)
-                parts[name] = _PARTS[name](documents[name])
+                held[name] = documents.parse(data)
+                parts[name] = _PARTS[name](held[name])
             except DamageError as error:
                 damage.append(f"{name} {error}")
-        return cls(target, documents, parts, damage, target.tree())
+        return cls(target, held, parts, damage, target.tree())
 
     @property
     def n_cells(self) -> int:
@@ -115,7 +115,7 @@ def damaged(export: Found, files: Sequence[contents.File]) -> Iterator[str]:
         delayed(check_files, pure=False)(export.target, batch)
         for batch in _batches([file for file in there if file not in ends], sizes or {})
     ]
-    wrong = [finding for findings in dask.compute(*tasks) for finding in findings]
+    wrong = [finding for findings in run_all(tasks) for finding in findings]
     yield from wrong
     # only a whole file of points shows that there are as many cells as the edges count
     whole = [
@@ -125,7 +125,7 @@ def damaged(export: Found, files: Sequence[contents.File]) -> Iterator[str]:
         and not any(finding.startswith(file.path) for finding in wrong)
     ]
     if edges and edges.n_cells in whole and all(file in there for file in ends):
-        (found,) = dask.compute(delayed(check_edges, pure=False)(export.target, edges))
+        (found,) = run_all([delayed(check_edges, pure=False)(export.target, edges)])
         yield from found
 
 

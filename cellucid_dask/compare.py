@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import dask
 import numpy as np
 from dask.delayed import Delayed, delayed
 from scipy import sparse
@@ -19,6 +18,7 @@ from cellucid_dask.format.contents import Genes, Vector
 from cellucid_dask.format.decode import Array, DamageError, Stream, exact_values
 from cellucid_dask.genes.parts import check_indices
 from cellucid_dask.genes.quantise import MAX_CODE, as_float32
+from cellucid_dask.graph import run_all
 from cellucid_dask.planning import stretches
 from cellucid_dask.request import Request, make_request
 from cellucid_dask.resources import find_resources
@@ -187,7 +187,7 @@ def _by_genes(
         )
         for j, first, last in _filled(edges, columns)
     ]
-    for findings in dask.compute(*tasks):
+    for findings in run_all(tasks, request.plan.n_workers if request.plan else 1):
         yield from findings
 
 
@@ -203,9 +203,9 @@ def _by_rows(
         ]
         for blocks in rows
     ]
-    at_once = 2 * (request.plan.n_workers if request.plan else 1)
-    for start in range(0, len(pieces), at_once):
-        found = dask.compute(*pieces[start : start + at_once])
+    n_workers = request.plan.n_workers if request.plan else 1
+    for start in range(0, len(pieces), 2 * n_workers):
+        found = run_all(pieces[start : start + 2 * n_workers], n_workers)
         comparison.feed(_stacked([_beside(each) for each in found]))
     yield from comparison.findings()
 

@@ -15,7 +15,6 @@ import dask
 import numpy as np
 from dask.delayed import Delayed, delayed
 
-from cellucid_dask.cluster import RETRIES
 from cellucid_dask.fields.edges import EdgeRange, cut, edge_keys, edge_range, join_keys, segments
 from cellucid_dask.fields.pieces import PieceWriter
 from cellucid_dask.format import names
@@ -25,6 +24,7 @@ from cellucid_dask.graph import run_all
 from cellucid_dask.planning.edges import EdgePlan
 from cellucid_dask.scratch import Scratch
 from cellucid_dask.source.matrix import Matrix
+from cellucid_dask.supervise import RETRIES
 from cellucid_dask.target import Target
 
 _Encoding = tuple[np.dtype[Any], int | None]  # dtype of a cell's number, gzip level

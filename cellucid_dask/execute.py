@@ -17,7 +17,6 @@ from typing import Any
 import dask
 import numpy as np
 
-from cellucid_dask.cluster import final
 from cellucid_dask.genes.encode import encode
 from cellucid_dask.genes.parts import Array, Part, SparsePart, parts_of
 from cellucid_dask.genes.summary import GeneSummary
@@ -27,6 +26,7 @@ from cellucid_dask.planning import ExportPlan, stretches
 from cellucid_dask.progress import Progress
 from cellucid_dask.resume import write_receipt
 from cellucid_dask.scratch import Scratch, StoredPart, read_indptr, read_parts
+from cellucid_dask.supervise import final
 from cellucid_dask.target import Target
 
 
@@ -62,7 +62,7 @@ class GeneJob:
     def encode_in_batches(self, parts: Sequence[Part], first: int) -> Iterator[GeneSummary]:
         """Encode and put the genes ``first ...`` of some parts, as many at once as fit."""
         width = 4 if self.bits is None else self.bits // 8
-        costs = _values_nbytes(parts) + self.n_cells * width
+        costs = sum((part.gene_nbytes for part in parts), np.array(self.n_cells * width))
         for start, stop in stretches(costs, self.batch_memory):
             yield self.encode([part.genes(start, stop) for part in parts], first + start)
 
@@ -71,17 +71,6 @@ class GeneJob:
         summary = GeneSummary.joined(list(batches))
         write_receipt(self.target, [self.files[gene] for gene in summary.gene], summary)
         return summary
-
-
-def _values_nbytes(parts: Sequence[Part]) -> Array:
-    """Bytes of each gene's stored values."""
-    nbytes = np.zeros(parts[0].n_genes, np.int64)
-    for part in parts:
-        if isinstance(part, SparsePart):
-            nbytes += np.diff(part.indptr) * (part.cells.itemsize + part.values.itemsize)
-        else:
-            nbytes += part.n_cells * part.values.itemsize
-    return nbytes
 
 
 @final

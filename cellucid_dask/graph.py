@@ -15,10 +15,12 @@ from dask._task_spec import Alias  # documented in Dask's graph specification
 from dask.core import get_dependencies
 from dask.delayed import Delayed
 from dask.optimization import cull
+from dask.system import CPU_COUNT
 from dask.typing import Key
 
-from cellucid_dask.cluster import RETRIES, active_client, compute
+from cellucid_dask.cluster import active_client
 from cellucid_dask.progress import Progress, Watch
+from cellucid_dask.supervise import RETRIES, compute
 
 _FAN_IN = 64
 _LOCAL_THREADS = {None, "threads", "threading"}
@@ -124,8 +126,8 @@ def run(work: Work, progress: Progress, n_workers: int) -> Any:
     return result
 
 
-def run_all(tasks: Iterable[Delayed], n_workers: int) -> tuple[Any, ...]:
-    """Compute some delayed results on the active scheduler; arguments as of `run`."""
+def run_all(tasks: Iterable[Any], n_workers: int = CPU_COUNT) -> tuple[Any, ...]:
+    """Compute some delayed results on the active scheduler; `n_workers` as of `run`."""
     with _local_threads(n_workers):
         found: tuple[Any, ...] = dask.compute(*tasks, retries=RETRIES)
     return found

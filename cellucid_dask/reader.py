@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,9 @@ from scipy import sparse
 
 from cellucid_dask import html
 from cellucid_dask.errors import ExportError, RequestError
-from cellucid_dask.format import contents, names
+from cellucid_dask.fetch import read_documents, read_file, read_files
+from cellucid_dask.format import contents, documents, names
 from cellucid_dask.format.decode import Array, DamageError
-from cellucid_dask.store.failures import in_words
 from cellucid_dask.target import Target
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 
-_MOST_JSON = 2**30
-_FILES_AT_ONCE = 32
 _MOSTLY_ZEROS = 0.5
 
 
@@ -58,70 +56,6 @@ def open_export(
     return Export(Target.of(target, storage_options or {}))
 
 
-def read_documents(target: Target) -> dict[str, bytes]:
-    """Read the JSON documents of an export, as far as they exist.
-
-    Raises
-    ------
-    RequestError
-        There are none.
-    """
-    wanted = (
-        names.IDENTITY, names.OBS_MANIFEST, names.VAR_MANIFEST, names.CONNECTIVITY_MANIFEST,
-    )  # fmt: skip
-    fetched = target.fetch(dict.fromkeys(wanted, _MOST_JSON))
-    found = {
-        name: content_of(target, name, data)
-        for name, data in fetched.items()
-        if not isinstance(data, FileNotFoundError | NotADirectoryError)
-    }
-    if not found:
-        raise RequestError(f"{target.url} holds no export: it has no {names.IDENTITY}.")
-    return found
-
-
-def content_of(target: Target, name: str, data: bytes | Exception) -> bytes:
-    """Return what a file holds, or say plainly why it could not be read.
-
-    Raises
-    ------
-    ExportError
-        Naming the file.
-    """
-    if isinstance(data, FileNotFoundError | NotADirectoryError):
-        raise ExportError(f"{target.url}/{name} is missing.") from data
-    if isinstance(data, Exception):
-        raise ExportError(
-            in_words(data, f"{target.url}/{name}", "read", target.storage_options)
-        ) from data
-    return data
-
-
-def read_file(target: Target, file: contents.File) -> Array:
-    """Read one file of an export, as it is stored.
-
-    Raises
-    ------
-    ExportError
-        It is missing, damaged, or not as long as it must be.
-    """
-    return next(_read_files(target, [file]))
-
-
-def _read_files(target: Target, files: Sequence[contents.File]) -> Iterator[Array]:
-    """Read files, some at once where the store can."""
-    for start in range(0, len(files), _FILES_AT_ONCE):
-        batch = files[start : start + _FILES_AT_ONCE]
-        # one byte more than a file may have tells whether it is too long
-        fetched = target.fetch({file.path: file.most_bytes + 1 for file in batch})
-        for file in batch:
-            data = content_of(target, file.path, fetched.pop(file.path))
-            try:
-                yield file.decode(data)
-            except DamageError as error:
-                raise ExportError(f"{target.url}/{file.path} {error}.") from error
-
-
 class Export:
     """An export, read as it is asked for; `open_export` makes one."""
 
@@ -134,10 +68,10 @@ class Export:
                 "written last. Run its export again."
             )
         self._identity = self._parse(names.IDENTITY, dict) or {}
-        embeddings = self._parse(names.IDENTITY, contents.embeddings)
-        columns = self._parse(names.OBS_MANIFEST, contents.columns)
-        genes = self._parse(names.VAR_MANIFEST, contents.genes)
-        self._edges = self._parse(names.CONNECTIVITY_MANIFEST, contents.edges)
+        embeddings = self._parse(names.IDENTITY, documents.embeddings)
+        columns = self._parse(names.OBS_MANIFEST, documents.columns)
+        genes = self._parse(names.VAR_MANIFEST, documents.genes)
+        self._edges = self._parse(names.CONNECTIVITY_MANIFEST, documents.edges)
         counts: set[int] = {
             each.n_cells for each in (embeddings, columns, genes, self._edges) if each is not None
         }
@@ -155,7 +89,7 @@ class Export:
         if name not in self._documents:
             return None
         try:
-            return read(contents.parse(self._documents[name]))
+            return read(documents.parse(self._documents[name]))
         except DamageError as error:
             raise ExportError(f"{self._target.url}/{name} {error}.") from error
 
@@ -227,7 +161,7 @@ class Export:
             return pd.DataFrame(index=index)
         files = [*self._columns.continuous.values(), *self._columns.categorical.values()]
         found: dict[str, Any] = {}
-        for file, stored in zip(files, _read_files(self._target, files), strict=True):
+        for file, stored in zip(files, read_files(self._target, files), strict=True):
             if isinstance(file, contents.Vector):
                 found[file.key] = file.values(stored)
             else:
@@ -271,7 +205,7 @@ class Export:
             return None
         for dimension in self.dimensions[:1]:  # are there really as many cells?
             self.points(dimension)
-        ends = list(_read_files(self._target, list(self._edges.files())))
+        ends = list(read_files(self._target, list(self._edges.files())))
         if max(end.max(initial=0) for end in ends) >= max(self.n_cells, 1):
             raise ExportError(f"The edges of {self._target.url} name cells that do not exist.")
         sources, destinations = ends
@@ -316,7 +250,7 @@ class Export:
     def _matrix(self, genes: Sequence[str]) -> Any:
         files = [self._genes[name] for name in genes]
         places, values, counts = [], [], [0]
-        for file, stored in zip(files, _read_files(self._target, files), strict=True):
+        for file, stored in zip(files, read_files(self._target, files), strict=True):
             column = file.values(stored)
             (rows,) = np.nonzero(column)  # NaN counts
             places.append(rows.astype(np.int32))

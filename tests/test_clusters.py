@@ -24,7 +24,7 @@ from reader import check
 from scipy import sparse
 
 import cellucid_dask
-from cellucid_dask import cluster
+from cellucid_dask import cluster, supervise
 from cellucid_dask.cli import main
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.resources import find_resources
@@ -568,7 +568,7 @@ def test_stopped_export_is_cancelled_on_a_cluster_that_stays(
             cellucid_dask.export(large_h5ad, target, scratch=str(scratch), **OPTIONS)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert not any(client.run(cluster._running).values())
+    assert not any(client.run(supervise._running).values())
     assert_nothing_runs(client)
     assert not list(scratch.iterdir())
     assert not (target / IDENTITY).exists()

@@ -49,6 +49,12 @@ class SparsePart:
         """Number of genes covered."""
         return len(self.indptr) - 1
 
+    @property
+    def gene_nbytes(self) -> Array:
+        """Bytes of each gene's values and their cells: int, (n_genes,)."""
+        nbytes: Array = np.diff(self.indptr) * (self.cells.itemsize + self.values.itemsize)
+        return nbytes
+
     def genes(self, start: int, stop: int) -> SparsePart:
         """Return the part of genes ``start ... stop - 1``, as a view."""
         indptr = self.indptr[start : stop + 1]
@@ -74,6 +80,11 @@ class DensePart:
     def n_genes(self) -> int:
         """Number of genes covered."""
         return int(self.values.shape[0])
+
+    @property
+    def gene_nbytes(self) -> Array:
+        """Bytes of each gene's values: int, (n_genes,)."""
+        return np.full(self.n_genes, self.n_cells * self.values.itemsize)
 
     def genes(self, start: int, stop: int) -> DensePart:
         """Return the part of genes ``start ... stop - 1``, as a view."""

@@ -16,10 +16,10 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from scipy import sparse
 
-from cellucid_dask.cluster import final
 from cellucid_dask.errors import ExportError
 from cellucid_dask.planning.blocks import slab_rows
 from cellucid_dask.source.slabs import join_slabs
+from cellucid_dask.supervise import final
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Storage = Literal["csr", "csc", "dense"]
