@@ -21,7 +21,6 @@ from cellucid_dask.execute import GeneJob, run_genes
 from cellucid_dask.fields.export import export_fields
 from cellucid_dask.forecast import forecast_gene_bytes, forecast_graph_bytes
 from cellucid_dask.genes.findings import describe
-from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.lease import hold, refuse_if_held
 from cellucid_dask.planning import ExportPlan, size
@@ -34,6 +33,7 @@ from cellucid_dask.settings import Settings
 from cellucid_dask.source import open_source
 from cellucid_dask.spool import Spool
 from cellucid_dask.target import Target
+from cellucid_dask.types import Array
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,16 +14,17 @@ from cellucid_dask import faults
 from cellucid_dask.errors import ExportError
 from cellucid_dask.fetch import content_of, read_documents
 from cellucid_dask.format import contents, documents, names
-from cellucid_dask.format.decode import Array, DamageError
+from cellucid_dask.format.decode import DamageError
 from cellucid_dask.graph import run_all
 from cellucid_dask.planning import stretches
 from cellucid_dask.target import Target
+from cellucid_dask.types import Array, Json
 
 # A task reads about this much at once; a file counts for no less than a 64th of it.
 _BATCH_BYTES = 16 * 2**20
 _LEAST_BYTES = _BATCH_BYTES // 64
 
-_PARTS: dict[str, Callable[[documents.Json], Any]] = {
+_PARTS: dict[str, Callable[[Json], Any]] = {
     names.IDENTITY: documents.embeddings,
     names.OBS_MANIFEST: documents.columns,
     names.VAR_MANIFEST: documents.genes,
@@ -36,7 +37,7 @@ class Found:
     """The documents of an export as far as they can be read, and what lies beside them."""
 
     target: Target
-    documents: dict[str, documents.Json]
+    documents: dict[str, Json]
     parts: dict[str, Any]
     damage: list[str]
     listing: dict[str, int] | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cellucid_dask
 from cellucid_dask import resume
@@ -19,6 +19,7 @@ from cellucid_dask.format import manifests, names
 from cellucid_dask.format.connectivity import connectivity_manifest
 from cellucid_dask.settings import Settings
 from cellucid_dask.target import Target
+from cellucid_dask.types import Json
 
 if TYPE_CHECKING:
     from cellucid_dask.connectivity import Graph
@@ -38,8 +39,6 @@ _PAYLOAD = re.compile(
     r"|connectivity/edges\.(src|dst)\.bin(\.gz)?"
     r"|vectors/[^/]+_[123]d\.bin(\.gz)?"
 )
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

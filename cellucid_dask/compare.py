@@ -15,7 +15,7 @@ from dask.delayed import Delayed, delayed
 from scipy import sparse
 
 from cellucid_dask.format.contents import Genes, Vector
-from cellucid_dask.format.decode import Array, DamageError, Stream, exact_values
+from cellucid_dask.format.decode import DamageError, Stream, exact_values
 from cellucid_dask.genes.parts import check_indices
 from cellucid_dask.genes.quantise import MAX_CODE, as_float32
 from cellucid_dask.graph import run_all
@@ -25,6 +25,7 @@ from cellucid_dask.resources import find_resources
 from cellucid_dask.settings import Settings
 from cellucid_dask.source import Source
 from cellucid_dask.target import Target
+from cellucid_dask.types import Array
 
 # Values of a source and a target that are compared at once.
 _SLAB_VALUES = 2**20

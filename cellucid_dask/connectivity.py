@@ -19,13 +19,13 @@ from cellucid_dask.fields.edges import EdgeRange, cut, edge_keys, edge_range, jo
 from cellucid_dask.fields.pieces import PieceWriter
 from cellucid_dask.format import names
 from cellucid_dask.format.connectivity import index_dtype
-from cellucid_dask.genes.parts import Array
 from cellucid_dask.graph import run_all
 from cellucid_dask.planning.edges import EdgePlan
 from cellucid_dask.scratch import Scratch
 from cellucid_dask.source.matrix import Matrix
 from cellucid_dask.supervise import RETRIES
 from cellucid_dask.target import Target
+from cellucid_dask.types import Array
 
 _Encoding = tuple[np.dtype[Any], int | None]  # dtype of a cell's number, gzip level
 

@@ -18,7 +18,7 @@ import dask
 import numpy as np
 
 from cellucid_dask.genes.encode import encode
-from cellucid_dask.genes.parts import Array, Part, SparsePart, parts_of
+from cellucid_dask.genes.parts import Part, SparsePart, parts_of
 from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.genes.vectors import gene_vectors
 from cellucid_dask.graph import Builder, Work, run
@@ -28,6 +28,7 @@ from cellucid_dask.resume import write_receipt
 from cellucid_dask.scratch import Scratch, StoredPart, read_indptr, read_parts
 from cellucid_dask.supervise import final
 from cellucid_dask.target import Target
+from cellucid_dask.types import Array
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 
 from cellucid_dask.format import contents, names
-from cellucid_dask.format.decode import Array
 from cellucid_dask.genes.quantise import MAX_CODE, MISSING_CODE
-
-Json = dict[str, Any]
+from cellucid_dask.types import Array, Json
 
 
 def of_values(file: contents.File, pieces: Iterable[Array]) -> list[str]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import contents, names
-from cellucid_dask.format.decode import Array, DamageError
+from cellucid_dask.format.decode import DamageError
 from cellucid_dask.store.failures import in_words
 from cellucid_dask.target import Target
+from cellucid_dask.types import Array
 
 _MOST_JSON = 2**30
 _FILES_AT_ONCE = 32

@@ -10,10 +10,11 @@ from cellucid_dask.fields.edges import edge_keys
 from cellucid_dask.fields.pieces import encode_piece
 from cellucid_dask.format.connectivity import index_dtype
 from cellucid_dask.genes.encode import encode
-from cellucid_dask.genes.parts import Array, Part, parts_of
+from cellucid_dask.genes.parts import Part, parts_of
 from cellucid_dask.genes.vectors import gene_vectors
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.request import Request
+from cellucid_dask.types import Array
 
 _MOST_GENES = 1000
 _MOST_BLOCKS = 6

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cellucid_dask.errors import RequestError
-from cellucid_dask.format.decode import Array
+from cellucid_dask.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

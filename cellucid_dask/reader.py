@@ -17,8 +17,9 @@ from cellucid_dask import html
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.fetch import read_documents, read_file, read_files
 from cellucid_dask.format import contents, documents, names
-from cellucid_dask.format.decode import Array, DamageError
+from cellucid_dask.format.decode import DamageError
 from cellucid_dask.target import Target
+from cellucid_dask.types import Array
 
 if TYPE_CHECKING:
     import anndata

@@ -15,7 +15,6 @@ from cellucid_dask.fields.embeddings import Embedding, choose_embeddings, choose
 from cellucid_dask.fields.vectors import VectorField, choose_vectors
 from cellucid_dask.format import names
 from cellucid_dask.genes.normalise import are_whole
-from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.selection import GeneSelection, select_genes
 from cellucid_dask.planning import ExportPlan, Layout, make_plan
 from cellucid_dask.planning.edges import EdgePlan, make_edge_plan
@@ -24,6 +23,7 @@ from cellucid_dask.settings import Settings
 from cellucid_dask.source import Source
 from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix
 from cellucid_dask.source.normalised import NormalisedMatrix
+from cellucid_dask.types import Array
 
 
 @dataclass(frozen=True)

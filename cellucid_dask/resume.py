@@ -19,10 +19,10 @@ from dask.base import tokenize
 import cellucid_dask
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
-from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.settings import RUN_OPTIONS, Settings
 from cellucid_dask.target import Target
+from cellucid_dask.types import Array
 
 if TYPE_CHECKING:
     from cellucid_dask.request import Request

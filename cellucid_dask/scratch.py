@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 
 from cellucid_dask.errors import ExportError, ExportWarning, RequestError
-from cellucid_dask.genes.parts import Array, DensePart, Part, SparsePart
+from cellucid_dask.genes.parts import DensePart, Part, SparsePart
 from cellucid_dask.preflight import check_writable
 from cellucid_dask.resources import is_running, this_process
 from cellucid_dask.store import open_store
@@ -31,6 +31,7 @@ from cellucid_dask.store.failures import Failure, failure_of, reason
 from cellucid_dask.store.retry import retried
 from cellucid_dask.store.transfer import is_async, read_ranges
 from cellucid_dask.target import Target
+from cellucid_dask.types import Array
 
 _PREFIX = "cellucid-dask-scratch-"
 _OWNER = "owner.json"

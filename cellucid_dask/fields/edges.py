@@ -14,7 +14,8 @@ import numpy as np
 from scipy import sparse
 
 from cellucid_dask.fields.pieces import Piece, encode_piece
-from cellucid_dask.genes.parts import Array, check_indices
+from cellucid_dask.genes.parts import check_indices
+from cellucid_dask.types import Array
 
 _SHIFT = np.uint64(32)
 # Cells whose edges are compressed together: enough to lose nothing, few enough to share out.

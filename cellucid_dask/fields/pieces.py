@@ -17,7 +17,7 @@ import numpy as np
 from zlib_ng import zlib_ng
 
 from cellucid_dask.genes.encode import GZIP_HEADER
-from cellucid_dask.genes.parts import Array
+from cellucid_dask.types import Array
 
 _LAST_BLOCK = b"\x03\x00"  # deflate's shortest: empty, and the final one
 

@@ -8,14 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellucid_dask.format.decode import (
-    Array,
-    DamageError,
-    Stream,
-    dequantise,
-    most_bytes,
-    plain_bytes,
-)
+from cellucid_dask.format.decode import DamageError, Stream, dequantise, most_bytes, plain_bytes
+from cellucid_dask.types import Array
 
 _PIECE_BYTES = 4 * 2**20
 

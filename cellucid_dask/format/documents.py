@@ -27,8 +27,7 @@ from cellucid_dask.format.decode import (
     VALUE_DTYPE,
     DamageError,
 )
-
-Json = dict[str, Any]
+from cellucid_dask.types import Json
 
 _DIMENSIONS = (1, 2, 3)
 _MOST = float(np.finfo(np.float32).max)

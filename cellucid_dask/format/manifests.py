@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellucid_dask.format import names
+from cellucid_dask.types import Json
 
 if TYPE_CHECKING:
     from cellucid_dask.fields.obs import CategoricalField, ContinuousField
 
-Json = dict[str, Any]
 
 FORMAT = "compact_v1"
 IDENTITY_VERSION = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from zlib_ng import zlib_ng
 
-from cellucid_dask.genes.parts import Array
+from cellucid_dask.types import Array
 
 # No name, no time, unknown system: the same bytes everywhere, always (RFC 1952).
 GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"

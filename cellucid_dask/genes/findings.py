@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from cellucid_dask.genes.parts import Array
 from cellucid_dask.genes.selection import GeneSelection
 from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.settings import Settings
+from cellucid_dask.types import Array
 
 
 def describe(

@@ -12,7 +12,8 @@ import numpy as np
 from scipy import sparse
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.genes.parts import Array, check_indices
+from cellucid_dask.genes.parts import check_indices
+from cellucid_dask.types import Array
 
 TARGET_SUM = 1e4
 # Totals must not depend on the order in which blocks are added up. Float64 adds multiples of

@@ -15,11 +15,10 @@ from scipy import sparse
 
 from cellucid_dask.errors import ExportError
 from cellucid_dask.genes.quantise import as_float32
+from cellucid_dask.types import Array
 
 # Rows of a part are numbered in 16 bits.
 PART_CELLS = 2**16
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

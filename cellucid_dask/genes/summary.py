@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.genes.parts import Array
+from cellucid_dask.types import Array
 
 _DTYPES: dict[str, Any] = {
     "gene": np.int64,

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.genes.parts import Array, DensePart, Part, SparsePart
+from cellucid_dask.genes.parts import DensePart, Part, SparsePart
 from cellucid_dask.genes.quantise import CODE_DTYPE, MISSING_CODE, scale
+from cellucid_dask.types import Array
 
 # Values handled at once: what a step needs of them, some 40 bytes each, stays in cache.
 RUN_VALUES = 2**16

@@ -10,9 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cellucid_dask.genes.parts import PART_CELLS, value_dtype
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Sizes = tuple[int, ...]
+from cellucid_dask.types import Array, Sizes
 
 # Larger reads than this gain nothing, unless a part is larger.
 _READ_BYTES = 16 * 2**20

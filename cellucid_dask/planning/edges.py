@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cellucid_dask.genes.parts import Array
 from cellucid_dask.planning.blocks import Layout, by_count, even, stretches
-from cellucid_dask.planning.plan import ExportPlan, Sizes
+from cellucid_dask.planning.plan import ExportPlan
+from cellucid_dask.types import Array, Sizes
 
 # Bytes an edge takes while it is read or sorted: its two cells, its key, copies, marks.
 _EDGE_BYTES = 64

@@ -8,7 +8,8 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.genes.parts import PART_CELLS, value_dtype
 from cellucid_dask.genes.vectors import RUN_VALUES
 from cellucid_dask.planning.blocks import Layout, Reading, choose_blocks, even
-from cellucid_dask.planning.plan import ExportPlan, Sizes, size
+from cellucid_dask.planning.plan import ExportPlan, size
+from cellucid_dask.types import Sizes
 
 # Bytes a value takes on its way from codes to a vector: position, two scales, float64, marks.
 _STEP_BYTES = 48

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cellucid_dask import html
+from cellucid_dask.types import Sizes
 
 Route = Literal["direct", "scratch", "workers"]
-Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,8 @@ from cellucid_dask.errors import ExportError
 from cellucid_dask.store import open_store
 from cellucid_dask.store.failures import in_words
 from cellucid_dask.store.transfer import read_ranges
+from cellucid_dask.types import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 _ABSENT = np.iinfo(np.uint64).max
 

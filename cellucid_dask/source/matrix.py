@@ -21,7 +21,6 @@ from cellucid_dask.planning.blocks import slab_rows
 from cellucid_dask.source.slabs import join_slabs
 from cellucid_dask.supervise import final
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Storage = Literal["csr", "csc", "dense"]
 Blocks = tuple[tuple[int, ...], tuple[int, ...]]
 

@@ -11,7 +11,8 @@ from dask.delayed import delayed
 
 from cellucid_dask.genes.normalise import check_totals, counts_of, log1p_cp10k, row_totals
 from cellucid_dask.graph import run_all
-from cellucid_dask.source.matrix import Array, Blocks, Matrix, Storage
+from cellucid_dask.source.matrix import Blocks, Matrix, Storage
+from cellucid_dask.types import Array
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from cellucid_dask.genes.parts import Array
+from cellucid_dask.types import Array
 
 # A value takes 8 bytes in a sparse matrix, and 14 while slabs are joined; 4 in a dense one.
 _MOST_FILLED = 1 / 4
