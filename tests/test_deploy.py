@@ -8,12 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -107,6 +109,12 @@ def test_dockerfile_is_pinned_and_not_root() -> None:
     pins = (DEPLOY / "docker/constraints.txt").read_text().split()
     assert pins
     assert all("==" in pin for pin in pins)
+    pinned = dict(pin.split("==") for pin in pins)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for text in sum((extras[name] for name in ("s3", "gcs", "azure")), project["dependencies"]):
+        needed = Requirement(text)
+        assert pinned[needed.name] in needed.specifier
 
 
 def test_image_gets_every_file_that_building_it_needs() -> None:
