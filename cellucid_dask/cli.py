@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RequestError as error:
         return _report(error, _WRONG, options)
     except KeyboardInterrupt:
-        print("stopped: the target holds no whole export; --resume goes on.", file=sys.stderr)
+        whole = "the target holds no whole export; --resume goes on."
+        print(f"stopped: {whole}" if options.command == "export" else "stopped", file=sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001  whatever it is, a traceback helps nobody here
         return _report(error, _FAILED, options)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import contents, names
 from cellucid_dask.format.decode import DamageError
+from cellucid_dask.preflight import check_answers
 from cellucid_dask.store.failures import in_words
 from cellucid_dask.target import Target
 from cellucid_dask.types import Array
@@ -21,8 +22,9 @@ def read_documents(target: Target) -> dict[str, bytes]:
     Raises
     ------
     RequestError
-        There are none.
+        There are none, or the store does not answer.
     """
+    check_answers(target)
     wanted = (
         names.IDENTITY, names.OBS_MANIFEST, names.VAR_MANIFEST, names.CONNECTIVITY_MANIFEST,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellucid_dask.errors import RequestError
+from cellucid_dask.format import names
 from cellucid_dask.store.failures import Failure, failure_of, in_words
 from cellucid_dask.store.transfer import is_async, within
 from cellucid_dask.target import Target, write_local
@@ -26,6 +27,26 @@ def check_reachable(target: Target) -> None:
     """
     with _refusing(target, "listed"), suppress(FileNotFoundError, NotADirectoryError):
         _soon(target, "ls", target.store[1])
+
+
+def check_answers(target: Target) -> None:
+    """Ask for one file, so that a store which does not answer is given up soon.
+
+    Whatever else is wrong, reading will tell, and try again where that helps.
+
+    Raises
+    ------
+    RequestError
+        It does not answer.
+    """
+    if target.is_local:
+        return
+    with _refusing(target, "read"):
+        try:
+            _soon(target, "info", target.path(names.IDENTITY))
+        except Exception as error:
+            if isinstance(error, TimeoutError) or failure_of(error) is Failure.TRANSIENT:
+                raise
 
 
 def check_writable(target: Target) -> None:
