@@ -13,4 +13,5 @@ def table(title: str, rows: Iterable[tuple[str, object]]) -> str:
         f'<td style="text-align:left">{escape(str(value))}</td></tr>'
         for name, value in rows
     )
-    return f"<table><caption>{escape(title)}</caption><tbody>{body}</tbody></table>"
+    head = f'<caption style="text-align:left;font-weight:bold">{escape(title)}</caption>'
+    return f"<table>{head}<tbody>{body}</tbody></table>"

@@ -186,7 +186,8 @@ class _View:
 
     def _repr_html_(self) -> str:
         return (
-            f'<progress max="1" value="{self._fraction:.4f}"></progress> {html.escape(self._text)}'
+            f'<progress max="1" value="{self._fraction:.4f}" style="vertical-align:middle">'
+            f"</progress> {html.escape(self._text)}"
         )
 
 
