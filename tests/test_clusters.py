@@ -336,6 +336,9 @@ def test_asynchronous_client(
     two_workers: LocalCluster, matrix: Any, expected: Tree, tmp_path: Path,
     tree_bytes: Callable[[Path], Tree], threaded: bool,
 ) -> None:  # fmt: skip
+    with Client(two_workers) as before:  # a worker killed by another test comes back
+        before.wait_for_workers(2, timeout=60)
+
     def export() -> None:
         assert cellucid_dask.plan(lazy(matrix)).n_workers == 2
         cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
