@@ -160,12 +160,13 @@ def _open(target: Target, vectors: Sequence[Vector]) -> Comparison:
     return Comparison(vectors, [files[vector.path] for vector in vectors])
 
 
-def compare_block(
-    target: Target, block: Any, columns: Array, vectors: Sequence[Vector]
+def compare_blocks(
+    target: Target, blocks: Sequence[Any], columns: Array, vectors: Sequence[Vector]
 ) -> list[str]:
-    """Compare a block that holds every cell of its genes (task)."""
+    """Compare blocks that together hold every cell of their genes (task)."""
     comparison = _open(target, vectors)
-    comparison.feed(select(block, columns))
+    for block in blocks:
+        comparison.feed(select(block, columns))
     return list(comparison.findings())
 
 
@@ -181,10 +182,13 @@ def select(block: Any, columns: Array) -> Any:
 def _by_genes(
     target: Target, request: Request, columns: Array, vectors: Sequence[Vector]
 ) -> Iterator[str]:
-    ((blocks, *_), edges) = _blocks(request)
+    rows, edges = _blocks(request)
     tasks = [
-        delayed(compare_block, pure=False)(
-            target, blocks[j], columns[first:last] - edges[j], vectors[first:last]
+        delayed(compare_blocks, pure=False)(
+            target,
+            [blocks[j] for blocks in rows],
+            columns[first:last] - edges[j],
+            vectors[first:last],
         )
         for j, first, last in _filled(edges, columns)
     ]

@@ -75,10 +75,9 @@ class GeneJob:
 
 
 @final
-def encode_block(job: GeneJob, block: Any, columns: Array | None, first: int) -> GeneSummary:
-    """Encode a block that holds every cell of its genes (task, route direct)."""
-    parts = list(parts_of(block, 0, columns, part_values=job.part_values))
-    return job.finish(job.encode_in_batches(parts, first))
+def transpose(job: GeneJob, block: Any, first_cell: int, columns: Array | None) -> list[Part]:
+    """Transpose a block in memory (a step of a task, route direct)."""
+    return list(parts_of(block, first_cell, columns, part_values=job.part_values))
 
 
 @final
@@ -145,7 +144,7 @@ def _own(part: Part) -> Part:
 
 @final
 def encode_pieces(job: GeneJob, pieces: Sequence[list[Part]], first: int) -> GeneSummary:
-    """Encode the genes that all pieces share (task, route workers)."""
+    """Encode the genes that all pieces share (task, routes direct and workers)."""
     parts = [part for piece in pieces for part in piece]
     return job.finish(job.encode_in_batches(parts, first))
 
@@ -207,11 +206,14 @@ def _blocks(tasks: Builder, columns: Array) -> Iterator[tuple[int, int, Any, int
 _Keys = tuple[list[str], list[str]]  # of the tasks that read, and of those that encode
 
 
-def _direct(tasks: Builder, _: ExportPlan, columns: Array) -> _Keys:
+def _direct(tasks: Builder, _plan: ExportPlan, columns: Array) -> _Keys:
     job = tasks.shared("job")
+    pieces: dict[int, list[Any]] = {}
+    for _, first_cell, block, first, kept, _ in _blocks(tasks, columns):
+        pieces.setdefault(first, []).append((transpose, job, block, first_cell, kept))
     return [], [
-        tasks.add("encode-genes", number, encode_block, job, block, kept, first)
-        for number, _, block, first, kept, _ in _blocks(tasks, columns)
+        tasks.add("encode-genes", first, encode_pieces, job, steps, first)
+        for first, steps in pieces.items()
     ]
 
 

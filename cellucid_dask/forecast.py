@@ -66,8 +66,10 @@ def _of_gene_blocks(request: Request, plan: ExportPlan, array: Any, columns: Arr
     for block in filled[_spread(len(filled))]:
         chosen = columns[ranges[block] : ranges[block + 1]] - edges[block]
         chosen = chosen[:: -(-len(chosen) * _MOST_BLOCKS // _MOST_GENES)]
-        values = array.blocks[0, int(block)].compute()
-        parts = list(parts_of(values, 0, chosen, part_values=plan.part_values))
+        parts: list[Part] = []
+        for row, first_cell in enumerate(np.cumsum((0, *plan.row_blocks[:-1]))):
+            values = array.blocks[row, int(block)].compute()
+            parts += parts_of(values, int(first_cell), chosen, part_values=plan.part_values)
         sizes += _sizes(request, parts, plan.shape[0])
     return float(np.mean(sizes))
 

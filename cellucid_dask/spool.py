@@ -8,7 +8,7 @@ from typing import Self
 
 from cellucid_dask.errors import ExportError
 
-_IN_MEMORY = 2**26
+_IN_MEMORY = 2**22
 
 
 class Spool:

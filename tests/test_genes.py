@@ -143,6 +143,30 @@ def test_duplicates_and_order_are_read_as_scipy_does() -> None:
         np.testing.assert_array_equal(each.indices, untouched.indices)
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", ">f8", "i4", "u1", "?"])
+@pytest.mark.parametrize("height", [100, 2**17])
+def test_zeros_stored_dense_are_not_held(dtype: str, height: int) -> None:
+    matrix = np.zeros((height, 3), dtype)
+    matrix[5:20, 0] = matrix[height - 1, 2] = 1
+    (part,) = parts_of(matrix, 0, part_values=10)
+    assert part.gene_nbytes.sum() <= 16 * (4 + 4)
+    found = gene_vectors([part], height, None)
+    np.testing.assert_array_equal(found.vectors.T, matrix)
+
+
+def test_blocks_of_a_dense_matrix_may_be_full_or_not() -> None:
+    matrix = np.zeros((60, 2), np.float32)
+    matrix[20:40] = np.random.default_rng(0).normal(size=(20, 2))
+    matrix[3, 1], matrix[50, 0] = np.nan, -np.inf
+    parts = [
+        each for at in (0, 20, 40) for each in parts_of(matrix[at : at + 20], at, part_values=9)
+    ]
+    assert len({type(part) for part in parts}) == 2
+    found = gene_vectors(parts, 60, 8)
+    for gene in range(2):
+        np.testing.assert_array_equal(found.vectors[gene], expected(matrix[:, gene], 8)[0])
+
+
 @pytest.mark.parametrize(
     ("indices", "indptr"),
     [([0, -1, 1], [0, 2, 3]), ([0, 9, 1], [0, 2, 3]), ([0, 1, 1], [0, 3, 2])],

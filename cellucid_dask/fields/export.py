@@ -86,8 +86,9 @@ def export_fields(request: Request, keep: Callable[[str, bytes], object]) -> Fie
 
     points, scales = {}, {}
     for dimension, embedding in request.embeddings.items():
-        coordinates = _coordinates(request.source, embedding)
-        points[dimension], scales[dimension] = normalise(coordinates, embedding.key)
+        points[dimension], scales[dimension] = normalise(
+            _coordinates(request.source, embedding), embedding.key
+        )
         add(names.points_path(dimension, compressed), points[dimension])
     vectors: dict[str, list[int]] = {}
     for each in request.vectors:

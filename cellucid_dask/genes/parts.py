@@ -19,6 +19,9 @@ from cellucid_dask.types import Array
 
 # Rows of a part are numbered in 16 bits.
 PART_CELLS = 2**16
+# What is stored dense is mostly zeros all the same: up to this share of values it is held as
+# sparse, in 6 or 8 bytes a value instead of 4. Parts then follow the values, not the cells.
+_MOST_FILLED = 1 / 4
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def parts_of(
     if not sparse.issparse(block):
         values = np.asarray(block)
         kept = values if columns is None else values[:, columns]
-        yield DensePart(first_cell, np.ascontiguousarray(_as_stored(kept).T))
+        yield _dense_part(np.ascontiguousarray(_as_stored(kept).T), first_cell)
     elif block.format == "csc":
         yield _sparse_part(block if columns is None else block[:, columns], first_cell)
     else:
@@ -128,6 +131,22 @@ def parts_of(
         for start, stop in _row_ranges(rows.indptr, part_values):
             part = _rows(rows, start, stop)
             yield _sparse_part(part if lookup is None else _keep(part, lookup), first_cell + start)
+
+
+def _dense_part(values: Array, first_cell: int) -> Part:
+    counts = np.count_nonzero(values, axis=1)
+    if counts.sum() > values.size * _MOST_FILLED:
+        return DensePart(first_cell, values)
+    n_cells = values.shape[1]
+    where = np.flatnonzero(values)
+    held = values.reshape(-1)[where]
+    where %= max(n_cells, 1)
+    cells = where.astype(_cell_dtype(n_cells))
+    return SparsePart(first_cell, n_cells, np.append(0, np.cumsum(counts)), cells, held)
+
+
+def _cell_dtype(n_cells: int) -> type[np.unsignedinteger[Any]]:
+    return np.uint16 if n_cells <= PART_CELLS else np.uint32
 
 
 def _row_ranges(indptr: Array, part_values: int) -> Iterator[tuple[int, int]]:
@@ -177,12 +196,11 @@ def _sparse_part(matrix: Any, first_cell: int) -> SparsePart:
     if _has_duplicates(matrix):
         matrix = matrix.copy()
         matrix.sum_duplicates()  # in the source's dtype, as scipy reads the matrix
-    cell_dtype = np.uint16 if n_cells <= PART_CELLS else np.uint32
     return SparsePart(
         first_cell,
         n_cells,
         matrix.indptr,
-        matrix.indices.astype(cell_dtype),
+        matrix.indices.astype(_cell_dtype(n_cells)),
         _as_stored(matrix.data),
     )
 

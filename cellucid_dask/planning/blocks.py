@@ -15,8 +15,13 @@ from cellucid_dask.types import Array, Sizes
 # Larger reads than this gain nothing, unless a part is larger.
 _READ_BYTES = 16 * 2**20
 _MOST_BLOCKS = 20_000
-# A dense block of some genes is read in slabs of this many values.
-_SLAB_VALUES = 2**19
+# Of a dense matrix that is read gene by gene: values of a block, and bytes of the genes of a
+# task, were no value zero. Most are, so a task holds far less; but the same for any number of
+# cells, until they make the genes that come with one read larger than this.
+_BLOCK_VALUES = 2**19
+_GENES_BYTES = 96 * 2**20
+# Tasks for each worker, so that all end at about the same time.
+_TASKS_EACH = 4
 # A part of this many values is transposed in cache ...
 _PART_VALUES = 2**19
 # ... but each gene should find some in every part: gathering many scraps takes longer.
@@ -81,7 +86,7 @@ class Reading:
     Attributes
     ----------
     direct
-        Whether a block holds every cell of its genes.
+        Whether a task takes every cell of some genes, in one block or one after the other.
     rows, columns
         Sizes of the blocks.
     memory
@@ -97,16 +102,11 @@ class Reading:
     part_values: int
 
 
-def choose_blocks(layout: Layout, room: int) -> Reading:
-    """Choose blocks that a task can read and transpose in `room` bytes, if any can."""
+def choose_blocks(layout: Layout, room: int, n_workers: int) -> Reading:
+    """Choose blocks that each of the workers can read and transpose in `room` bytes, if any can."""
     if layout.fixed_blocks is not None:
         return _fixed(layout)
-    return _dense(layout, room) if layout.storage == "dense" else _sparse(layout, room)
-
-
-def slab_rows(chunk_rows: int, width: int) -> int:
-    """Rows that are read at once of a dense block of `width` genes: whole chunks."""
-    return chunk_rows * max(1, _SLAB_VALUES // (chunk_rows * width))
+    return _dense(layout, room, n_workers) if layout.storage == "dense" else _sparse(layout, room)
 
 
 def even(total: int, width: int) -> Sizes:
@@ -164,36 +164,50 @@ def _sparse(layout: Layout, room: int) -> Reading:
     )
 
 
-def _dense(layout: Layout, room: int) -> Reading:
+def _dense(layout: Layout, room: int, n_workers: int) -> Reading:
     n_cells, n_genes = layout.shape
     chunk_rows, chunk_columns = (
         min(size, limit) for size, limit in zip(layout.chunk, layout.shape, strict=True)
     )
     item = layout.dtype.itemsize
-    work = layout.work_nbytes
-    # bytes of a value of whole rows: as stored, decoded, transposed
-    whole = 2 * item + 4 + work
-    # of a gene: its values, which come transposed, and its share of a slab of whole chunks
-    converted = 0 if value_dtype(layout.dtype).itemsize == item else 4
-    gene = n_cells * (item + converted + work) + 2 * item * chunk_rows
-    slab = 2 * item * min(_SLAB_VALUES, n_cells * n_genes)
+    # bytes of a value of a block: as stored, decoded, transposed
+    whole = 2 * item + 4 + layout.work_nbytes
     most = min(max(room, 0), _READ_BYTES)
-    column_wise = chunk_columns < n_genes and (chunk_rows > 1 or chunk_columns > 1)
-    width = chunk_columns if column_wise else 1
     if n_cells * n_genes * whole <= most:
-        return _dense_reading(layout, room, (n_cells,), (n_genes,), n_cells * n_genes * whole)
-    if (column_wise or not layout.row_major) and width * gene + slab <= room:
-        width *= max(1, min(_READ_BYTES, room - slab) // (width * gene))
-        return _dense_reading(layout, room, (n_cells,), even(n_genes, width), width * gene + slab)
-    rows = even(n_cells, chunk_rows * max(1, most // (n_genes * chunk_rows * whole)))
-    return _dense_reading(layout, room, rows, (n_genes,), rows[0] * n_genes * whole)
+        return _dense_reading(
+            layout, room, n_cells, n_genes, n_cells * n_genes * whole, direct=True
+        )
+    column_wise = chunk_columns < n_genes and (chunk_rows > 1 or chunk_columns > 1)
+    if column_wise or not layout.row_major:
+        width = chunk_columns if column_wise else 1
+        gene = n_cells * value_dtype(layout.dtype).itemsize  # transposed, if most is not zero
+        least = -(-n_cells * n_genes // (_MOST_BLOCKS * width))
+
+        def block(width: int) -> int:
+            return min(chunk_rows * -(-max(_BLOCK_VALUES // width, least) // chunk_rows), n_cells)
+
+        def memory(width: int) -> int:
+            return width * (gene + block(width) * whole)
+
+        if memory(width) <= room:
+            widest = min(n_genes // (_TASKS_EACH * n_workers), min(room, _GENES_BYTES) // gene)
+            wide = width * max(1, widest // width)
+            width = wide if memory(wide) <= room else width
+            return _dense_reading(layout, room, block(width), width, memory(width), direct=True)
+    rows = min(chunk_rows * max(1, most // (n_genes * chunk_rows * whole)), n_cells)
+    return _dense_reading(
+        layout, room, rows, n_genes, rows * n_genes * whole, direct=rows == n_cells
+    )
 
 
-def _dense_reading(layout: Layout, room: int, rows: Sizes, columns: Sizes, memory: int) -> Reading:
+def _dense_reading(
+    layout: Layout, room: int, rows: int, columns: int, memory: int, *, direct: bool
+) -> Reading:
+    n_cells, n_genes = layout.shape
     return Reading(
-        direct=len(rows) == 1,
-        rows=rows,
-        columns=columns,
+        direct=direct,
+        rows=even(n_cells, rows),
+        columns=even(n_genes, columns),
         memory=memory,
         part_values=_part_values(layout, room),
     )

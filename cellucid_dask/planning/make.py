@@ -60,7 +60,7 @@ def make_plan(
     # a vector, its compressed copy, and the working memory of one run of values
     per_gene = n_cells * 2 * vector_nbytes
     fixed = RUN_VALUES * _STEP_BYTES
-    reading = choose_blocks(layout, per_task - fixed - per_gene)
+    reading = choose_blocks(layout, per_task - fixed - per_gene, n_workers)
     encode_blocks = _encode_blocks(layout, reading, n_workers, shared_disk=shared_disk)
     if reading.direct:
         room = per_task - fixed - reading.memory

@@ -17,8 +17,6 @@ from dask.highlevelgraph import HighLevelGraph
 from scipy import sparse
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.planning.blocks import slab_rows
-from cellucid_dask.source.slabs import join_slabs
 from cellucid_dask.supervise import final
 
 Storage = Literal["csr", "csc", "dense"]
@@ -160,16 +158,8 @@ class DenseMatrix:
         return _lazy(self, blocks, np.empty((0, 0), self.dtype))
 
     def read(self, rows: slice, columns: slice) -> Any:
-        """Read a region; one of some genes slab by slab, so that it is never there twice."""
-        width = columns.stop - columns.start
-        if width == self.shape[1]:
-            return np.asarray(self.array[rows, columns])
-        height = slab_rows(self.chunks[0], width)
-        slabs = (
-            np.asarray(self.array[start : min(start + height, rows.stop), columns])
-            for start in range(rows.start, rows.stop, height)
-        )
-        return join_slabs(slabs, (rows.stop - rows.start, width), self.dtype)
+        """Read a region."""
+        return np.asarray(self.array[rows, columns])
 
 
 @dataclass(frozen=True)
