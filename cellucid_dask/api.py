@@ -19,7 +19,7 @@ from cellucid_dask.connectivity import Graph, export_graph
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.execute import GeneJob, run_genes
 from cellucid_dask.fields.export import export_fields
-from cellucid_dask.forecast import forecast_gene_bytes, forecast_graph_bytes
+from cellucid_dask.forecast import forecast_gene_bytes, forecast_graph_bytes, forecast_scratch_bytes
 from cellucid_dask.genes.findings import describe
 from cellucid_dask.genes.summary import GeneSummary
 from cellucid_dask.lease import hold, refuse_if_held
@@ -206,6 +206,7 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     found = export_fields(request, lambda *_: None)
     _warn((*request.warnings, *found.warnings))
     planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
+    planned = replace(planned, scratch_bytes=forecast_scratch_bytes(request))
     planned = request.edge_plan.beside(planned) if request.edge_plan else planned
     return replace(
         planned,
@@ -279,7 +280,8 @@ def _spool_folder(settings: Settings, target: Target) -> str | None:
 
 def _gene_scratch(request: Request) -> int | None:
     plan = request.plan
-    return None if plan is None or plan.route != "scratch" else plan.scratch_bytes
+    through_scratch = plan is not None and plan.route == "scratch"
+    return forecast_scratch_bytes(request) if through_scratch else None
 
 
 def _export_graph(request: Request, target: Target) -> Graph | None:

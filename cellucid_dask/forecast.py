@@ -1,4 +1,4 @@
-"""How large an export will be, from a few blocks of its matrices."""
+"""How large an export and its scratch will be, from a few blocks of the matrices."""
 
 from __future__ import annotations
 
@@ -39,6 +39,24 @@ def forecast_gene_bytes(request: Request) -> int:
     return int(per_gene * len(columns))
 
 
+def forecast_scratch_bytes(request: Request) -> int:
+    """Estimate the bytes of all parts; of a dense matrix few blocks tell how many are zeros."""
+    plan, matrix = request.plan, request.matrix
+    if plan is None or matrix is None or plan.route != "scratch":
+        return 0
+    if matrix.storage != "dense" or matrix.fixed_blocks is not None:
+        return plan.scratch_bytes
+    array = matrix.dask((plan.row_blocks, plan.gene_blocks))
+    columns = np.sort(request.genes.columns) if request.genes else None
+    nbytes = rows = 0
+    for row in _spread(len(plan.row_blocks), most=3):
+        block = array.blocks[int(row)].compute()
+        for part in parts_of(block, 0, columns, part_values=plan.part_values):
+            nbytes += int(part.gene_nbytes.sum())
+        rows += plan.row_blocks[row]
+    return min(nbytes * plan.shape[0] // rows, plan.scratch_bytes)
+
+
 def forecast_graph_bytes(request: Request) -> int:
     """Estimate the bytes of the edges from a block in the middle, as if all were stored twice."""
     graph, plan = request.graph, request.edge_plan
@@ -54,8 +72,8 @@ def forecast_graph_bytes(request: Request) -> int:
     return nbytes * len(plan.row_blocks) * len(plan.column_blocks) // 2
 
 
-def _spread(count: int) -> Array:
-    return np.unique(np.linspace(0, count - 1, min(count, _MOST_BLOCKS)).astype(int))
+def _spread(count: int, most: int = _MOST_BLOCKS) -> Array:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
 
 
 def _of_gene_blocks(request: Request, plan: ExportPlan, array: Any, columns: Array) -> float:

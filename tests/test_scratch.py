@@ -64,6 +64,22 @@ def test_nothing_is_left_after_success(tall: Path, tmp_path: Path, scratch: Path
     assert not list(scratch.iterdir())
 
 
+@pytest.mark.parametrize("filled", [0.05, 1.0])
+def test_what_a_dense_matrix_takes_is_told_from_a_few_of_its_rows(
+    tmp_path: Path, scratch: Path, filled: float
+) -> None:
+    random = np.random.default_rng(1)
+    matrix = random.random((20_000, 150), np.float32)
+    matrix[random.random(matrix.shape) >= filled] = 0
+    path = tmp_path / "dense.h5ad"
+    ad.AnnData(matrix, obsm={"X_umap": random.random((20_000, 2))}).write_h5ad(path)
+    plan = cellucid_dask.plan(path)
+    assert plan.route == "scratch"
+    found = export(path, tmp_path / "out", scratch).scratch_bytes
+    assert found < matrix.nbytes * (0.09 if filled < 1 else 1.01)
+    assert abs(plan.scratch_bytes - found) < 0.05 * found
+
+
 def test_nothing_is_left_when_the_target_fills_up(
     tall: Path, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
