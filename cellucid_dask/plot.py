@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _MISSING = "lightgrey"
 _MOST_IN_LEGEND = 40
+_LEGEND_ROWS = 16  # as many as stand beside a figure of matplotlib's own height
 
 
 def scatter(
@@ -75,7 +76,13 @@ def _draw_categories(ax: Any, points: Array, values: pd.Categorical, style: dict
         for name, colour in zip(values.categories[:_MOST_IN_LEGEND], colours, strict=False)
     ]
     if handles:
-        ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        ax.legend(
+            handles=handles,
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            frameon=False,
+            ncols=-(-len(handles) // _LEGEND_ROWS),
+        )
 
 
 def _plain(name: str) -> str:

@@ -419,6 +419,26 @@ def test_plot(exported: tuple[Path, ad.AnnData], key: str, dimension: int) -> No
     plt.close(ax.figure)
 
 
+def test_the_legend_of_many_categories_stays_in_the_figure(tmp_path: Path) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    adata = ad.AnnData(
+        np.eye(80, 3, dtype="f4"),
+        obs=pd.DataFrame({"many": pd.Categorical([f"type {number % 40}" for number in range(80)])}),
+        obsm={"X_umap": np.eye(80, 2)},
+    )
+    cellucid_dask.export(adata, tmp_path / "out", progress=False)
+    ax = cellucid_dask.open_export(tmp_path / "out").plot("many")
+
+    ax.figure.canvas.draw()
+    legend = ax.get_legend()
+    assert len(legend.get_texts()) == 40
+    assert legend.get_window_extent().height < ax.figure.bbox.height
+    plt.close(ax.figure)
+
+
 def test_plot_without_matplotlib(
     exported: tuple[Path, ad.AnnData], monkeypatch: pytest.MonkeyPatch
 ) -> None:
