@@ -42,8 +42,8 @@ TreeBytes = Callable[[Path], Tree]
 
 COMMON = {"created_at": "2026-01-01T00:00:00Z", "dataset_id": "cells", "dataset_name": "Cells"}
 VALUES = [0.0, 1.0, -1.0, 0.25, np.nan]
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-MANY = settings(max_examples=100, deadline=None)
+FEW = settings(max_examples=15, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=100)
 ROOT = Path(cellucid_dask.__file__).parents[1]
 
 

@@ -61,7 +61,7 @@ def forms(counts: Any, chunks: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, suppress_health_check=list(HealthCheck))
 @given(
     n_cells=st.integers(1, 30),
     n_genes=st.integers(1, 9),

@@ -36,7 +36,6 @@ DTYPES = ["float32", "float64", "int32", "uint8", "bool"]
 ODD_NUMBERS = [0.0, -0.0, 1.0, -1.0, 0.1, 1e-45, 3e38, 1e300, np.nan, np.inf, -np.inf]
 FEW = settings(
     max_examples=10,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
