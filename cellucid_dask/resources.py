@@ -118,7 +118,7 @@ def keep_memory_tight() -> None:
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
-        libc.mallopt(_M_TRIM_THRESHOLD, 8 * 2**20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 32 * 2**20)
 
 
 def release_memory() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from numcodecs.errors import UnsafeDecodeError
 from reader import check
 from scipy import sparse
 
@@ -510,3 +512,25 @@ def test_command_and_python_write_the_same(
     )
 
     assert tree_bytes(tmp_path / "command") == tree_bytes(tmp_path / "python")
+
+
+def test_zarr_that_brings_a_pickle(small_anndata: Make, tmp_path: Path, target: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    store = tmp_path / "trap.zarr"
+    with ad.settings.override(zarr_write_format=2):
+        small_anndata().write_zarr(store)
+    (store / ".zmetadata").unlink()
+    names = store / "obs/cell_type/categories"
+    layout = json.loads((names / ".zarray").read_text())
+    layout |= {"dtype": "|O", "compressor": None}
+    layout["filters"] = [{"id": "vlen-utf8"}, {"id": "pickle", "protocol": 5}]
+    (names / ".zarray").write_text(json.dumps(layout))
+    (names / "0").write_bytes(pickle.dumps([Trap()]))
+
+    with pytest.raises(UnsafeDecodeError):
+        cellucid_dask.export(store, target)
+    assert not (tmp_path / "sprung").exists()
+    assert not target.exists()

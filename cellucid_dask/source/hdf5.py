@@ -226,6 +226,7 @@ def _chunked(dataset: h5py.Dataset, file: FileBytes, filters: tuple[int, ...]) -
 
     if dataset.id.get_num_chunks():
         dataset.id.chunk_iter(note)
+        dataset.id.refresh()  # or HDF5 would keep all it has read of the places
     return ChunkedDataset(
         file, dataset.shape, dataset.dtype, dataset.chunks, offsets, sizes, skipped, filters,
         dataset.fillvalue,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import platform
 import shutil
 import statistics
@@ -16,6 +17,7 @@ from tests.benchmarks.data import STORAGES, dataset
 from tests.benchmarks.measure import Measurement, measure
 from tests.benchmarks.profile import profile
 
+PROJECT = Path(__file__).parents[2]
 PEERS = Path(__file__).parent / "peers"
 IN_MEMORY = "cellucid==0.9.4"
 CONTENDERS = ("ours", "naive", "in_memory")
@@ -75,22 +77,25 @@ def table(runs: dict[str, list[Measurement]]) -> str:
 
 
 def _command(name: str, source: Path, target: Path, cache: Path) -> Sequence[str | Path]:
-    if name == "ours":
-        export = (sys.executable, "-m", "cellucid_dask", "export")
-        return (*export, source, target, "--no-progress")
+    if name == "in_memory":
+        python = _python_with(cache / IN_MEMORY.replace("==", "-"), IN_MEMORY)
+        return python, PEERS / "in_memory.py", source, target
+    python = _python_with(cache / "cellucid-dask", "--editable", PROJECT)
     if name == "naive":
-        return sys.executable, PEERS / "naive_dask.py", source, target
-    return _python_with(IN_MEMORY, cache), PEERS / "in_memory.py", source, target
+        return python, PEERS / "naive_dask.py", source, target
+    return python, "-m", "cellucid_dask", "export", source, target, "--no-progress"
 
 
-def _python_with(requirement: str, cache: Path) -> Path:
-    """Return the Python of an environment that holds one package, made at the first call."""
-    environment = cache / requirement.replace("==", "-")
-    python, done = environment / "bin" / "python", environment / "installed"
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-qq", requirement], check=True)
-        done.touch()
+@functools.cache
+def _python_with(environment: Path, *requirement: str | Path) -> Path:
+    """Return the Python of an environment of one package and what it needs.
+
+    What else is installed takes time to import: libraries look for each other.
+    """
+    python = environment / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-qq", *requirement], check=True)
     return python
 
 
