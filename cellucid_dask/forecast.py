@@ -27,11 +27,10 @@ def forecast_gene_bytes(request: Request) -> int:
     holds the first cells of each vector; what is fixed in a file's size (headers, code
     tables) and what grows with the cells is told apart by encoding half of them too.
     """
-    plan, genes, matrix = request.plan, request.genes, request.matrix
-    if plan is None or genes is None or matrix is None:
+    plan, matrix, columns = request.plan, request.matrix, request.columns
+    if plan is None or matrix is None:
         return 0
     array = matrix.dask((plan.row_blocks, plan.gene_blocks))
-    columns = np.sort(genes.columns)
     if plan.route == "direct":
         per_gene = _of_gene_blocks(request, plan, array, columns)
     else:
@@ -42,16 +41,15 @@ def forecast_gene_bytes(request: Request) -> int:
 def forecast_scratch_bytes(request: Request) -> int:
     """Estimate the bytes of all parts; of a dense matrix few blocks tell how many are zeros."""
     plan, matrix = request.plan, request.matrix
-    if plan is None or matrix is None or plan.route != "scratch":
+    if plan is None or matrix is None:
         return 0
-    if matrix.storage != "dense" or matrix.fixed_blocks is not None:
+    if plan.route == "direct" or matrix.storage != "dense" or matrix.fixed_blocks is not None:
         return plan.scratch_bytes
     array = matrix.dask((plan.row_blocks, plan.gene_blocks))
-    columns = np.sort(request.genes.columns) if request.genes else None
     nbytes = rows = 0
     for row in _spread(len(plan.row_blocks), most=3):
         block = array.blocks[int(row)].compute()
-        for part in parts_of(block, 0, columns, part_values=plan.part_values):
+        for part in parts_of(block, 0, request.columns, part_values=plan.part_values):
             nbytes += int(part.gene_nbytes.sum())
         rows += plan.row_blocks[row]
     return min(nbytes * plan.shape[0] // rows, plan.scratch_bytes)

@@ -116,6 +116,8 @@ def test_cluster(
 ) -> None:  # fmt: skip
     if route == "workers":
         monkeypatch.setattr(Resources, "shares_disk", lambda *_: False)
-    assert cellucid_dask.plan(files["csr"], gene_identifiers=genes).route == route
+    plan = cellucid_dask.plan(files["csr"], gene_identifiers=genes)
+    assert plan.route == route
+    assert plan.scratch_bytes > 0
     export(files["csr"], tmp_path / "out", gene_identifiers=genes)
     assert tree_bytes(tmp_path / "out") == direct
