@@ -160,13 +160,11 @@ def _open(target: Target, vectors: Sequence[Vector]) -> Comparison:
     return Comparison(vectors, [files[vector.path] for vector in vectors])
 
 
-def compare_blocks(
-    target: Target, blocks: Sequence[Any], columns: Array, vectors: Sequence[Vector]
-) -> list[str]:
-    """Compare blocks that together hold every cell of their genes (task)."""
+def compare_pieces(target: Target, pieces: Sequence[Any], vectors: Sequence[Vector]) -> list[str]:
+    """Compare pieces that together hold every cell of their genes (task)."""
     comparison = _open(target, vectors)
-    for block in blocks:
-        comparison.feed(select(block, columns))
+    for piece in pieces:
+        comparison.feed(piece)
     return list(comparison.findings())
 
 
@@ -182,15 +180,10 @@ def select(block: Any, columns: Array) -> Any:
 def _by_genes(
     target: Target, request: Request, columns: Array, vectors: Sequence[Vector]
 ) -> Iterator[str]:
-    rows, edges = _blocks(request)
+    pieces, ranges = _pieces(request, columns)
     tasks = [
-        delayed(compare_blocks, pure=False)(
-            target,
-            [blocks[j] for blocks in rows],
-            columns[first:last] - edges[j],
-            vectors[first:last],
-        )
-        for j, first, last in _filled(edges, columns)
+        delayed(compare_pieces, pure=False)(target, [row[k] for row in pieces], vectors[range_])
+        for k, range_ in enumerate(ranges)
     ]
     for findings in run_all(tasks, request.plan.n_workers if request.plan else 1):
         yield from findings
@@ -199,15 +192,8 @@ def _by_genes(
 def _by_rows(
     target: Target, request: Request, columns: Array, vectors: Sequence[Vector]
 ) -> Iterator[str]:
-    rows, edges = _blocks(request)
+    pieces, _ = _pieces(request, columns)
     comparison = _open(target, vectors)
-    pieces = [
-        [
-            delayed(select, pure=False)(blocks[j], columns[first:last] - edges[j])
-            for j, first, last in _filled(edges, columns)
-        ]
-        for blocks in rows
-    ]
     n_workers = request.plan.n_workers if request.plan else 1
     for start in range(0, len(pieces), 2 * n_workers):
         found = run_all(pieces[start : start + 2 * n_workers], n_workers)
@@ -227,17 +213,21 @@ def _stacked(pieces: Sequence[Any]) -> Any:
     return np.vstack([each.toarray() if sparse.issparse(each) else each for each in pieces])
 
 
-def _blocks(request: Request) -> tuple[list[list[Delayed]], Array]:
-    """Blocks of the matrix by row, and where its column blocks begin and end."""
+def _pieces(request: Request, columns: Array) -> tuple[list[list[Delayed]], list[slice]]:
+    """Chosen columns of the matrix by row and column block, and which those of a block are."""
     plan, matrix = request.plan, request.matrix
     if plan is None or matrix is None:
         raise ValueError("there is no matrix")
     array = matrix.dask((plan.row_blocks, plan.gene_blocks))
-    return array.to_delayed().tolist(), np.cumsum((0, *plan.gene_blocks))
-
-
-def _filled(edges: Array, columns: Array) -> Iterator[tuple[int, int, int]]:
-    """Column blocks with chosen columns, and which of the columns those are."""
+    edges = np.cumsum((0, *plan.gene_blocks))
     bounds = np.searchsorted(columns, edges)
-    for j in np.flatnonzero(np.diff(bounds)):
-        yield int(j), int(bounds[j]), int(bounds[j + 1])
+    filled = np.flatnonzero(np.diff(bounds))
+    ranges = [slice(int(bounds[j]), int(bounds[j + 1])) for j in filled]
+    pieces = [
+        [
+            delayed(select, pure=False)(blocks[j], columns[range_] - edges[j])
+            for j, range_ in zip(filled, ranges, strict=True)
+        ]
+        for blocks in array.to_delayed()
+    ]
+    return pieces, ranges
