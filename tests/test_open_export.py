@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -396,13 +396,18 @@ def test_repr_is_escaped(tmp_path: Path) -> None:
     assert "&lt;u&gt;.txt" in report._repr_html_()
 
 
+@pytest.fixture
+def drawing() -> Iterator[None]:
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    yield
+    pyplot.close("all")
+
+
+@pytest.mark.usefixtures("drawing")
 @pytest.mark.parametrize("dimension", [2, 3])
 @pytest.mark.parametrize("key", ["cell_type", "score", "gene4"])
 def test_plot(exported: tuple[Path, ad.AnnData], key: str, dimension: int) -> None:
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     found = cellucid_dask.open_export(exported[0])
     ax = found.plot(key, dimension, s=3)
 
@@ -416,14 +421,10 @@ def test_plot(exported: tuple[Path, ad.AnnData], key: str, dimension: int) -> No
     else:
         values = found.obs[key] if key == "score" else found.gene(key)
         assert ax.collections[-1].colorbar.vmax == pytest.approx(np.nanmax(values))
-    plt.close(ax.figure)
 
 
+@pytest.mark.usefixtures("drawing")
 def test_the_legend_of_many_categories_stays_in_the_figure(tmp_path: Path) -> None:
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     adata = ad.AnnData(
         np.eye(80, 3, dtype="f4"),
         obs=pd.DataFrame({"many": pd.Categorical([f"type {number % 40}" for number in range(80)])}),
@@ -436,7 +437,6 @@ def test_the_legend_of_many_categories_stays_in_the_figure(tmp_path: Path) -> No
     legend = ax.get_legend()
     assert len(legend.get_texts()) == 40
     assert legend.get_window_extent().height < ax.figure.bbox.height
-    plt.close(ax.figure)
 
 
 def test_plot_without_matplotlib(

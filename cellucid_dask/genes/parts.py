@@ -140,7 +140,7 @@ def _dense_part(values: Array, first_cell: int) -> Part:
     n_cells = values.shape[1]
     where = np.flatnonzero(values)
     held = values.reshape(-1)[where]
-    where %= max(n_cells, 1)
+    where %= n_cells
     cells = where.astype(_cell_dtype(n_cells))
     return SparsePart(first_cell, n_cells, np.append(0, np.cumsum(counts)), cells, held)
 
