@@ -310,7 +310,6 @@ def _export_genes(
         gather_memory=plan.gather_memory,
         batch_memory=plan.batch_memory,
     )
-    array = matrix.dask((plan.row_blocks, plan.gene_blocks))
     with follow(plan, shown=settings.progress) as progress:
-        summary = run_genes(plan, array, request.columns[genes], job, scratch, progress)
+        summary = run_genes(plan, matrix, request.columns[genes], job, scratch, progress)
     return replace(summary, gene=genes[summary.gene])

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
 
 from cellucid_dask.genes.encode import encode
@@ -26,9 +25,10 @@ from cellucid_dask.planning import ExportPlan, stretches
 from cellucid_dask.progress import Progress
 from cellucid_dask.resume import write_receipt
 from cellucid_dask.scratch import Scratch, StoredPart, read_indptr, read_parts
+from cellucid_dask.source.matrix import DenseMatrix, Matrix, slices
 from cellucid_dask.supervise import final
 from cellucid_dask.target import Target
-from cellucid_dask.types import Array
+from cellucid_dask.types import Array, Sizes
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,23 @@ class GeneJob:
 def transpose(job: GeneJob, block: Any, first_cell: int, columns: Array | None) -> list[Part]:
     """Transpose a block in memory (a step of a task, route direct)."""
     return list(parts_of(block, first_cell, columns, part_values=job.part_values))
+
+
+@final
+def read_transposed(
+    job: GeneJob, matrix: DenseMatrix, rows: Sizes, columns: slice, kept: Array | None
+) -> list[Part]:
+    """Read some genes `rows` cells at a time and transpose them (a step of a task, route direct).
+
+    A matrix of millions of cells has thousands of such blocks: in a graph each takes 2 kB.
+    """
+    return [
+        part
+        for cells in slices(rows)
+        for part in parts_of(
+            matrix.read(cells, columns), cells.start, kept, part_values=job.part_values
+        )
+    ]
 
 
 @final
@@ -151,7 +168,7 @@ def encode_pieces(job: GeneJob, pieces: Sequence[list[Part]], first: int) -> Gen
 
 def run_genes(
     plan: ExportPlan,
-    array: Any,
+    matrix: Matrix,
     columns: Array,
     job: GeneJob,
     scratch: Scratch | None,
@@ -161,8 +178,8 @@ def run_genes(
 
     Parameters
     ----------
-    array
-        The matrix as a Dask array with the plan's blocks.
+    matrix
+        What is exported.
     columns
         The columns to export, ascending.
     job
@@ -172,44 +189,53 @@ def run_genes(
     progress
         Learns of tasks as they end.
     """
-    work = build(plan, array, columns, job, scratch)
+    work = build(plan, matrix, columns, job, scratch)
     summary: GeneSummary = run(work, progress, plan.n_workers)
     return summary
 
 
 def build(
-    plan: ExportPlan, array: Any, columns: Array, job: GeneJob, scratch: Scratch | None
+    plan: ExportPlan, matrix: Matrix, columns: Array, job: GeneJob, scratch: Scratch | None
 ) -> Work:
     """Build the graph of a run."""
-    token = dask.base.tokenize(array.name, columns, job.files, job.target.url)[:12]
-    tasks = Builder(array, token, {"job": job, "scratch": scratch})
-    routes = {"direct": _direct, "scratch": _through_scratch, "workers": _through_workers}
-    reads, encodes = routes[plan.route](tasks, plan, columns)
+    tasks = Builder({"job": job, "scratch": scratch, "matrix": matrix})
+    if plan.route == "direct" and isinstance(matrix, DenseMatrix):
+        reads, encodes = _direct_by_slices(tasks, plan, columns)
+    else:
+        tasks.read(matrix.dask((plan.row_blocks, plan.gene_blocks)))
+        routes = {"direct": _direct, "scratch": _through_scratch, "workers": _through_workers}
+        reads, encodes = routes[plan.route](tasks, plan, columns)
     whole = tasks.reduce("assemble-manifest", encodes, GeneSummary.joined)
     return tasks.work(whole, reads, encodes)
 
 
-def _blocks(tasks: Builder, columns: Array) -> Iterator[tuple[int, int, Any, int, Any, int]]:
+def _chosen(plan: ExportPlan, columns: Array) -> Iterator[tuple[int, slice, int, Any, int]]:
+    """Gene blocks with genes to export: number, columns, first gene, which columns, genes."""
+    for number, block in enumerate(slices(plan.gene_blocks)):
+        first, last = np.searchsorted(columns, (block.start, block.stop))
+        if first < last:
+            whole = last - first == block.stop - block.start
+            kept = None if whole else columns[first:last] - block.start
+            yield number, block, int(first), kept, int(last - first)
+
+
+def _blocks(
+    tasks: Builder, plan: ExportPlan, columns: Array
+) -> Iterator[tuple[int, int, Any, int, Any, int]]:
     """Blocks with genes to export: number, first cell, task, first gene, columns, genes."""
-    rows = np.cumsum((0, *tasks.array.chunks[0]))
-    edges = np.cumsum((0, *tasks.array.chunks[1]))
-    for j, (left, right) in enumerate(itertools.pairwise(edges)):
-        first, last = np.searchsorted(columns, (left, right))
-        if first == last:
-            continue
-        kept = None if last - first == right - left else columns[first:last] - left
-        for i in range(len(rows) - 1):
-            number = i * (len(edges) - 1) + j
-            yield number, int(rows[i]), tasks.block(i, j), int(first), kept, int(last - first)
+    for j, _, first, kept, count in _chosen(plan, columns):
+        for i, cells in enumerate(slices(plan.row_blocks)):
+            number = i * len(plan.gene_blocks) + j
+            yield number, cells.start, tasks.block(i, j), first, kept, count
 
 
 _Keys = tuple[list[str], list[str]]  # of the tasks that read, and of those that encode
 
 
-def _direct(tasks: Builder, _plan: ExportPlan, columns: Array) -> _Keys:
+def _direct(tasks: Builder, plan: ExportPlan, columns: Array) -> _Keys:
     job = tasks.shared("job")
     pieces: dict[int, list[Any]] = {}
-    for _, first_cell, block, first, kept, _ in _blocks(tasks, columns):
+    for _, first_cell, block, first, kept, _ in _blocks(tasks, plan, columns):
         pieces.setdefault(first, []).append((transpose, job, block, first_cell, kept))
     return [], [
         tasks.add("encode-genes", first, encode_pieces, job, steps, first)
@@ -217,11 +243,22 @@ def _direct(tasks: Builder, _plan: ExportPlan, columns: Array) -> _Keys:
     ]
 
 
+def _direct_by_slices(tasks: Builder, plan: ExportPlan, columns: Array) -> _Keys:
+    job, matrix = tasks.shared("job"), tasks.shared("matrix")
+    return [], [
+        tasks.add(
+            "encode-genes", first, encode_pieces, job,
+            [(read_transposed, job, matrix, plan.row_blocks, block, kept)], first,
+        )
+        for _, block, first, kept, _ in _chosen(plan, columns)
+    ]  # fmt: skip
+
+
 def _through_scratch(tasks: Builder, plan: ExportPlan, columns: Array) -> _Keys:
     told = tasks.shared("job"), tasks.shared("scratch")
     reads, encodes = [], []
     by_genes: dict[tuple[int, int], list[str]] = {}
-    for number, first_cell, block, first, kept, count in _blocks(tasks, columns):
+    for number, first_cell, block, first, kept, count in _blocks(tasks, plan, columns):
         stored = tasks.add(
             "read-rows", number, store_parts, *told, f"{number}.parts", block, first_cell, kept,
             first,
@@ -241,7 +278,7 @@ def _through_workers(tasks: Builder, plan: ExportPlan, columns: Array) -> _Keys:
     job = tasks.shared("job")
     reads = []
     pieces: dict[tuple[int, int], list[str]] = {}
-    for number, first_cell, block, first, kept, count in _blocks(tasks, columns):
+    for number, first_cell, block, first, kept, count in _blocks(tasks, plan, columns):
         ranges = list(_ranges(plan.encode_blocks, first, first + count))
         bounds = [start - first for start, _ in ranges] + [count]
         split = tasks.add("read-rows", number, split_parts, job, block, first_cell, kept, bounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,27 +48,27 @@ class Work:
 
 
 class Builder:
-    """Adds tasks to the graph of a matrix: chained delayed calls would take quadratic time.
+    """Adds task after task to a graph: chained delayed calls would take quadratic time.
 
     Parameters
     ----------
-    array
-        The matrix.
-    token
-        Tells the keys of this run from those of others.
     shared
         By name, what many tasks are told.
     """
 
-    def __init__(self, array: Any, token: str, shared: Mapping[str, Any]) -> None:
-        (self.array,) = dask.optimize(array)
-        self._token = token
-        self._tasks: dict[Key, Any] = dict(self.array.dask)
-        self._needed = Counter(
-            each for key in self._tasks for each in get_dependencies(self._tasks, key)
-        )
-        for name, what in shared.items():
-            self._tasks[self.shared(name)] = what
+    def __init__(self, shared: Mapping[str, Any]) -> None:
+        self._token = uuid.uuid4().hex[:12]  # tells the keys of this run from those of others
+        self._tasks: dict[Key, Any] = {self.shared(name): what for name, what in shared.items()}
+        self._array = ""
+        self._needed: Counter[Key] = Counter()
+
+    def read(self, array: Any) -> None:
+        """Add the tasks of a Dask array, to take its blocks."""
+        (array,) = dask.optimize(array)
+        self._array = array.name
+        graph = dict(array.dask)
+        self._needed.update(each for key in graph for each in get_dependencies(graph, key))
+        self._tasks.update(graph)
 
     def shared(self, name: str) -> str:
         """Key of what many tasks are told."""
@@ -80,12 +81,12 @@ class Builder:
         return key
 
     def block(self, *place: int) -> Any:
-        """Return what reads a block of the matrix, to become part of the task that needs it.
+        """Return what reads a block of the array, to become part of the task that needs it.
 
         As a task of its own, which a scheduler may run long before its result is wanted, it
         could fill the memory of workers with blocks that wait.
         """
-        key: Key = (self.array.name, *place)
+        key: Key = (self._array, *place)
         while isinstance(self._tasks[key], Alias) and self._needed[self._tasks[key].target] == 1:
             key = self._tasks.pop(key).target
         return key if self._needed[key] > 1 else self._tasks.pop(key)

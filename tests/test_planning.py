@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import re
 import time
+from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from cellucid_dask import RequestError
+from cellucid_dask.execute import GeneJob, build
 from cellucid_dask.planning import ExportPlan, Layout, make_plan
+from cellucid_dask.source.matrix import DenseMatrix
+from cellucid_dask.target import Target
 
 MIB = 2**20
 
@@ -168,6 +174,35 @@ def test_graphs_of_large_atlases_stay_small(n_cells: int, storage: str) -> None:
     assert found.n_edges < 4 * found.n_tasks
     assert found.build_seconds < 60
     assert found.plan.peak_memory <= found.plan.memory_budget
+
+
+def test_graph_of_a_dense_matrix_does_not_grow_with_its_cells() -> None:
+    from benchmarks.scale import Nothing
+
+    def graph_of(n_cells: int) -> Any:
+        array = Nothing((n_cells, 2000), np.dtype(np.float32))
+        layout = Layout(
+            shape=array.shape, dtype=array.dtype, storage="dense", columns=np.arange(2000),
+            value_nbytes=4, chunk=(10_000, 20),
+        )  # fmt: skip
+        plan = plan_of(layout, 4096 * MIB, 2)
+        assert plan.route == "direct"
+        assert len(plan.row_blocks) >= n_cells / 100_000, "nothing to grow by"
+        job = GeneJob(
+            Target("memory://nowhere"), tuple(f"var/{gene}" for gene in range(2000)), n_cells, 8,
+            6, plan.part_values, plan.gather_memory, plan.batch_memory,
+        )  # fmt: skip
+        return build(plan, DenseMatrix(array), layout.columns, job, None).graph
+
+    small, large = (len(cloudpickle.dumps(graph_of(n))) for n in (100_000, 6_400_000))
+    assert large < 2 * small
+
+
+@pytest.mark.parametrize(
+    "name", [path.stem for path in (Path(__file__).parent / "benchmarks").glob("[!_]*.py")]
+)
+def test_benchmarks_import(name: str) -> None:
+    importlib.import_module(f"benchmarks.{name}")
 
 
 def test_workers_that_share_no_disk_cannot_hold_everything() -> None:

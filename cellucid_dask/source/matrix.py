@@ -18,9 +18,10 @@ from scipy import sparse
 
 from cellucid_dask.errors import ExportError
 from cellucid_dask.supervise import final
+from cellucid_dask.types import Sizes
 
 Storage = Literal["csr", "csc", "dense"]
-Blocks = tuple[tuple[int, ...], tuple[int, ...]]
+Blocks = tuple[Sizes, Sizes]
 
 
 class Sliceable(Protocol):
@@ -200,7 +201,7 @@ def _chunks(array: Sliceable) -> tuple[int, ...]:
 def _lazy(matrix: SparseMatrix | DenseMatrix, blocks: Blocks, meta: Any) -> da.Array:
     """Build the Dask array whose block (i, j) is ``matrix.read`` of its region."""
     name = "matrix-" + tokenize(id(matrix), blocks)
-    rows, columns = _slices(blocks[0]), _slices(blocks[1])
+    rows, columns = slices(blocks[0]), slices(blocks[1])
     graph: dict[Any, Any] = {f"source-{name}": matrix}
     for i, across in enumerate(rows):
         for j, down in enumerate(columns):
@@ -214,6 +215,7 @@ def _read(matrix: SparseMatrix | DenseMatrix, rows: slice, columns: slice) -> An
     return matrix.read(rows, columns)
 
 
-def _slices(sizes: tuple[int, ...]) -> list[slice]:
+def slices(sizes: Sizes) -> list[slice]:
+    """Return where each of some blocks lies."""
     ends = np.cumsum(sizes)
     return [slice(int(end - size), int(end)) for end, size in zip(ends, sizes, strict=True)]

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from stores import servers
 
-from cellucid_dask.execute import GeneJob, encode_block
+from cellucid_dask.execute import GeneJob, encode_pieces, transpose
 from cellucid_dask.target import Target
 
 N_CELLS, N_GENES, ROUNDS = 100_000, 1000, 3
@@ -31,11 +31,15 @@ def _job(url: str, options: dict[str, object]) -> GeneJob:
     )  # fmt: skip
 
 
+def _encode(job: GeneJob, block: sparse.csc_matrix, first: int) -> object:
+    return encode_pieces(job, [transpose(job, block, 0, None)], first)
+
+
 def _put_by_tasks(job: GeneJob, blocks: list[sparse.csc_matrix]) -> float:
     began = time.perf_counter()
     tasks, first = [], 0
     for block in blocks:
-        tasks.append(dask.delayed(encode_block)(job, block, None, first))
+        tasks.append(dask.delayed(_encode)(job, block, first))
         first += block.shape[1]
     dask.compute(*tasks, scheduler="threads", num_workers=2)
     return time.perf_counter() - began

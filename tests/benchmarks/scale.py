@@ -86,8 +86,7 @@ def measure(
         Target("memory://nowhere"), tuple(f"var/{gene}" for gene in range(GENES)), n_cells, 8, 6,
         plan.part_values, plan.gather_memory, plan.batch_memory,
     )  # fmt: skip
-    array = matrix.dask((plan.row_blocks, plan.gene_blocks))
-    graph = build(plan, array, np.arange(GENES), job, Scratch("/nowhere")).graph
+    graph = build(plan, matrix, np.arange(GENES), job, Scratch("/nowhere")).graph
     edges = sum(len(get_dependencies(graph, key)) for key in graph)
     return Figures(
         plan, len(graph), edges, planned - begun, time.perf_counter() - planned,
