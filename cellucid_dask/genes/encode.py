@@ -61,10 +61,12 @@ def _gzip(vector: Array, payload: memoryview, level: int) -> bytes:
         if density <= 0.002 or 8 * len(runs) >= 28 * present:
             return runs
         return min(runs, _member(payload, zlib_ng.Z_DEFAULT_STRATEGY, match), key=len)
-    if density > 0.22 and _is_scattered(vector, density):
+    if density <= 0.15:
+        tried = [zlib_ng.Z_RLE]
+    elif _is_scattered(vector, density):
         tried = [zlib_ng.Z_HUFFMAN_ONLY]
     else:
-        tried = [zlib_ng.Z_RLE, *([zlib_ng.Z_HUFFMAN_ONLY] if density > 0.14 else [])]
+        tried = [zlib_ng.Z_RLE, zlib_ng.Z_HUFFMAN_ONLY]
     best = min((_member(payload, strategy, level) for strategy in tried), key=len)
     if density > 0.04 and 8 * len(best) < n_codes * min(12 * density, 1.5):
         effort = max(level, 2) if n_codes > _LONG else match
@@ -73,9 +75,12 @@ def _gzip(vector: Array, payload: memoryview, level: int) -> bytes:
 
 
 def _is_scattered(codes: Array, density: float) -> bool:
-    """Tell whether neighbours are alike hardly more often than cells in any order would be."""
+    """Tell whether neighbours are alike hardly more often than cells in any order would be.
+
+    The fewer zeros, the fewer runs of them, and the less it matters that some are longer.
+    """
     alike = np.count_nonzero(codes[1:] == codes[:-1]) / len(codes)
-    return bool(alike < (1 - density) ** 2 + 0.05)
+    return bool(alike < (1 - density) ** 2 + min(density / 2 - 0.07, 0.05))
 
 
 def _member(payload: memoryview, strategy: int, level: int) -> bytes:

@@ -16,8 +16,9 @@ from cellucid_dask.genes.parts import DensePart, Part, SparsePart
 from cellucid_dask.genes.quantise import CODE_DTYPE, MISSING_CODE, scale
 from cellucid_dask.types import Array
 
-# Values handled at once: what a step needs of them, some 40 bytes each, stays in cache.
-RUN_VALUES = 2**16
+# Values handled at once: what a step needs of them, some 40 bytes each, mostly stays in cache,
+# and calls are few enough that threads seldom wait for Python's lock.
+RUN_VALUES = 2**17
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from cellucid_dask.types import Sizes
 
 # Bytes a value takes on its way from codes to a vector: position, two scales, float64, marks.
 _STEP_BYTES = 48
-# Vectors of a batch this large still mostly stay in cache.
-_BATCH_BYTES = 8 * 2**20
+# Vectors and values of the genes that are quantised together; larger batches gain little.
+_BATCH_BYTES = 16 * 2**20
 # A gene task gathers about this much from scratch.
 _GATHER_BYTES = 16 * 2**20
 # With parts held by workers each pair of blocks is a task of its own.
