@@ -18,7 +18,7 @@ _MOST_BLOCKS = 20_000
 # Of a dense matrix that is read gene by gene: values of a block, and bytes of the genes of a
 # task, were no value zero. Most are, so a task holds far less; but the same for any number of
 # cells, until they make the genes that come with one read larger than this.
-_BLOCK_VALUES = 2**19
+_BLOCK_VALUES = 2**18
 _GENES_BYTES = 96 * 2**20
 # Tasks for each worker, so that all end at about the same time.
 _TASKS_EACH = 4
