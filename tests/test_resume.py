@@ -67,7 +67,7 @@ def crash(source: Any, target: Path, at: int, **options: Any) -> bool:
             setattr(kind, name, _dying(getattr(kind, name), calls))
         try:
             with dask.config.set(scheduler="sync"):
-                export(source, target, **{"memory_budget": "4MiB", **options})  # many blocks
+                export(source, target, **{"memory_budget": "7MiB", **options})  # many blocks
         except BaseException:  # noqa: BLE001
             os._exit(1)
         os._exit(0)
@@ -251,7 +251,7 @@ def test_finished_genes_are_not_made_again(
 
 def test_resumes_with_other_means(source: Path, tmp_path: Path, tree_bytes: Tree) -> None:
     export(source, tmp_path / "whole")
-    target = stopped(source, tmp_path / "out", memory_budget="6MiB")
+    target = stopped(source, tmp_path / "out", memory_budget="9MiB")
     with dask.config.set(scheduler="processes", num_workers=2):
         export(source, target, resume=True, memory_budget="64MiB")
     assert tree_bytes(target) == tree_bytes(tmp_path / "whole")
