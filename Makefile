@@ -26,6 +26,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: .venv/installed  ## us, the in-memory exporter and a plain Dask script on one file
 	$(BIN)/python -m tests.benchmarks

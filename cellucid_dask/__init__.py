@@ -7,17 +7,17 @@ the scientific stack.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cellucid_dask._version import __version__
 from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 
 if TYPE_CHECKING:
     from cellucid_dask.api import ExportResult, export, plan
-    from cellucid_dask.catalogue import catalog
-    from cellucid_dask.drop_in import prepare
+    from cellucid_dask.compat import prepare
     from cellucid_dask.planning import ExportPlan
-    from cellucid_dask.reader import Export, open_export
-    from cellucid_dask.verification import VerifyReport, verify
+    from cellucid_dask.read.catalog import catalog
+    from cellucid_dask.read.export import Export, open_export
+    from cellucid_dask.read.verify import VerifyReport, verify
 
-__version__ = "0.1.0.dev0"
 
 __all__ = [
     "Export",
@@ -37,16 +37,16 @@ __all__ = [
 ]
 
 _HOME = {
-    "Export": "cellucid_dask.reader",
+    "Export": "cellucid_dask.read.export",
     "ExportPlan": "cellucid_dask.planning",
     "ExportResult": "cellucid_dask.api",
-    "VerifyReport": "cellucid_dask.verification",
-    "catalog": "cellucid_dask.catalogue",
+    "VerifyReport": "cellucid_dask.read.verify",
+    "catalog": "cellucid_dask.read.catalog",
     "export": "cellucid_dask.api",
-    "open_export": "cellucid_dask.reader",
+    "open_export": "cellucid_dask.read.export",
     "plan": "cellucid_dask.api",
-    "verify": "cellucid_dask.verification",
-    "prepare": "cellucid_dask.drop_in",
+    "verify": "cellucid_dask.read.verify",
+    "prepare": "cellucid_dask.compat",
 }
 
 

@@ -4,7 +4,7 @@ import gc
 import sys
 from typing import NoReturn
 
-from cellucid_dask.cli import main
+from cellucid_dask.cli.commands import main
 
 
 def run() -> NoReturn:

@@ -13,27 +13,31 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask import commit, html, resume
-from cellucid_dask.cluster import active_client, blocking_client, check_sees
-from cellucid_dask.connectivity import Graph, export_graph
+from cellucid_dask.display import size, table
+from cellucid_dask.encode.summary import GeneSummary
+from cellucid_dask.engine import commit, resume
+from cellucid_dask.engine.edges import Graph, export_graph
+from cellucid_dask.engine.fields import export_fields
+from cellucid_dask.engine.forecast import (
+    forecast_gene_bytes,
+    forecast_graph_bytes,
+    forecast_scratch_bytes,
+)
+from cellucid_dask.engine.gene_warnings import describe
+from cellucid_dask.engine.genes import export_genes
+from cellucid_dask.engine.manifests import finish
 from cellucid_dask.errors import ExportWarning
-from cellucid_dask.execute import GeneJob, run_genes
-from cellucid_dask.fields.export import export_fields
-from cellucid_dask.forecast import forecast_gene_bytes, forecast_graph_bytes, forecast_scratch_bytes
-from cellucid_dask.genes.findings import describe
-from cellucid_dask.genes.summary import GeneSummary
-from cellucid_dask.lease import hold, refuse_if_held
-from cellucid_dask.planning import ExportPlan, size
-from cellucid_dask.preflight import check_reachable, check_writable
-from cellucid_dask.progress import follow
-from cellucid_dask.request import Request, make_request
-from cellucid_dask.resources import current_rss, peak_rss, release_memory
-from cellucid_dask.scratch import Scratch, open_scratch
-from cellucid_dask.settings import Settings
+from cellucid_dask.planning import ExportPlan
+from cellucid_dask.request.resolve import Request, make_request
+from cellucid_dask.request.settings import Settings
+from cellucid_dask.runtime.cluster import active_client, blocking_client, check_sees
+from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
 from cellucid_dask.source import open_source
-from cellucid_dask.spool import Spool
-from cellucid_dask.target import Target
-from cellucid_dask.types import Array
+from cellucid_dask.store.lease import hold, refuse_if_held
+from cellucid_dask.store.preflight import check_reachable, check_writable
+from cellucid_dask.store.scratch import Scratch, open_scratch
+from cellucid_dask.store.staging import Spool
+from cellucid_dask.store.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +98,7 @@ class ExportResult:
         if self.embeddings:
             rows["shows"] = self._shows
         warned = [("warning", text) for text in self.warnings]
-        return html.table(f"Export to {self.target}", [*rows.items(), *warned])
+        return table(f"Export to {self.target}", [*rows.items(), *warned])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for JSON."""
@@ -157,12 +161,12 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
                 spool.close()
                 graph = _export_graph(request, place)
                 release_memory()  # the genes will want it
-                summary = GeneSummary.joined([done, _export_genes(rest, left, place, scratch)])
+                summary = GeneSummary.joined([done, export_genes(rest, left, place, scratch)])
                 scratch_bytes = scratch.nbytes() if scratch else 0
             findings = describe(summary, request.genes, settings)
             _warn(findings)
             lease.check()
-            commit.finish(place, request, found, summary, before.identity, graph)
+            finish(place, request, found, summary, before.identity, graph)
             resume.end(place)
     other = found.files | (graph.files if graph else {})
     return ExportResult(
@@ -291,25 +295,3 @@ def _export_graph(request: Request, target: Target) -> Graph | None:
     needed = plan.scratch_bytes if plan.through_scratch else None
     with _scratch(settings, target, needed) as scratch:
         return export_graph(graph, plan, target, settings.compression, scratch)
-
-
-def _export_genes(
-    request: Request, genes: Array, target: Target, scratch: Scratch | None
-) -> GeneSummary:
-    """Encode and put some genes, by number in the order of the source."""
-    plan, matrix, settings = request.plan, request.matrix, request.settings
-    if plan is None or matrix is None:
-        return GeneSummary.empty()
-    job = GeneJob(
-        target=target,
-        files=tuple(request.gene_files[gene] for gene in genes),
-        n_cells=request.source.n_cells,
-        bits=settings.var_quantization,
-        level=settings.compression,
-        part_values=plan.part_values,
-        gather_memory=plan.gather_memory,
-        batch_memory=plan.batch_memory,
-    )
-    with follow(plan, shown=settings.progress) as progress:
-        summary = run_genes(plan, matrix, request.columns[genes], job, scratch, progress)
-    return replace(summary, gene=genes[summary.gene])

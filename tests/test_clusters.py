@@ -24,10 +24,10 @@ from reader import check
 from scipy import sparse
 
 import cellucid_dask
-from cellucid_dask import cluster, supervise
-from cellucid_dask.cli import main
+from cellucid_dask.cli.commands import main
 from cellucid_dask.errors import ExportError, RequestError
-from cellucid_dask.resources import find_resources
+from cellucid_dask.runtime import cluster, supervise
+from cellucid_dask.runtime.resources import find_resources
 
 Tree = dict[str, bytes]
 
@@ -127,7 +127,7 @@ def test_same_bytes(
     client: Client, matrix: Any, expected: Tree, tmp_path: Path,
     tree_bytes: Callable[[Path], Tree], monkeypatch: pytest.MonkeyPatch, shared: bool,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("cellucid_dask.resources.Resources.shares_disk", lambda *_: shared)
+    monkeypatch.setattr("cellucid_dask.runtime.resources.Resources.shares_disk", lambda *_: shared)
     cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
     assert tree_bytes(tmp_path / "out") == expected
     assert_nothing_runs(client)
@@ -180,7 +180,7 @@ def test_worker_is_killed_while_it_encodes(
 
 
 def _put_slowly() -> int:
-    from cellucid_dask.target import Target
+    from cellucid_dask.store.target import Target
 
     put = Target.put
 
@@ -194,7 +194,7 @@ def _put_slowly() -> int:
 
 
 def _put_as_ever() -> None:
-    from cellucid_dask.target import Target
+    from cellucid_dask.store.target import Target
 
     Target.put = getattr(Target, "as_ever", Target.put)  # type: ignore[method-assign]
 
@@ -254,7 +254,7 @@ def test_task_that_runs_twice(
     def fail_once() -> None:
         from distributed import get_worker
 
-        from cellucid_dask import execute
+        from cellucid_dask.engine import genes as execute
 
         write = execute.write_receipt
 
@@ -269,7 +269,7 @@ def test_task_that_runs_twice(
         execute.write_receipt, execute.as_ever = failing, write  # type: ignore[attr-defined]
 
     def mend() -> None:
-        from cellucid_dask import execute
+        from cellucid_dask.engine import genes as execute
 
         execute.write_receipt = execute.as_ever  # type: ignore[attr-defined]
 
@@ -287,7 +287,7 @@ def test_permanent_failure_is_not_tried_again(client: Client, matrix: Any, tmp_p
     scratch.mkdir()
 
     def fill_the_disk() -> None:
-        from cellucid_dask.scratch import Scratch
+        from cellucid_dask.store.scratch import Scratch
 
         write = Scratch.write
 
@@ -301,7 +301,7 @@ def test_permanent_failure_is_not_tried_again(client: Client, matrix: Any, tmp_p
         Scratch.write, Scratch.as_ever = failing, write  # type: ignore[method-assign, attr-defined]
 
     def empty_it() -> None:
-        from cellucid_dask.scratch import Scratch
+        from cellucid_dask.store.scratch import Scratch
 
         Scratch.write = Scratch.as_ever  # type: ignore[method-assign, attr-defined]
 

@@ -26,14 +26,15 @@ from reader import ReadExport, check, gunzip, read_export
 from scipy import sparse
 
 import cellucid_dask
-from cellucid_dask import ExportError, RequestError, commit
-from cellucid_dask.fields.edges import cut, edge_keys, edge_range, join_keys, segments
-from cellucid_dask.fields.pieces import PieceWriter, encode_piece
-from cellucid_dask.request import make_request
-from cellucid_dask.resources import Resources
-from cellucid_dask.settings import Settings
+from cellucid_dask import ExportError, RequestError
+from cellucid_dask.encode.edges import cut, edge_keys, edge_range, join_keys, segments
+from cellucid_dask.encode.gzip_blocks import PieceWriter, encode_piece
+from cellucid_dask.engine import commit
+from cellucid_dask.request.resolve import make_request
+from cellucid_dask.request.settings import Settings
+from cellucid_dask.runtime.resources import Resources
 from cellucid_dask.source import open_source
-from cellucid_dask.target import Target
+from cellucid_dask.store.target import Target
 
 Make = Callable[..., ad.AnnData]
 Write = Callable[..., Path]
@@ -597,7 +598,7 @@ def test_a_source_that_cannot_be_read_is_not_the_targets_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = Mock(side_effect=OSError("the disk is gone"))
-    monkeypatch.setattr("cellucid_dask.connectivity.edge_keys", failing)
+    monkeypatch.setattr("cellucid_dask.engine.edges.edge_keys", failing)
     with pytest.raises(OSError, match="the disk is gone"):
         cellucid_dask.export(kept_as(neighbours(9, 2)), tmp_path / "e", connectivities="graph")
 

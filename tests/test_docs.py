@@ -92,7 +92,7 @@ def test_troubleshooting_quotes_what_the_program_says() -> None:
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the files that the examples name, and the command."""
-    from cellucid_dask.demo import make_dataset
+    from cellucid_dask.cli.demo import make_dataset
 
     folder = tmp_path_factory.mktemp("atlas")
     adata = make_dataset(600, 40)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from cellucid_dask import ExportError
-from cellucid_dask.genes import vectors as vectors_module
-from cellucid_dask.genes.encode import encode
-from cellucid_dask.genes.parts import parts_of
-from cellucid_dask.genes.vectors import gene_vectors
+from cellucid_dask.encode import gene_vectors as vectors_module
+from cellucid_dask.encode.compress import encode
+from cellucid_dask.encode.gene_vectors import gene_vectors
+from cellucid_dask.encode.tiles import parts_of
 
 SPECIAL = [0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45, -1.5, 2.0, 3e38, 7.0]
 DTYPES = ["?", "i1", "u2", "i8", "f2", "f4", "f8"]

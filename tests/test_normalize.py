@@ -20,7 +20,7 @@ from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask import ExportError, ExportWarning, RequestError
-from cellucid_dask.genes.normalise import row_totals
+from cellucid_dask.encode.normalize import row_totals
 
 Make = Callable[..., ad.AnnData]
 OPTIONS: dict[str, Any] = {

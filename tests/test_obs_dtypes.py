@@ -17,9 +17,10 @@ from anndata.io import write_elem
 from reader import check
 
 import cellucid_dask
-from cellucid_dask import ExportError, ExportWarning, RequestError, spool
+from cellucid_dask import ExportError, ExportWarning, RequestError
+from cellucid_dask.engine import fields as fields_export
 from cellucid_dask.fields import categories
-from cellucid_dask.fields import export as fields_export
+from cellucid_dask.store import staging as spool
 
 Make = Callable[..., ad.AnnData]
 

@@ -16,10 +16,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from cellucid_dask import RequestError
-from cellucid_dask.execute import GeneJob, build
+from cellucid_dask.engine.genes import GeneJob, build
 from cellucid_dask.planning import ExportPlan, Layout, make_plan
 from cellucid_dask.source.matrix import DenseMatrix
-from cellucid_dask.target import Target
+from cellucid_dask.store.target import Target
 
 MIB = 2**20
 

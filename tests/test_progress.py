@@ -19,10 +19,10 @@ import pytest
 from scipy import sparse
 
 import cellucid_dask
-from cellucid_dask import progress as module
-from cellucid_dask.cli import main
-from cellucid_dask.genes.summary import GeneSummary
-from cellucid_dask.progress import Progress
+from cellucid_dask.cli.commands import main
+from cellucid_dask.encode.summary import GeneSummary
+from cellucid_dask.runtime import progress as module
+from cellucid_dask.runtime.progress import Progress
 
 LAST = re.compile(r"12 of 12 genes, [\d.]+ (B|KiB), \d+:\d\d$")
 
@@ -114,7 +114,7 @@ def test_cluster_counts(
 ) -> None:  # fmt: skip
     from distributed import Client, LocalCluster
 
-    monkeypatch.setattr("cellucid_dask.resources.Resources.shares_disk", lambda *_: shared)
+    monkeypatch.setattr("cellucid_dask.runtime.resources.Resources.shares_disk", lambda *_: shared)
     adata = small_anndata(form="dense")
     adata.X = da.from_array(adata.X, chunks=(10, 12)).map_blocks(sparse.csr_matrix)
     with (

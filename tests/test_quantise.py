@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cellucid_dask.genes.quantise import (
+from cellucid_dask.encode.quantize import (
     CODE_DTYPE,
     MAX_CODE,
     MISSING_CODE,

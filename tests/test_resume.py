@@ -22,7 +22,7 @@ from reader import check, read_export
 from scipy import sparse
 
 import cellucid_dask
-from cellucid_dask.target import Target, Writer
+from cellucid_dask.store.target import Target, Writer
 
 FIXED = {"dataset_name": "same", "created_at": "2026-01-01T00:00:00Z", "progress": False}
 WRITES = ((Writer, "put"), (Target, "publish"), (Target, "create"), (Target, "remove"))

@@ -14,7 +14,7 @@ from reader import check, read_export
 from scipy import sparse
 
 import cellucid_dask
-from cellucid_dask.resources import Resources
+from cellucid_dask.runtime.resources import Resources
 
 Tree = Callable[[Path], dict[str, bytes]]
 GENES = [f"g{number}" for number in (7, 3, 299, 0, 150, 151)]

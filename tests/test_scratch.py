@@ -19,8 +19,8 @@ import pytest
 from scipy import sparse
 
 import cellucid_dask
-from cellucid_dask import cli
-from cellucid_dask.target import Target, Writer
+from cellucid_dask.cli import commands as cli
+from cellucid_dask.store.target import Target, Writer
 
 
 @pytest.fixture(scope="module")

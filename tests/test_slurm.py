@@ -191,7 +191,7 @@ def test_job_is_cancelled_half_way(
 
 
 def put_slowly() -> None:
-    from cellucid_dask.target import Target
+    from cellucid_dask.store.target import Target
 
     put = Target.put
 

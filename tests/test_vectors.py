@@ -19,7 +19,8 @@ from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask import ExportWarning, RequestError
-from cellucid_dask.fields.vectors import VectorField, choose_vectors, scale_vectors
+from cellucid_dask.fields.vector_fields import scale_vectors
+from cellucid_dask.request.vector_fields import VectorField, choose_vectors
 
 Make = Callable[..., ad.AnnData]
 ROOT = Path(cellucid_dask.__file__).parents[1]

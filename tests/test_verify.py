@@ -18,8 +18,10 @@ from scipy import sparse
 from test_open_export import REAL, add_graph, change
 
 import cellucid_dask
-from cellucid_dask import checks, cli, compare
-from cellucid_dask.cli import main
+from cellucid_dask.cli import commands as cli
+from cellucid_dask.cli.commands import main
+from cellucid_dask.read import compare
+from cellucid_dask.read import scan as checks
 
 N_CELLS = 90
 EDGES = [(0, 1), (0, 5), (3, 4), (3, 89)]
@@ -446,7 +448,7 @@ def test_the_same_on_workers(target: Path, adata: ad.AnnData) -> None:
 
 
 def test_demo_verifies_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cellucid_dask import demo
+    from cellucid_dask.cli import demo
 
     make = demo.make_dataset
     monkeypatch.setattr(demo, "make_dataset", lambda: make(300, 40))

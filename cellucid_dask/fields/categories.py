@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
+from cellucid_dask.encode.quantize import CODE_DTYPE, MISSING_CODE
 from cellucid_dask.errors import RequestError
-from cellucid_dask.genes.quantise import CODE_DTYPE, MISSING_CODE
 
 # So many categories are a choice to make, however few the cells.
 _FEW = 1000

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
+from cellucid_dask.encode.quantize import as_float32, finite_range, quantise
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields.categories import Codes, encode, is_text
 from cellucid_dask.fields.centroids import Centroid, centroids, outlier_quantiles
 from cellucid_dask.fields.groups import Groups
-from cellucid_dask.genes.quantise import as_float32, finite_range, quantise
 
 Payload = npt.NDArray[Any]
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import RequestError
-from cellucid_dask.genes.quantise import as_float32
 
 _EXTENT = 2.0
 _FLAT = 1e-8

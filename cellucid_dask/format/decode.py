@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
-from cellucid_dask.genes.quantise import CODE_DTYPE, MAX_CODE, MISSING_CODE
+from cellucid_dask.encode.quantize import CODE_DTYPE, MAX_CODE, MISSING_CODE
 from cellucid_dask.types import Array
 
 VALUE_DTYPE: dict[int | None, str] = {None: "<f4", 8: CODE_DTYPE[8], 16: CODE_DTYPE[16]}

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from cellucid_dask.format import names
 from cellucid_dask.types import Json
 
-if TYPE_CHECKING:
-    from cellucid_dask.fields.obs import CategoricalField, ContinuousField
+
+class Continuous(Protocol):
+    """A column of numbers: its name and range."""
+
+    @property
+    def key(self) -> str: ...  # noqa: D102
+    @property
+    def lo(self) -> float: ...  # noqa: D102
+    @property
+    def hi(self) -> float: ...  # noqa: D102
+
+
+class Categorical(Continuous, Protocol):
+    """A column of categories: its codes and where they lie; the range is of outlier quantiles."""
+
+    @property
+    def categories(self) -> list[str]: ...  # noqa: D102
+    @property
+    def codes_dtype(self) -> str: ...  # noqa: D102
+    @property
+    def missing(self) -> int: ...  # noqa: D102
+    @property
+    def centroids_by_dim(self) -> dict[int, list[Json]]: ...  # noqa: D102
 
 
 FORMAT = "compact_v1"
@@ -95,8 +116,8 @@ def obs_manifest(
     quantization: int | None,
     *,
     centroid_outlier_quantile: float,
-    continuous: Iterable[ContinuousField],
-    categorical: Iterable[CategoricalField],
+    continuous: Iterable[Continuous],
+    categorical: Iterable[Categorical],
 ) -> Json:
     """Describe the cell metadata of an export.
 
@@ -257,7 +278,7 @@ def _ranged(entry: list[Any], lo: float, hi: float, bits: int | None) -> list[An
     return entry if bits is None else [*entry, float(lo), float(hi)]
 
 
-def _categorical_entry(field: CategoricalField, bits: int | None) -> list[Any]:
+def _categorical_entry(field: Categorical, bits: int | None) -> list[Any]:
     centroids = {str(d): field.centroids_by_dim[d] for d in sorted(field.centroids_by_dim)}
     entry = [field.key, field.categories, field.codes_dtype, int(field.missing), centroids]
     return _ranged(entry, field.lo, field.hi, bits)

@@ -13,18 +13,10 @@ OBS_DIR = "obs"
 VAR_DIR = "var"
 CONNECTIVITY_DIR = "connectivity"
 VECTORS_DIR = "vectors"
-# What a run keeps in the target until it is complete; never part of an export.
-RUN_DIR = ".cellucid-dask"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _EXTENSION = {None: "f32", 8: "u8", 16: "u16"}
 _CODES_EXTENSION = {"uint8": "u8", "uint16": "u16"}
-
-
-def content_type(name: str) -> str:
-    """Return the media type of a file; a ``.gz`` is what it is, not an encoding of something."""
-    known = {".gz": "application/gzip", ".json": "application/json"}
-    return known.get(name[name.rfind(".") :], "application/octet-stream")
 
 
 def safe_name(key: str) -> str:

@@ -8,7 +8,7 @@ costs more than writing and reading scratch, so there is no other way through.
 """
 
 from cellucid_dask.planning.blocks import Layout, stretches
-from cellucid_dask.planning.make import make_plan
-from cellucid_dask.planning.plan import ExportPlan, size
+from cellucid_dask.planning.genes import make_plan
+from cellucid_dask.planning.plan import ExportPlan
 
-__all__ = ["ExportPlan", "Layout", "make_plan", "size", "stretches"]
+__all__ = ["ExportPlan", "Layout", "make_plan", "stretches"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cellucid_dask.genes.parts import PART_CELLS, value_dtype
+from cellucid_dask.encode.tiles import PART_CELLS, value_dtype
 from cellucid_dask.types import Array, Sizes
 
 # Larger reads than this gain nothing, unless a part is larger.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cellucid_dask import html
+from cellucid_dask.display import size, table
 from cellucid_dask.types import Sizes
 
 Route = Literal["direct", "scratch", "workers"]
@@ -84,6 +84,11 @@ class ExportPlan:
         return self.task_memory * self.n_workers + self.shared_memory
 
     @property
+    def n_reads(self) -> int:
+        """Tasks that read cells to wait as tiles; none on route ``direct``."""
+        return 0 if self.route == "direct" else len(self.row_blocks) * len(self.gene_blocks)
+
+    @property
     def n_tasks(self) -> int:
         """Tasks of the graph."""
         blocks, encodes = len(self.row_blocks) * len(self.gene_blocks), len(self.encode_blocks)
@@ -95,7 +100,7 @@ class ExportPlan:
         return "\n".join(f"{name:8} {text}" for name, text in self._rows().items())
 
     def _repr_html_(self) -> str:
-        return html.table("Plan of an export", self._rows().items())
+        return table("Plan of an export", self._rows().items())
 
     def _rows(self) -> dict[str, str]:
         cells, genes = self.shape
@@ -146,15 +151,6 @@ _ROUTES = {
     "scratch": "row blocks are read once and wait, transposed, on disk",
     "workers": "row blocks are read once and wait, transposed, with the workers",
 }
-
-
-def size(nbytes: float) -> str:
-    """Return a size to read: ``1.5 GiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if nbytes < 1024:
-            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1024
-    return f"{nbytes:.1f} TiB"
 
 
 def _count(number: int, what: str) -> str:

@@ -4,63 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike, fspath
-from typing import Any, Protocol, runtime_checkable
-
-import pandas as pd
+from typing import Any
 
 from cellucid_dask.errors import RequestError
-from cellucid_dask.source.matrix import Matrix, Sliceable
-
-
-@runtime_checkable
-class Source(Protocol):
-    """What an export needs of an AnnData, read as late and as little as possible.
-
-    Attributes
-    ----------
-    name
-        A short name for messages, and for a data set that is given none.
-    n_cells
-        Number of observations.
-    layers
-        ``"X"``, ``"raw"`` and layer names, as far as they exist.
-    obs_keys
-        Column names of obs.
-    obsm_widths
-        Number of columns of each matrix in obsm.
-    obsp_keys
-        Names of the matrices in obsp.
-    """
-
-    name: str
-    n_cells: int
-
-    @property
-    def layers(self) -> list[str]: ...  # noqa: D102
-    @property
-    def obs_keys(self) -> list[str]: ...  # noqa: D102
-    @property
-    def obsm_widths(self) -> dict[str, int]: ...  # noqa: D102
-    @property
-    def obsp_keys(self) -> list[str]: ...  # noqa: D102
-
-    def obs(self, key: str) -> Any:
-        """Read one column of obs: an array or Series, or text to be read a slice at a time."""
-
-    def obsm(self, key: str) -> Sliceable:
-        """Open one array of obsm, to be read by slices of rows."""
-
-    def obsp(self, key: str) -> Matrix | None:
-        """Open one matrix of obsp, cells x cells; ``None`` when its place is empty."""
-
-    def var(self, layer: str) -> pd.DataFrame:
-        """Read the var table that goes with a layer."""
-
-    def matrix(self, layer: str) -> Matrix | None:
-        """Open the matrix of a layer; ``None`` when its place is empty."""
-
-    def fingerprint(self, layer: str) -> str:
-        """Return a digest that changes when the source of a layer does."""
+from cellucid_dask.source.base import Source
 
 
 def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -> Source:
@@ -82,11 +29,11 @@ def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -
     if isinstance(source, Source):
         return source
     if isinstance(source, str | PathLike):
-        from cellucid_dask.source.files import open_file  # noqa: PLC0415
+        from cellucid_dask.source.anndata_file import open_file  # noqa: PLC0415
 
         return open_file(fspath(source), dict(storage_options or {}))
     if all(hasattr(source, name) for name in ("obs", "var", "obsm", "layers", "n_obs")):
-        from cellucid_dask.source.memory import AnnDataSource  # noqa: PLC0415
+        from cellucid_dask.source.anndata_object import AnnDataSource  # noqa: PLC0415
 
         return AnnDataSource(source)
     raise RequestError(

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellucid_dask.source.files import as_dense
+from cellucid_dask.source.anndata_file import as_dense
+from cellucid_dask.source.anndata_object import matrix_of
 from cellucid_dask.source.fingerprint import of_matrix
 from cellucid_dask.source.matrix import Matrix
-from cellucid_dask.source.memory import matrix_of
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dask.highlevelgraph import HighLevelGraph
 from scipy import sparse
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.supervise import final
+from cellucid_dask.runtime.supervise import final
 from cellucid_dask.types import Sizes
 
 Storage = Literal["csr", "csc", "dense"]

@@ -140,3 +140,9 @@ def headers(fs: Any, content_type: str) -> dict[str, Any]:
 
         return {"content_settings": ContentSettings(content_type=content_type)}
     return {}
+
+
+def content_type(name: str) -> str:
+    """Return the media type of a file; a ``.gz`` is what it is, not an encoding of something."""
+    known = {".gz": "application/gzip", ".json": "application/json"}
+    return known.get(name[name.rfind(".") :], "application/octet-stream")

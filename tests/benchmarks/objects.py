@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from stores import servers
 
-from cellucid_dask.execute import GeneJob, encode_pieces, transpose
-from cellucid_dask.target import Target
+from cellucid_dask.engine.genes import GeneJob, encode_pieces, transpose
+from cellucid_dask.store.target import Target
 
 N_CELLS, N_GENES, ROUNDS = 100_000, 1000, 3
 

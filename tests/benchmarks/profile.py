@@ -10,8 +10,8 @@ from pathlib import Path
 import dask
 
 import cellucid_dask
-from cellucid_dask.request import make_request
-from cellucid_dask.settings import Settings
+from cellucid_dask.request.resolve import make_request
+from cellucid_dask.request.settings import Settings
 from cellucid_dask.source import open_source
 
 # A stage is the time spent in and below these functions; generators count where they run.

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 import cellucid_dask
-from cellucid_dask import preflight
 from cellucid_dask.errors import RequestError
-from cellucid_dask.store import failures, open_store, retry
+from cellucid_dask.store import failures, open_store, preflight, retry
 from cellucid_dask.store.failures import Failure, failure_of, in_words, reason
 
 

@@ -1,0 +1,108 @@
+"""A long vector -> one file, encoded in pieces that tasks make side by side.
+
+A gzip member is a run of deflate blocks, and blocks that begin afresh can be made apart
+and joined; the checksum of the whole follows from those of the pieces. Where a vector is
+cut must depend on nothing but the vector, for the bytes depend on it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from zlib_ng import zlib_ng
+
+from cellucid_dask.encode.compress import GZIP_HEADER
+from cellucid_dask.types import Array
+
+_LAST_BLOCK = b"\x03\x00"  # deflate's shortest: empty, and the final one
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some values as they are stored.
+
+    Attributes
+    ----------
+    data
+        Their bytes, or the deflate blocks of them.
+    size, checksum
+        Length and CRC-32 of their plain bytes.
+    """
+
+    data: bytes
+    size: int
+    checksum: int
+
+
+def encode_piece(vector: Array, cuts: Sequence[int] | Array, level: int | None) -> Piece:
+    """Encode the next values of a vector.
+
+    Parameters
+    ----------
+    vector
+        One-dimensional, little-endian.
+    cuts
+        Where deflate begins afresh, ascending, from 0 to the vector's length.
+    level
+        gzip level 1-9, or ``None`` for the plain bytes.
+    """
+    payload = np.ascontiguousarray(vector).data.cast("B")
+    checksum = zlib_ng.crc32(payload)
+    if level is None:
+        return Piece(bytes(payload), len(payload), checksum)
+    ends = np.unique(cuts) * vector.itemsize
+    blocks = []
+    for start, stop in itertools.pairwise(ends):
+        deflate = zlib_ng.compressobj(min(level + 1, 9), zlib_ng.DEFLATED, -15, 9)
+        blocks.append(deflate.compress(payload[start:stop]))
+        blocks.append(deflate.flush(zlib_ng.Z_SYNC_FLUSH))
+    return Piece(b"".join(blocks), len(payload), checksum)
+
+
+class Sink(Protocol):
+    """What pieces are written to."""
+
+    def write(self, data: bytes, /) -> Any: ...  # noqa: D102
+
+
+class PieceWriter:
+    """Writes the pieces of a vector, in order, as one file.
+
+    Attributes
+    ----------
+    nbytes
+        Written so far.
+    """
+
+    def __init__(self, out: Sink, level: int | None) -> None:
+        self.nbytes = 0
+        self._out = out
+        self._compressed = level is not None
+        self._size = 0
+        self._checksum = 0
+        if self._compressed:
+            self._write(GZIP_HEADER)
+
+    def add(self, piece: Piece) -> None:
+        """Write the next piece."""
+        self._write(piece.data)
+        # CRC-32 is affine: the checksum so far, moved on past a piece of zeros, and the piece's
+        zeros = bytes(piece.size)
+        moved = zlib_ng.crc32(zeros, self._checksum) ^ zlib_ng.crc32(zeros)
+        self._checksum = moved ^ piece.checksum
+        self._size += piece.size
+
+    def finish(self) -> None:
+        """Write what ends the file."""
+        if self._compressed:
+            trailer = struct.pack("<LL", self._checksum, self._size & 0xFFFFFFFF)
+            self._write(_LAST_BLOCK + trailer)
+
+    def _write(self, data: bytes) -> None:
+        self._out.write(data)
+        self.nbytes += len(data)

@@ -1,0 +1,115 @@
+"""How large an export and its scratch will be, from a few blocks of the matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cellucid_dask.encode.compress import encode
+from cellucid_dask.encode.edges import edge_keys
+from cellucid_dask.encode.gene_vectors import gene_vectors
+from cellucid_dask.encode.gzip_blocks import encode_piece
+from cellucid_dask.encode.tiles import Part, parts_of
+from cellucid_dask.format.edges import index_dtype
+from cellucid_dask.planning import ExportPlan
+from cellucid_dask.request.resolve import Request
+from cellucid_dask.types import Array
+
+_MOST_GENES = 1000
+_MOST_BLOCKS = 6
+
+
+def forecast_gene_bytes(request: Request) -> int:
+    """Estimate the bytes of all gene files by encoding a sample.
+
+    Gene blocks hold whole vectors, so their mean is all it takes. Of row blocks a sample
+    holds the first cells of each vector; what is fixed in a file's size (headers, code
+    tables) and what grows with the cells is told apart by encoding half of them too.
+    """
+    plan, matrix, columns = request.plan, request.matrix, request.columns
+    if plan is None or matrix is None:
+        return 0
+    array = matrix.dask((plan.row_blocks, plan.gene_blocks))
+    if plan.route == "direct":
+        per_gene = _of_gene_blocks(request, plan, array, columns)
+    else:
+        per_gene = _of_row_blocks(request, plan, array, columns)
+    return int(per_gene * len(columns))
+
+
+def forecast_scratch_bytes(request: Request) -> int:
+    """Estimate the bytes of all parts; of a dense matrix few blocks tell how many are zeros."""
+    plan, matrix = request.plan, request.matrix
+    if plan is None or matrix is None:
+        return 0
+    if plan.route == "direct" or matrix.storage != "dense" or matrix.fixed_blocks is not None:
+        return plan.scratch_bytes
+    array = matrix.dask((plan.row_blocks, plan.gene_blocks))
+    nbytes = rows = 0
+    for row in _spread(len(plan.row_blocks), most=3):
+        block = array.blocks[int(row)].compute()
+        for part in parts_of(block, 0, request.columns, part_values=plan.part_values):
+            nbytes += int(part.gene_nbytes.sum())
+        rows += plan.row_blocks[row]
+    return min(nbytes * plan.shape[0] // rows, plan.scratch_bytes)
+
+
+def forecast_graph_bytes(request: Request) -> int:
+    """Estimate the bytes of the edges from a block in the middle, as if all were stored twice."""
+    graph, plan = request.graph, request.edge_plan
+    if graph is None or plan is None:
+        return 0
+    i, j = len(plan.row_blocks) // 2, len(plan.column_blocks) // 2
+    block = graph.dask((plan.row_blocks, plan.column_blocks)).blocks[i, j].compute()
+    keys = edge_keys(block, sum(plan.row_blocks[:i]), sum(plan.column_blocks[:j]))
+    every = np.array([0, len(keys)])
+    dtype, level = index_dtype(graph.shape[0]), request.settings.compression
+    halves = (keys >> np.uint64(32), keys & np.uint64(2**32 - 1))
+    nbytes = sum(len(encode_piece(half.astype(dtype), every, level).data) for half in halves)
+    return nbytes * len(plan.row_blocks) * len(plan.column_blocks) // 2
+
+
+def _spread(count: int, most: int = _MOST_BLOCKS) -> Array:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+
+
+def _of_gene_blocks(request: Request, plan: ExportPlan, array: Any, columns: Array) -> float:
+    edges = np.cumsum((0, *plan.gene_blocks))
+    ranges = np.searchsorted(columns, edges)
+    filled = np.flatnonzero(np.diff(ranges))
+    sizes = []
+    for block in filled[_spread(len(filled))]:
+        chosen = columns[ranges[block] : ranges[block + 1]] - edges[block]
+        chosen = chosen[:: -(-len(chosen) * _MOST_BLOCKS // _MOST_GENES)]
+        parts: list[Part] = []
+        for row, first_cell in enumerate(np.cumsum((0, *plan.row_blocks[:-1]))):
+            values = array.blocks[row, int(block)].compute()
+            parts += parts_of(values, int(first_cell), chosen, part_values=plan.part_values)
+        sizes += _sizes(request, parts, plan.shape[0])
+    return float(np.mean(sizes))
+
+
+def _of_row_blocks(request: Request, plan: ExportPlan, array: Any, columns: Array) -> float:
+    columns = columns[:: -(-len(columns) // _MOST_GENES)]
+    parts: list[Part] = []
+    bounds = [0]
+    for row in _spread(len(plan.row_blocks)):
+        block = array.blocks[int(row)].compute()
+        parts += parts_of(block, bounds[-1], columns, part_values=plan.part_values)
+        bounds.append(bounds[-1] + plan.row_blocks[row])
+    middle, end = bounds[len(bounds) // 2], bounds[-1]
+    half = _sizes(request, [part for part in parts if part.first_cell < middle], middle)
+    whole = _sizes(request, parts, end)
+    growth = float(np.mean(whole) - np.mean(half)) / (end - middle)
+    return float(np.mean(whole)) + growth * (plan.shape[0] - end)
+
+
+def _sizes(request: Request, parts: list[Part], n_cells: int) -> list[int]:
+    settings = request.settings
+    sizes = []
+    for gene in range(parts[0].n_genes):
+        mine = [part.genes(gene, gene + 1) for part in parts]
+        found = gene_vectors(mine, n_cells, settings.var_quantization)
+        sizes.append(len(encode(found.vectors[0], settings.compression)))
+    return sizes

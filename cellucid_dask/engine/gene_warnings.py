@@ -1,0 +1,51 @@
+"""What the author of an export should know of its genes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cellucid_dask.encode.summary import GeneSummary
+from cellucid_dask.request.genes import GeneSelection
+from cellucid_dask.request.settings import Settings
+from cellucid_dask.types import Array
+
+
+def describe(
+    summary: GeneSummary, genes: GeneSelection | None, settings: Settings
+) -> tuple[str, ...]:
+    """Return warnings on genes that are empty, constant or partly missing, and on raw counts."""
+    if genes is None:
+        return ()
+    told = []
+    ids = np.array(genes.ids, dtype=object)[genes.in_source_order]
+    lowest, highest = summary.lowest, summary.highest
+    constant = lowest == highest
+    zero = constant & (lowest == 0) & (summary.n_missing == 0)
+    if zero.any():
+        told.append(
+            f"{zero.sum():,} of {len(ids):,} genes are zero in every cell ({_some(ids, zero)})."
+        )
+    constant &= lowest != 0
+    if constant.any():
+        told.append(
+            f"{constant.sum():,} of {len(ids):,} genes have one value in every cell "
+            f"({_some(ids, constant)})."
+        )
+    missing = summary.n_missing > 0
+    if missing.any():
+        told.append(
+            f"{missing.sum():,} of {len(ids):,} genes hold {summary.n_missing.sum():,} NaN or "
+            f"infinite values, shown as missing ({_some(ids, missing)}). Check the preprocessing."
+        )
+    whole = (lowest == np.rint(lowest)) & (highest == np.rint(highest))
+    if settings.normalize is None and whole.all() and lowest.min() >= 0 and highest.max() > 1:
+        told.append(
+            f"{settings.layer} looks like raw counts: consider exporting a normalised layer, or "
+            "pass --normalize log1p-cp10k, to show expression rather than sequencing depth."
+        )
+    return tuple(told)
+
+
+def _some(ids: Array, chosen: Array) -> str:
+    found = [str(each) for each in ids[chosen][:5]]
+    return ", ".join(found) + (", ..." if chosen.sum() > len(found) else "")

@@ -1,0 +1,255 @@
+"""The JSON documents of an export -> what its files are.
+
+Documents are other people's: nothing in them is taken for granted. Paths are built by
+`names` from keys, and a document that spells them in another way is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+import numpy as np
+
+from cellucid_dask.format import names
+from cellucid_dask.format.decode import VALUE_DTYPE, DamageError
+from cellucid_dask.format.edges import index_dtype
+from cellucid_dask.format.schema import (
+    Codes,
+    Columns,
+    Edges,
+    Embeddings,
+    File,
+    Genes,
+    Points,
+    Vector,
+)
+from cellucid_dask.types import Json
+
+_DIMENSIONS = (1, 2, 3)
+_MOST = float(np.finfo(np.float32).max)
+_MANY = 2**40  # more cells or edges than anyone has
+
+
+def parse(data: bytes) -> Json:
+    """Parse a document as strictly as a browser does.
+
+    Raises
+    ------
+    DamageError
+        It is not a JSON object.
+    """
+
+    def refuse(token: str) -> NoReturn:
+        raise ValueError(token)
+
+    try:
+        document = json.loads(data.decode("utf-8"), parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise DamageError("is not JSON") from None
+    if not isinstance(document, dict):
+        raise DamageError("is not a JSON object")
+    return document
+
+
+def _compact(document: Json) -> tuple[int, int | None]:
+    """Read how many cells a manifest of the format is for, and at what level it is gzipped."""
+    _expect(document, "_format", "compact_v1")
+    return _count(document, "n_points"), _level(document)
+
+
+def genes(document: Json) -> Genes:
+    """Read ``var_manifest.json``.
+
+    Raises
+    ------
+    DamageError
+        It is not such a manifest.
+    """
+    n_cells, level = _compact(document)
+    bits = _bits(document.get("quantization"))
+    schema = _get(document, "_varSchema", dict)
+    _expect(schema, "pathPattern", names.gene_pattern(bits, level is not None))
+    vectors = {
+        entry[0]: _vector(
+            names.gene_path(entry[0], bits, level is not None), n_cells, bits, entry[0], entry[1:]
+        )
+        for entry in _entries(document, "fields")
+    }
+    return Genes(n_cells, level, bits, _get(document, "var_gene_id_column", str), vectors)
+
+
+def columns(document: Json) -> Columns:
+    """Read ``obs_manifest.json``.
+
+    Raises
+    ------
+    DamageError
+        It is not such a manifest.
+    """
+    n_cells, level = _compact(document)
+    compressed = level is not None
+    schemas = _get(document, "_obsSchemas", dict)
+    continuous: dict[str, Vector] = {}
+    if entries := _entries(document, "_continuousFields"):
+        schema = _get(schemas, "continuous", dict)
+        bits = _bits(schema.get("quantizationBits"))
+        _expect(schema, "pathPattern", names.obs_values_pattern(bits, compressed))
+        for key, *limits in entries:
+            path = names.obs_values_path(key, bits, compressed)
+            continuous[key] = _vector(path, n_cells, bits, key, limits)
+    categorical: dict[str, Codes] = {}
+    outliers: dict[str, Vector] = {}
+    if entries := _entries(document, "_categoricalFields"):
+        schema = _get(schemas, "categorical", dict)
+        bits = _bits({"f32": None, "u8": 8, "u16": 16}.get(_get(schema, "outlierExt", str), -1))
+        _expect(schema, "codesPathPattern", names.obs_codes_pattern(compressed))
+        _expect(schema, "outlierPathPattern", names.obs_outliers_pattern(bits, compressed))
+        for key, *rest in entries:
+            categorical[key] = _codes(key, rest, n_cells, compressed)
+            path = names.obs_outliers_path(key, bits, compressed)
+            outliers[key] = _vector(path, n_cells, bits, key, rest[4:])
+    if twice := sorted(continuous.keys() & categorical.keys()):
+        raise DamageError(f"names {twice[0]!r} twice")
+    return Columns(n_cells, level, continuous, categorical, outliers)
+
+
+def edges(document: Json) -> Edges:
+    """Read ``connectivity_manifest.json``.
+
+    Raises
+    ------
+    DamageError
+        It is not such a manifest.
+    """
+    _expect(document, "format", "edge_pairs")
+    n_cells, n_edges = _count(document, "n_cells"), _count(document, "n_edges")
+    level = _level(document)
+    compressed = level is not None
+    paths = names.edge_sources_path(compressed), names.edge_destinations_path(compressed)
+    _expect(document, "sourcesPath", paths[0])
+    _expect(document, "destinationsPath", paths[1])
+    dtype = index_dtype(n_cells)
+    _expect(document, "index_bytes", dtype.itemsize)
+    sources, destinations = (File(path, dtype.str, (n_edges,), compressed) for path in paths)
+    most = _count(document, "max_neighbors")
+    return Edges(n_cells, level, n_edges, most, sources, destinations)
+
+
+def embeddings(document: Json) -> Embeddings:
+    """Read ``dataset_identity.json``, as far as it names files.
+
+    Raises
+    ------
+    DamageError
+        It is not such a document.
+    """
+    n_cells = _count(_get(document, "stats", dict), "n_cells")
+    level = _level(_get(document, "export_settings", dict))
+    compressed = level is not None
+    points: dict[int, Points] = {}
+    if "embeddings" in document:
+        entry = _get(document, "embeddings", dict)
+        for dimension in _available(entry, lambda each: names.points_path(each, compressed)):
+            path = names.points_path(dimension, compressed)
+            points[dimension] = Points(path, "<f4", (n_cells, dimension), compressed)
+    vectors: dict[tuple[str, int], File] = {}
+    if document.get("vector_fields"):
+        fields = _get(_get(document, "vector_fields", dict), "fields", dict)
+        for field in fields:
+            if field != names.safe_name(field):
+                raise DamageError(f"has a vector field {field!r}, which is no safe name")
+            entry = _get(fields, field, dict)
+            for dimension in _available(
+                entry, lambda each, field=field: names.vectors_path(field, each, compressed)
+            ):
+                path = names.vectors_path(field, dimension, compressed)
+                vectors[field, dimension] = File(path, "<f4", (n_cells, dimension), compressed)
+    return Embeddings(n_cells, level, points, vectors)
+
+
+def _available(entry: Json, path: Any) -> list[int]:
+    dimensions: list[int] = _get(entry, "available_dimensions", list)
+    if any(each not in _DIMENSIONS or isinstance(each, bool) for each in dimensions):
+        raise DamageError(f"has available_dimensions {dimensions!r:.80}, not some of 1, 2 and 3")
+    _expect(entry, "files", {f"{each}d": path(each) for each in dimensions})
+    return dimensions
+
+
+def _get(document: Json, key: str, kind: type) -> Any:
+    value = document.get(key)
+    if not isinstance(value, kind):
+        raise DamageError(f"has no {key} that is a {kind.__name__}")
+    return value
+
+
+def _expect(document: Json, key: str, value: object) -> None:
+    if document.get(key) != value:
+        raise DamageError(f"has {key} {document.get(key)!r:.80}, not {value!r}")
+
+
+def _count(document: Json, key: str) -> int:
+    value = document.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MANY:
+        raise DamageError(f"has {key} {value!r:.40}, which is no count")
+    return value
+
+
+def _level(document: Json) -> int | None:
+    level = document.get("compression")
+    if level is not None and (isinstance(level, bool) or level not in range(1, 10)):
+        raise DamageError(f"has compression {level!r:.40}, which is no gzip level")
+    return level
+
+
+def _bits(value: Any) -> int | None:
+    if value not in (None, 8, 16):
+        raise DamageError(f"has a quantisation of {value!r:.40}, not 8, 16 or null")
+    return None if value is None else int(value)
+
+
+def _entries(document: Json, key: str) -> list[list[Any]]:
+    entries: list[list[Any]] = _get(document, key, list)
+    seen: set[str] = set()
+    for entry in entries:
+        if not isinstance(entry, list) or not entry or not isinstance(entry[0], str):
+            raise DamageError(f"has an entry without a name in {key}")
+        if entry[0] in seen:
+            raise DamageError(f"names {entry[0]!r} twice in {key}")
+        seen.add(entry[0])
+    if shared := names.collisions(seen):
+        one, two, name = shared[0]
+        raise DamageError(f"has {one!r} and {two!r} in {key}, which share the file {name}")
+    return entries
+
+
+def _vector(path: str, n_cells: int, bits: int | None, key: str, limits: list[Any]) -> Vector:
+    found = None if bits is None else _limits(key, limits)
+    compressed = path.endswith(names.suffix(compressed=True))
+    return Vector(path, VALUE_DTYPE[bits], (n_cells,), compressed, key, found)
+
+
+def _limits(key: str, limits: list[Any]) -> tuple[float, float]:
+    numbers = [each for each in limits if isinstance(each, int | float) and abs(each) <= _MOST]
+    if len(limits) != 2 or len(numbers) != 2:
+        raise DamageError(f"has no smallest and largest value of {key!r}")
+    low, high = map(float, numbers)
+    if low > high:
+        raise DamageError(f"says that {key!r} goes from {low} to {high}, which is less")
+    return low, high
+
+
+def _codes(key: str, rest: list[Any], n_cells: int, compressed: bool) -> Codes:
+    try:
+        categories, dtype, missing, _ = rest[:4]
+        path = names.obs_codes_path(key, dtype, compressed)
+    except (ValueError, KeyError, TypeError):
+        raise DamageError(f"does not say how {key!r} is stored") from None
+    width = 1 if dtype == "uint8" else 2
+    if missing != 256**width - 1 or isinstance(missing, bool):
+        raise DamageError(f"marks missing values of {key!r} by {missing!r:.40}")
+    if not isinstance(categories, list) or not all(isinstance(each, str) for each in categories):
+        raise DamageError(f"has categories of {key!r} that are no list of strings")
+    if len(set(categories)) < len(categories) or len(categories) > missing:
+        raise DamageError(f"has categories of {key!r} that repeat, or too many of them")
+    return Codes(path, f"<u{width}", (n_cells,), compressed, key, tuple(categories), missing)

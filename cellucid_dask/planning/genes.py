@@ -1,0 +1,146 @@
+"""Making a plan from a layout and a memory budget."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cellucid_dask.display import size
+from cellucid_dask.encode.gene_vectors import RUN_VALUES
+from cellucid_dask.encode.tiles import PART_CELLS, value_dtype
+from cellucid_dask.errors import RequestError
+from cellucid_dask.planning.blocks import Layout, Reading, choose_blocks, even
+from cellucid_dask.planning.plan import ExportPlan
+from cellucid_dask.types import Sizes
+
+# Bytes a value takes on its way from codes to a vector: position, two scales, float64, marks.
+_STEP_BYTES = 48
+# Vectors and values of the genes that are quantised together; larger batches gain little.
+_BATCH_BYTES = 16 * 2**20
+# A gene task gathers about this much from scratch.
+_GATHER_BYTES = 16 * 2**20
+# With parts held by workers each pair of blocks is a task of its own.
+_MOST_WORKER_PIECES = 40_000
+# Zarr and Dask arrays do not say how many values they store; genes of single cells: this share.
+_USUAL_DENSITY = 0.1
+
+
+def make_plan(
+    layout: Layout,
+    *,
+    vector_nbytes: int,
+    memory_budget: int,
+    n_workers: int,
+    shared_disk: bool = True,
+    shared_memory: int = 0,
+) -> ExportPlan:
+    """Choose route and blocks.
+
+    Parameters
+    ----------
+    layout
+        The matrix.
+    vector_nbytes
+        Bytes of a code: 1, 2 or 4.
+    memory_budget
+        Bytes that all tasks in flight may hold together.
+    n_workers
+        Tasks in flight.
+    shared_disk
+        Whether all workers reach one scratch.
+    shared_memory
+        Bytes of the budget that are held all the time.
+
+    Raises
+    ------
+    RequestError
+        The budget is too small for the smallest blocks; the message says what works.
+    """
+    per_task = max(memory_budget - shared_memory, 0) // n_workers
+    n_cells, _ = layout.shape
+    stored = _stored_nbytes(layout)
+    # a vector, its compressed copy, and the working memory of one run of values
+    per_gene = n_cells * 2 * vector_nbytes
+    fixed = RUN_VALUES * _STEP_BYTES
+    reading = choose_blocks(layout, per_task - fixed - per_gene, n_workers)
+    encode_blocks = _encode_blocks(layout, reading, n_workers, shared_disk=shared_disk)
+    if reading.direct:
+        room = per_task - fixed - reading.memory
+        gather = 0
+        batch = max(min(_BATCH_BYTES, room), per_gene)
+        task = fixed + reading.memory + batch
+    else:
+        # the least a gene takes: every cell may hold a value
+        room = per_task - fixed
+        batch = max(min(_BATCH_BYTES, room // 4), per_gene + n_cells * stored)
+        gather = max(min(_GATHER_BYTES, room - batch), n_cells * stored)
+        if not shared_disk:  # then a task is sent all that its genes have
+            gather = max(gather, int(max(encode_blocks, default=0) * _gene_nbytes(layout)))
+        task = max(reading.memory, fixed + gather + batch)
+    plan = ExportPlan(
+        shape=layout.shape,
+        n_genes=layout.n_selected,
+        route="direct" if reading.direct else "scratch" if shared_disk else "workers",
+        row_blocks=reading.rows,
+        gene_blocks=reading.columns,
+        encode_blocks=encode_blocks,
+        task_memory=task,
+        part_values=reading.part_values,
+        gather_memory=gather,
+        batch_memory=batch,
+        memory_budget=memory_budget,
+        n_workers=n_workers,
+        scratch_bytes=0 if reading.direct else _scratch_nbytes(layout, reading),
+        n_objects=layout.n_selected,
+        shared_memory=shared_memory,
+    )
+    if plan.peak_memory > memory_budget and layout.fixed_blocks is None:
+        raise RequestError(
+            f"A memory budget of {size(memory_budget)} is too small for {n_cells:,} cells with "
+            f"{n_workers} tasks at once: give at least {-(-plan.peak_memory // 2**20)} MiB, "
+            "or fewer workers"
+            + (
+                ", or a scratch that every worker reaches, such as --scratch s3://bucket/scratch."
+                if plan.route == "workers"
+                else "."
+            )
+        )
+    return plan
+
+
+def _stored_nbytes(layout: Layout) -> int:
+    """Bytes of a value in a part: itself and, if sparse, its cell."""
+    return value_dtype(layout.dtype).itemsize + (0 if layout.storage == "dense" else 2)
+
+
+def _n_stored(layout: Layout) -> int:
+    """Values of the selected genes, as far as they can be known."""
+    n_cells, n_genes = layout.shape
+    values = int(n_cells * n_genes * _USUAL_DENSITY) if layout.nnz is None else layout.nnz
+    return values * layout.n_selected // max(n_genes, 1)
+
+
+def _gene_nbytes(layout: Layout) -> float:
+    """Bytes of an average gene's parts."""
+    return _n_stored(layout) * _stored_nbytes(layout) / max(layout.n_selected, 1)
+
+
+def _encode_blocks(layout: Layout, reading: Reading, n_workers: int, *, shared_disk: bool) -> Sizes:
+    """Genes a task: those of a column block, or as many as are gathered at once."""
+    if reading.direct:
+        edges = np.cumsum((0, *reading.columns))
+        chosen = np.diff(np.searchsorted(layout.columns, edges))
+        return tuple(int(count) for count in chosen if count)
+    genes = min(
+        int(_GATHER_BYTES / max(_gene_nbytes(layout), 1)), -(-layout.n_selected // (4 * n_workers))
+    )
+    if not shared_disk:
+        genes = max(genes, -(-layout.n_selected * len(reading.rows) // _MOST_WORKER_PIECES))
+    return even(layout.n_selected, max(genes, 1))
+
+
+def _scratch_nbytes(layout: Layout, reading: Reading) -> int:
+    values = _n_stored(layout)
+    if layout.storage == "dense":
+        return values * _stored_nbytes(layout)
+    parts = max(values // reading.part_values, layout.shape[0] // PART_CELLS, len(reading.rows))
+    return values * _stored_nbytes(layout) + parts * (layout.n_selected + 1) * 4

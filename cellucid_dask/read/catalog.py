@@ -1,0 +1,86 @@
+"""The call that lists several exports in one catalogue."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from cellucid_dask.errors import ExportWarning, RequestError
+from cellucid_dask.format import names
+from cellucid_dask.format.catalog import Entry, catalogue
+from cellucid_dask.format.manifests import to_json
+from cellucid_dask.store.preflight import check_writable
+from cellucid_dask.store.target import Target
+
+
+def catalog(
+    root: str | os.PathLike[str],
+    storage_options: Mapping[str, Any] | None = None,
+    default: str | None = None,
+) -> dict[str, Any]:
+    """List the exports in the subfolders of a root in its ``datasets.json``.
+
+    Parameters
+    ----------
+    root
+        Folder, or URL of a prefix in any fsspec store, whose direct subfolders are exports.
+        Those that are not, or not complete, are passed over.
+    storage_options
+        fsspec options of the root.
+    default
+        The id of the data set to show first; ``None`` for the first folder's.
+
+    Returns
+    -------
+    dict
+        What was written.
+
+    Raises
+    ------
+    RequestError
+        There is no export, two have one id, `default` is none of them, or the root may not
+        be written to.
+    """
+    place = Target.of(root, storage_options or {})
+    entries = _entries(place)
+    if not entries:
+        raise RequestError(
+            f"{place.url} holds no export: name the folder whose subfolders are exports."
+        )
+    by_id: dict[str, Entry] = {}
+    for entry in entries:
+        other = by_id.setdefault(entry.id, entry)
+        if other is not entry:
+            raise RequestError(
+                f"{other.folder} and {entry.folder} both have the id {entry.id!r}: export one of "
+                "them again with another --dataset-id."
+            )
+    if default is not None and default not in by_id:
+        raise RequestError(
+            f"There is no data set {default!r} in {place.url}; it has {', '.join(by_id)}."
+        )
+    document = catalogue(entries, entries[0].id if default is None else default)
+    check_writable(place)
+    place.publish(names.CATALOGUE, to_json(document, indent=2))
+    return document
+
+
+def _entries(place: Target) -> list[Entry]:
+    """Read the identities of the subfolders, in the order of their names."""
+    found = []
+    for folder in sorted(place.folders()):
+        identity = place.read(f"{folder}/{names.IDENTITY}")
+        if identity is None:
+            continue
+        try:
+            found.append(Entry.of(folder, json.loads(identity)))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            warnings.warn(
+                f"{place.url}/{folder}/{names.IDENTITY} cannot be read: {folder} is left out.",
+                ExportWarning,
+                stacklevel=3,
+            )
+    return found

@@ -1,0 +1,1 @@
+"""Options, resolved against the source."""

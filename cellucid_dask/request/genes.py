@@ -1,0 +1,146 @@
+"""Which genes are exported, under which names, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata.utils import make_index_unique
+
+from cellucid_dask.errors import RequestError
+from cellucid_dask.format import names
+from cellucid_dask.request.settings import Settings
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class GeneSelection:
+    """The genes of an export.
+
+    Attributes
+    ----------
+    ids
+        Their names, in the order of the manifest.
+    columns
+        Their columns in the matrix, in the same order.
+    warnings
+        What the user should know of the choice.
+    """
+
+    ids: tuple[str, ...]
+    columns: np.ndarray[Any, np.dtype[np.int64]]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def in_source_order(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Positions in `ids` that put the columns in ascending order."""
+        return np.argsort(self.columns, kind="stable")
+
+
+def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
+    """Choose genes by the settings.
+
+    Raises
+    ------
+    RequestError
+        Unknown column or genes, duplicate ids, or ids that would share a file.
+    """
+    ids = _ids(var, settings.var_gene_id_column)
+    if settings.make_genes_unique:
+        ids = pd.Index(make_index_unique(ids))
+    warnings: list[str] = []
+    if settings.genes_from is not None:
+        columns = _marked(var, settings.genes_from)
+    elif settings.gene_identifiers is not None:
+        columns = _named(ids, settings, warnings)
+    else:
+        columns = np.arange(len(ids))
+    chosen = tuple(ids[columns])
+    _check_unique(chosen, settings.var_gene_id_column)
+    if collisions := names.collisions(chosen):
+        shown = "; ".join(
+            f"{one!r} and {two!r} (both {name})" for one, two, name in collisions[:_SHOWN]
+        )
+        raise RequestError(
+            f"{len(collisions)} gene ids would share a file name: {shown}. Rename them, or choose "
+            "another column with --var-gene-id-column."
+        )
+    if similar := names.case_collisions(chosen):
+        shown = ", ".join(f"{one}/{two}" for one, two in similar[:_SHOWN])
+        warnings.append(
+            f"{len(similar)} pairs of gene ids differ only by letter case ({shown}): "
+            "on a case-insensitive disk one would overwrite the other."
+        )
+    return GeneSelection(chosen, columns.astype(np.int64), tuple(warnings))
+
+
+def _ids(var: pd.DataFrame, column: str) -> pd.Index[Any]:
+    if column == "index":
+        values = var.index
+    elif column in var.columns:
+        values = pd.Index(var[column])
+    else:
+        known = ", ".join(map(str, var.columns[:20])) or "none"
+        raise RequestError(
+            f"var has no column {column!r}: choose 'index' or one of its columns ({known})."
+        )
+    missing = np.flatnonzero(values.isna())
+    if len(missing):
+        raise RequestError(
+            f"{len(missing)} genes have no id in var column {column!r} (first: row {missing[0]}): "
+            "choose another column with --var-gene-id-column."
+        )
+    return values.astype(str)
+
+
+def _marked(var: pd.DataFrame, column: str) -> np.ndarray[Any, Any]:
+    if column not in var.columns:
+        known = ", ".join(name for name in var.columns if var[name].dtype == bool) or "none"
+        raise RequestError(f"var has no column {column!r}; its boolean columns: {known}.")
+    marks = var[column]
+    if not pd.api.types.is_bool_dtype(marks.dtype):
+        raise RequestError(f"var column {column!r} is {marks.dtype}: it must be true or false.")
+    columns = np.flatnonzero(marks.fillna(value=False).to_numpy(dtype=bool))
+    if not len(columns):
+        raise RequestError(f"var column {column!r} marks no gene.")
+    return columns
+
+
+def _named(ids: pd.Index[Any], settings: Settings, warnings: list[str]) -> np.ndarray[Any, Any]:
+    wanted = list(settings.gene_identifiers or ())
+    asked = ids[ids.isin(wanted)]
+    _check_unique(tuple(asked), settings.var_gene_id_column)
+    positions = dict(zip(asked, np.flatnonzero(ids.isin(wanted)), strict=True))
+    unknown = [gene for gene in wanted if gene not in positions]
+    if unknown:
+        text = (
+            f"{len(unknown)} of {len(wanted)} genes are not in var "
+            f"{settings.var_gene_id_column}: {_shown(unknown)}."
+        )
+        if not settings.skip_missing_genes or len(unknown) == len(wanted):
+            raise RequestError(
+                f"{text} Check the names (for example {_shown(list(ids[:3]))}), choose another "
+                "--var-gene-id-column, or pass --skip-missing-genes."
+            )
+        warnings.append(f"{text} They are left out.")
+    return np.array([positions[gene] for gene in wanted if gene in positions], dtype=np.int64)
+
+
+def _check_unique(ids: Sequence[str], column: str) -> None:
+    index = pd.Index(ids)
+    twice = index[index.duplicated()].unique()
+    if len(twice):
+        raise RequestError(
+            f"var {column} names {len(twice)} gene{'s' * (len(twice) > 1)} more than once, "
+            f"duplicates: {_shown(list(twice))}. "
+            "Choose another column with --var-gene-id-column, or pass --make-genes-unique."
+        )
+
+
+def _shown(items: Sequence[str]) -> str:
+    text = ", ".join(map(str, items[:_SHOWN]))
+    return text + (", ..." if len(items) > _SHOWN else "")

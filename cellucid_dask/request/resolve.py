@@ -1,0 +1,284 @@
+"""An export request, checked against its source before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from dask.base import tokenize
+
+from cellucid_dask.encode.normalize import are_whole
+from cellucid_dask.errors import RequestError
+from cellucid_dask.format import names
+from cellucid_dask.planning import ExportPlan, Layout, make_plan
+from cellucid_dask.planning.edges import EdgePlan, make_edge_plan
+from cellucid_dask.request.embeddings import Embedding, choose_embeddings, choose_latent
+from cellucid_dask.request.genes import GeneSelection, select_genes
+from cellucid_dask.request.settings import Settings
+from cellucid_dask.request.vector_fields import VectorField, choose_vectors
+from cellucid_dask.runtime.resources import find_resources
+from cellucid_dask.source.base import Source
+from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix
+from cellucid_dask.source.normalized import NormalisedMatrix
+from cellucid_dask.types import Array
+
+
+@dataclass(frozen=True)
+class Request:
+    """What will be exported, and how.
+
+    Attributes
+    ----------
+    genes, matrix, plan
+        ``None`` when there is no expression to export.
+    embeddings
+        By dimension; empty with ``genes_only``.
+    obs_keys
+        The columns to export, in order.
+    warnings
+        What the user should know before the work starts.
+    vectors
+        The vector fields, by name and dimension.
+    graph, edge_plan
+        The neighbour graph and how it is cut; ``None`` when none was asked for.
+    """
+
+    source: Source
+    settings: Settings
+    matrix: Matrix | None
+    genes: GeneSelection | None
+    plan: ExportPlan | None
+    embeddings: dict[int, Embedding]
+    latent: str | None
+    obs_keys: tuple[str, ...]
+    warnings: tuple[str, ...]
+    vectors: tuple[VectorField, ...] = ()
+    graph: Matrix | None = None
+    edge_plan: EdgePlan | None = None
+
+    @cached_property
+    def gene_files(self) -> tuple[str, ...]:
+        """The files of the genes, in the order of the source."""
+        if self.genes is None:
+            return ()
+        bits, compressed = self.settings.var_quantization, self.settings.compression is not None
+        ids = self.genes.ids
+        return tuple(names.gene_path(ids[i], bits, compressed) for i in self.genes.in_source_order)
+
+    @cached_property
+    def columns(self) -> Array:
+        """The genes' columns, ascending."""
+        return np.empty(0, np.int64) if self.genes is None else np.sort(self.genes.columns)
+
+    @cached_property
+    def source_token(self) -> str:
+        """A digest of the source and the genes; reads all of a matrix in memory, once."""
+        genes = () if self.genes is None else (self.genes.ids, self.genes.columns)
+        return str(tokenize(self.source.fingerprint(self.settings.layer), genes))
+
+    def planned_for(self, genes: Array) -> Request:
+        """Return the request with a plan for some of the genes, by number in `columns`."""
+        if self.matrix is None or len(genes) == len(self.columns):
+            return self
+        plan = _plan(self.matrix, self.columns[genes], self.settings) if len(genes) else None
+        return replace(self, plan=plan)
+
+
+def make_request(source: Source, settings: Settings) -> Request:
+    """Check what is asked against what is there; reads metadata, and a block to be normalised.
+
+    Raises
+    ------
+    RequestError
+        Naming what does not fit, and the remedy.
+    """
+    warnings: list[str] = []
+    matrix = _open_matrix(source, settings, warnings)
+    embeddings: dict[int, Embedding] = {}
+    latent: str | None = None
+    obs_keys: tuple[str, ...] = ()
+    vectors: list[VectorField] = []
+    graph, edge_plan = None, None
+    if not settings.genes_only:
+        widths = source.obsm_widths
+        embeddings = choose_embeddings(_without_vectors(widths, settings), settings.embeddings)
+        latent = choose_latent(widths, settings.latent)
+        vectors, told = choose_vectors(widths, settings.vectors, embeddings)
+        warnings += told
+        graph = _open_graph(source, settings)
+        edge_plan = None if graph is None else _edge_plan(graph, settings)
+        obs_keys = _obs_keys(source, settings.obs_keys)
+    genes, plan = None, None
+    if matrix is not None:
+        genes = _genes(source, matrix, settings)
+        warnings += genes.warnings
+        if settings.normalize is not None:
+            matrix = NormalisedMatrix(
+                matrix, settings.layer, find_resources(settings.budget).n_workers
+            )
+        plan = _plan(matrix, np.sort(genes.columns), settings)
+        if isinstance(matrix, NormalisedMatrix):
+            warnings += _already_normalised(matrix, plan)
+    return Request(
+        source, settings, matrix, genes, plan, embeddings, latent, obs_keys, tuple(warnings),
+        tuple(vectors), graph, edge_plan,
+    )  # fmt: skip
+
+
+def _without_vectors(widths: Mapping[str, int], settings: Settings) -> Mapping[str, int]:
+    """Leave out what shall be drawn over an embedding when the search is for embeddings."""
+    taken = set(settings.vectors.values()) if settings.embeddings is None else set()
+    return {key: width for key, width in widths.items() if key not in taken}
+
+
+def _open_graph(source: Source, settings: Settings) -> Matrix | None:
+    key = settings.connectivities
+    if key is None:
+        return None
+    known = source.obsp_keys
+    graph = source.obsp(key) if key in known else None
+    if graph is None:
+        raise RequestError(f"obsp has no graph {key!r}; it has {', '.join(known) or 'nothing'}.")
+    if graph.shape != (source.n_cells, source.n_cells):
+        rows, columns = graph.shape
+        raise RequestError(
+            f"The graph {key!r} is {rows:,} x {columns:,}, but there are {source.n_cells:,} cells: "
+            "it must be cells x cells."
+        )
+    if graph.dtype.kind not in "biuf":
+        raise RequestError(f"The graph {key!r} holds {graph.dtype}, which is no real number.")
+    return graph
+
+
+def _edge_plan(graph: Matrix, settings: Settings) -> EdgePlan:
+    resources = find_resources(settings.budget)
+    return make_edge_plan(
+        layout_of(graph, np.arange(0)),
+        memory_budget=resources.memory,
+        n_workers=resources.n_workers,
+        shared_disk=resources.shares_disk(settings.scratch),
+    )
+
+
+def _open_matrix(source: Source, settings: Settings, warnings: list[str]) -> Matrix | None:
+    known = source.layers
+    if settings.layer not in known and (settings.layer != "X" or known):
+        raise RequestError(
+            f"There is no layer {settings.layer!r}; {source.name} has {', '.join(known) or 'none'}."
+        )
+    matrix = source.matrix(settings.layer) if known else None
+    if matrix is None:
+        text = f"{source.name} holds no expression in {settings.layer}"
+        if settings.genes_only or settings.gene_identifiers or settings.genes_from:
+            raise RequestError(f"{text}: there are no genes to export.")
+        warnings.append(f"{text}: the export will have no genes.")
+    return matrix
+
+
+def _genes(source: Source, matrix: Matrix, settings: Settings) -> GeneSelection:
+    var = source.var(settings.layer)
+    n_cells, n_genes = matrix.shape
+    if n_cells != source.n_cells or n_genes != len(var):
+        told = f"{settings.layer} is {n_cells:,} x {n_genes:,}"
+        if n_cells == len(var) and n_genes == source.n_cells:
+            raise RequestError(
+                f"{told}, but obs has {source.n_cells:,} rows and var {len(var):,}: it is "
+                "genes x cells, transpose it."
+            )
+        raise RequestError(
+            f"{told}, but obs has {source.n_cells:,} rows and var has {len(var):,} rows: "
+            "they do not belong together."
+        )
+    if not n_cells or not n_genes:
+        raise RequestError(
+            f"{settings.layer} has {n_cells:,} cells and {n_genes:,} genes: "
+            "there is nothing to export."
+        )
+    if matrix.dtype.kind not in "biuf" or matrix.dtype.itemsize > 8:
+        raise RequestError(
+            f"{settings.layer} holds {matrix.dtype}, which is no real number: convert it first."
+        )
+    return select_genes(var, settings)
+
+
+def _obs_keys(source: Source, asked: Sequence[str] | None) -> tuple[str, ...]:
+    known = source.obs_keys
+    unknown = [key for key in asked or () if key not in known]
+    if unknown:
+        raise RequestError(
+            f"obs has no column {', '.join(unknown[:5])}; it has {', '.join(known[:30]) or 'none'}."
+        )
+    keys = tuple(known if asked is None else asked)
+    if collisions := names.collisions(keys):
+        one, two, name = collisions[0]
+        raise RequestError(
+            f"obs columns {one!r} and {two!r} would both be stored as {name}: rename one, or "
+            "choose columns with --obs-keys."
+        )
+    return keys
+
+
+def _already_normalised(matrix: NormalisedMatrix, plan: ExportPlan) -> list[str]:
+    """Look at one block: counts are whole numbers."""
+    block = matrix.counts.dask((plan.row_blocks, plan.gene_blocks)).blocks[0, 0].compute()
+    if are_whole(block):
+        return []
+    text = (
+        f"{matrix.layer} holds numbers that are not whole, as if normalised already: leave out "
+        "--normalize, or choose the layer of raw counts."
+    )
+    return [text]
+
+
+def _plan(matrix: Matrix, columns: Array, settings: Settings) -> ExportPlan:
+    resources = find_resources(settings.budget)
+    bits = settings.var_quantization
+    return make_plan(
+        layout_of(matrix, columns),
+        vector_nbytes=4 if bits is None else bits // 8,
+        memory_budget=resources.memory,
+        n_workers=resources.n_workers,
+        shared_disk=resources.shares_disk(settings.scratch),
+        shared_memory=matrix.totals_nbytes if isinstance(matrix, NormalisedMatrix) else 0,
+    )
+
+
+def layout_of(matrix: Matrix, columns: Array) -> Layout:
+    """Say what planning needs of a matrix; reads the row pointers of a sparse one."""
+    common: dict[str, Any] = {
+        "shape": matrix.shape,
+        "dtype": matrix.dtype,
+        "storage": matrix.storage,
+        "columns": columns,
+    }
+    match matrix:
+        case NormalisedMatrix():
+            return replace(
+                layout_of(matrix.counts, columns),
+                dtype=matrix.dtype,
+                work_nbytes=matrix.work_nbytes,
+            )
+        case SparseMatrix():
+            return Layout(
+                **common,
+                value_nbytes=matrix.value_nbytes,
+                indptr=np.asarray(matrix.indptr[0 : matrix.n_major + 1]).astype(np.int64),
+                chunk=(matrix.chunk, 1),
+            )
+        case DenseMatrix():
+            return Layout(
+                **common,
+                value_nbytes=matrix.dtype.itemsize,
+                chunk=matrix.chunks,
+                row_major=matrix.row_major,
+            )
+        case DaskMatrix():
+            return Layout(
+                **common,
+                value_nbytes=matrix.dtype.itemsize + (0 if matrix.storage == "dense" else 4),
+                fixed_blocks=matrix.fixed_blocks,
+            )
+    raise TypeError(type(matrix).__name__)

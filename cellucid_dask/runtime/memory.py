@@ -1,0 +1,61 @@
+"""Memory of this process and of the machine."""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # in malloc.h
+
+
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def machine_memory() -> int:
+    """Bytes this process may take: the machine's free memory, or a smaller limit set on it."""
+    limits: list[int] = [psutil.virtual_memory().available]
+    for path in _CGROUP_LIMITS:
+        with suppress(OSError, ValueError):
+            limits.append(int(Path(path).read_text()))
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        soft, _ = resource.getrlimit(kind)
+        if soft != resource.RLIM_INFINITY:
+            limits.append(soft)
+    return min(limits)
+
+
+def peak_rss() -> int:
+    """Return the largest resident set this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
+    return peak * unit
+
+
+def current_rss() -> int:
+    """Return what this process holds now, in bytes."""
+    rss: int = psutil.Process().memory_info().rss
+    return rss
+
+
+def keep_memory_tight() -> None:
+    """Have the C library keep some freed memory, and return large blocks (glibc only).
+
+    Left alone it raises both sizes as it goes, and what a process holds then creeps up
+    with the number of blocks it has read. Keeping less than this costs time: pages that
+    are returned must be cleared when they come back.
+    """
+    with suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 32 * 2**20)
+
+
+def release_memory() -> None:
+    """Give back freed memory that the C library keeps (glibc only; elsewhere it does not)."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

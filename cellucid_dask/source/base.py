@@ -1,0 +1,60 @@
+"""Source: what an export needs of a data set."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import pandas as pd
+
+from cellucid_dask.source.matrix import Matrix, Sliceable
+
+
+@runtime_checkable
+class Source(Protocol):
+    """What an export needs of an AnnData, read as late and as little as possible.
+
+    Attributes
+    ----------
+    name
+        A short name for messages, and for a data set that is given none.
+    n_cells
+        Number of observations.
+    layers
+        ``"X"``, ``"raw"`` and layer names, as far as they exist.
+    obs_keys
+        Column names of obs.
+    obsm_widths
+        Number of columns of each matrix in obsm.
+    obsp_keys
+        Names of the matrices in obsp.
+    """
+
+    name: str
+    n_cells: int
+
+    @property
+    def layers(self) -> list[str]: ...  # noqa: D102
+    @property
+    def obs_keys(self) -> list[str]: ...  # noqa: D102
+    @property
+    def obsm_widths(self) -> dict[str, int]: ...  # noqa: D102
+    @property
+    def obsp_keys(self) -> list[str]: ...  # noqa: D102
+
+    def obs(self, key: str) -> Any:
+        """Read one column of obs: an array or Series, or text to be read a slice at a time."""
+
+    def obsm(self, key: str) -> Sliceable:
+        """Open one array of obsm, to be read by slices of rows."""
+
+    def obsp(self, key: str) -> Matrix | None:
+        """Open one matrix of obsp, cells x cells; ``None`` when its place is empty."""
+
+    def var(self, layer: str) -> pd.DataFrame:
+        """Read the var table that goes with a layer."""
+
+    def matrix(self, layer: str) -> Matrix | None:
+        """Open the matrix of a layer; ``None`` when its place is empty."""
+
+    def fingerprint(self, layer: str) -> str:
+        """Return a digest that changes when the source of a layer does."""
