@@ -16,7 +16,7 @@ import numpy as np
 from cellucid_dask.display import size, table
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine import commit, resume
-from cellucid_dask.engine.edges import Graph, export_graph
+from cellucid_dask.engine.edges import Graph, export_edges
 from cellucid_dask.engine.fields import export_fields
 from cellucid_dask.engine.forecast import (
     forecast_gene_bytes,
@@ -28,7 +28,7 @@ from cellucid_dask.engine.genes import export_genes
 from cellucid_dask.engine.manifests import finish
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.planning import ExportPlan
-from cellucid_dask.request.resolve import Request, make_request
+from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import active_client, blocking_client, check_sees
 from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
@@ -36,7 +36,7 @@ from cellucid_dask.source import open_source
 from cellucid_dask.store.lease import hold, refuse_if_held
 from cellucid_dask.store.preflight import check_reachable, check_writable
 from cellucid_dask.store.scratch import Scratch, open_scratch
-from cellucid_dask.store.staging import Spool
+from cellucid_dask.store.staging import Staging
 from cellucid_dask.store.target import Target
 
 
@@ -134,13 +134,13 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     started = time.perf_counter()
     settings = Settings.of(options)
     place = Target.of(target, settings.storage_options)
-    request = make_request(open_source(source, settings.source_storage_options), settings)
+    request = resolve(open_source(source, settings.source_storage_options), settings)
     told = list(request.warnings)
     check_reachable(place)
     refuse_if_held(place)
     commit.check(place, request)
-    with Spool(_spool_folder(settings, place)) as spool:
-        found = export_fields(request, spool.add)
+    with Staging(_spool_folder(settings, place)) as staging:
+        found = export_fields(request, staging.add)
         told += found.warnings
         _warn(told)
         check_writable(place)
@@ -156,10 +156,10 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
                 resume.begin(place, request, anew=not before.begun)
                 commit.clear(place, before.identity)
                 with place.writer() as out:
-                    for name, data in spool:
+                    for name, data in staging:
                         out.put(name, data)
-                spool.close()
-                graph = _export_graph(request, place)
+                staging.close()
+                graph = _export_edges(request, place)
                 release_memory()  # the genes will want it
                 summary = GeneSummary.joined([done, export_genes(rest, left, place, scratch)])
                 scratch_bytes = scratch.nbytes() if scratch else 0
@@ -201,7 +201,7 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
         `export` would refuse this request.
     """
     settings = Settings.of(options)
-    request = make_request(open_source(source, settings.source_storage_options), settings)
+    request = resolve(open_source(source, settings.source_storage_options), settings)
     if target is not None:
         place = Target.of(target, settings.storage_options)
         check_reachable(place)
@@ -288,10 +288,10 @@ def _gene_scratch(request: Request) -> int | None:
     return forecast_scratch_bytes(request) if through_scratch else None
 
 
-def _export_graph(request: Request, target: Target) -> Graph | None:
+def _export_edges(request: Request, target: Target) -> Graph | None:
     graph, plan, settings = request.graph, request.edge_plan, request.settings
     if graph is None or plan is None:
         return None
     needed = plan.scratch_bytes if plan.through_scratch else None
     with _scratch(settings, target, needed) as scratch:
-        return export_graph(graph, plan, target, settings.compression, scratch)
+        return export_edges(graph, plan, target, settings.compression, scratch)

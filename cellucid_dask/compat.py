@@ -61,7 +61,7 @@ def prepare(
     gene_identifiers
         Genes to export, in this order; those that are not there are warned of.
     connectivities
-        (n_cells, n_cells) neighbour graph.
+        (n_cells, n_cells) neighbor graph.
     out_dir
         Folder, or URL of any fsspec store.
     X_umap_1d, X_umap_2d, X_umap_3d

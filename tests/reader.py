@@ -51,7 +51,7 @@ def strict_json(text: str) -> Any:
 
 
 def decode(codes: Array, low: float, high: float) -> Array:
-    """Values in float64 of quantised codes, the missing ones as NaN."""
+    """Values in float64 of quantized codes, the missing ones as NaN."""
     missing = np.iinfo(codes.dtype).max
     values = low + codes.astype(np.float64) * (high - low) / (missing - 1)
     return np.where(codes == missing, np.nan, values)
@@ -112,7 +112,7 @@ class ReadExport:
         return pattern.replace("{key}", safe_name(self._gene_fields[name][0]))
 
     def codes(self, name: str) -> Array:
-        """Return a gene as stored: codes, or float32 when not quantised."""
+        """Return a gene as stored: codes, or float32 when not quantized."""
         return self.array(self.gene_file(name), DTYPES[self.var_manifest["_varSchema"]["ext"]])
 
     def gene_range(self, name: str) -> tuple[float, float] | None:
@@ -262,11 +262,11 @@ def check(path: str | Path) -> ReadExport:
     return export
 
 
-def assert_gene(export: ReadExport, gene: str, values: Any, quantisation: int | None) -> None:
+def assert_gene(export: ReadExport, gene: str, values: Any, quantization: int | None) -> None:
     """Check a gene against its `values` in float32: half a step off at most, range exact."""
     finite = values[np.isfinite(values)].astype(np.float64)
     limits = export.gene_range(gene)
-    if quantisation is None:
+    if quantization is None:
         assert limits is None
         np.testing.assert_array_equal(export.codes(gene), values)
         return
@@ -274,7 +274,7 @@ def assert_gene(export: ReadExport, gene: str, values: Any, quantisation: int | 
     assert limits == ((finite.min(), finite.max()) if finite.size else (0, 0)), gene
     decoded = export.gene_float64(gene)
     np.testing.assert_array_equal(np.isnan(decoded), ~np.isfinite(values), err_msg=gene)
-    half_step = (limits[1] - limits[0]) / (2**quantisation - 2) / 2
+    half_step = (limits[1] - limits[0]) / (2**quantization - 2) / 2
     error = np.abs(decoded[np.isfinite(values)] - finite).max(initial=0)
     rounding = 4 * np.spacing(np.abs(limits).max())
     assert error <= half_step + rounding, f"{gene}: {error} is more than {half_step}"
@@ -295,7 +295,7 @@ def _check_json(export: ReadExport) -> None:
         assert "\n  " in (export.path / IDENTITY).read_text("utf-8")
 
 
-def _check_quantised(codes: Array, limits: tuple[float, float]) -> None:
+def _check_quantized(codes: Array, limits: tuple[float, float]) -> None:
     low, high = limits
     assert np.float32(low) == low, f"{low!r} is not a float32"
     assert np.float32(high) == high, f"{high!r} is not a float32"
@@ -326,7 +326,7 @@ def _check_genes(export: ReadExport) -> None:
         assert (limits is None) == (bits is None), gene
         codes = export.codes(gene)
         if limits is not None:
-            _check_quantised(codes, limits)
+            _check_quantized(codes, limits)
 
 
 def _check_identity(export: ReadExport) -> None:
@@ -378,7 +378,7 @@ def _check_obs(export: ReadExport) -> None:
     for key, field in export._continuous.items():
         if len(field) == 3:
             dtype = DTYPES[export._schemas["continuous"]["ext"]]
-            _check_quantised(export.array(export.values_file(key), dtype), (field[1], field[2]))
+            _check_quantized(export.array(export.values_file(key), dtype), (field[1], field[2]))
         export.values(key)
     for key, field in export._categorical.items():
         codes, missing = export.obs_codes(key), field[3]

@@ -1,4 +1,4 @@
-"""A catalogue lists the exports under one root."""
+"""A catalog lists the exports under one root."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def written(root: Path) -> Any:
     return json.loads((root / "datasets.json").read_text("utf-8"))
 
 
-def test_catalogue(root: Path) -> None:
+def test_catalog(root: Path) -> None:
     found = cellucid_dask.catalog(root)
 
     assert found == written(root)
@@ -110,10 +110,10 @@ def test_one_id_twice(root: Path, small_anndata: Make) -> None:
 
 def test_in_a_store(small_anndata: Make) -> None:
     for name in ("two", "one"):
-        cellucid_dask.export(small_anndata(), f"memory://catalogue/{name}")
-    cellucid_dask.catalog("memory://catalogue", storage_options={})
+        cellucid_dask.export(small_anndata(), f"memory://catalog/{name}")
+    cellucid_dask.catalog("memory://catalog", storage_options={})
 
-    found = json.loads(fsspec.filesystem("memory").cat_file("/catalogue/datasets.json"))
+    found = json.loads(fsspec.filesystem("memory").cat_file("/catalog/datasets.json"))
     assert [each["path"] for each in found["datasets"]] == ["one/", "two/"]
 
 

@@ -291,12 +291,12 @@ def test_permanent_failure_is_not_tried_again(client: Client, matrix: Any, tmp_p
 
         write = Scratch.write
 
-        def failing(self: Scratch, name: str, parts: Any, first_gene: int) -> Any:
-            if name == "3.parts":
+        def failing(self: Scratch, name: str, tiles: Any, first_gene: int) -> Any:
+            if name == "3.tiles":
                 with log.open("a") as out:
                     out.write("x")
                 raise ExportError("Scratch is full.")
-            return write(self, name, parts, first_gene)
+            return write(self, name, tiles, first_gene)
 
         Scratch.write, Scratch.as_ever = failing, write  # type: ignore[method-assign, attr-defined]
 
@@ -532,7 +532,7 @@ def test_stopped_command_leaves_nothing(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         until = time.monotonic() + 60
-        while not list(scratch.glob("*/*.parts")):
+        while not list(scratch.glob("*/*.tiles")):
             assert process.poll() is None, process.stderr and process.stderr.read()
             assert time.monotonic() < until
             time.sleep(0.005)
@@ -559,7 +559,7 @@ def test_stopped_export_is_cancelled_on_a_cluster_that_stays(
     scratch.mkdir()
 
     def interrupt() -> None:
-        while not list(scratch.glob("*/*.parts")):
+        while not list(scratch.glob("*/*.tiles")):
             time.sleep(0.005)
         signal.raise_signal(signal.SIGINT)
 

@@ -1,4 +1,4 @@
-"""The neighbour graph: each edge once, in order, however the matrix is stored and cut."""
+"""The neighbor graph: each edge once, in order, however the matrix is stored and cut."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from scipy import sparse
 import cellucid_dask
 from cellucid_dask import ExportError, RequestError
 from cellucid_dask.encode.edges import cut, edge_keys, edge_range, join_keys, segments
-from cellucid_dask.encode.gzip_blocks import PieceWriter, encode_piece
+from cellucid_dask.encode.gzip_blocks import GzipWriter, compress_blocks
 from cellucid_dask.engine import commit
-from cellucid_dask.request.resolve import make_request
+from cellucid_dask.request.resolve import resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.resources import Resources
 from cellucid_dask.source import open_source
@@ -49,7 +49,7 @@ ROOT = Path(cellucid_dask.__file__).parents[1]
 
 
 def edges_of(matrix: Any) -> tuple[Any, Any, int]:
-    """Recompute sources, destinations and the largest number of neighbours."""
+    """Recompute sources, destinations and the largest number of neighbors."""
     stored = sparse.coo_matrix(matrix)
     places = (stored.row, stored.col)
     pattern = sparse.csr_matrix((stored.data != 0, places), shape=stored.shape, dtype=bool)
@@ -80,7 +80,7 @@ def kept_as(matrix: Any) -> ad.AnnData:
     return ad.AnnData(obs=obs, obsm={"X_umap": points}, obsp={"graph": matrix})
 
 
-def neighbours(n_cells: int, count: int, seed: int = 0) -> sparse.csr_matrix:
+def neighbors(n_cells: int, count: int, seed: int = 0) -> sparse.csr_matrix:
     random = np.random.default_rng(seed)
     columns = random.integers(0, n_cells, (n_cells, count))
     values = random.choice([0.5, 1.0, 2.0], columns.shape)
@@ -150,14 +150,14 @@ def test_pieces_join_to_one_member(
     vector = np.array(cells, "<u2")
     fresh = sorted({0, len(vector), *(end for end in ends if end < len(vector))})
     whole, apart = io.BytesIO(), io.BytesIO()
-    writer = PieceWriter(whole, level)
-    writer.add(encode_piece(vector, fresh, level))
+    writer = GzipWriter(whole, level)
+    writer.add(compress_blocks(vector, fresh, level))
     writer.finish()
-    writer = PieceWriter(apart, level)
+    writer = GzipWriter(apart, level)
     shared = sorted({0, len(fresh) - 1, *(each for each in groups if each < len(fresh))})
     for first, last in itertools.pairwise(shared):
         bounds = np.array(fresh[first : last + 1])
-        writer.add(encode_piece(vector[bounds[0] : bounds[-1]], bounds - bounds[0], level))
+        writer.add(compress_blocks(vector[bounds[0] : bounds[-1]], bounds - bounds[0], level))
     writer.finish()
 
     assert apart.getvalue() == whole.getvalue()
@@ -175,7 +175,7 @@ def test_segments_depend_on_the_cells_alone() -> None:
 
 @MANY
 @given(matrix=graphs())
-def test_an_encoded_range_counts_neighbours(matrix: Any) -> None:
+def test_an_encoded_range_counts_neighbors(matrix: Any) -> None:
     keys, n_cells = edge_keys(matrix, 0, 0), matrix.shape[0]
     bounds = np.array([0, n_cells // 2, n_cells])
     assert cut(keys, bounds)[-1] == len(keys)
@@ -308,8 +308,8 @@ def test_every_form(
 
 @pytest.fixture(scope="module")
 def graph() -> sparse.csr_matrix:
-    """Return a graph of several segments, with a cell that has many neighbours."""
-    matrix = neighbours(5_000, 12).tolil()
+    """Return a graph of several segments, with a cell that has many neighbors."""
+    matrix = neighbors(5_000, 12).tolil()
     matrix[3_000, :2_500] = 1
     return matrix.tocsr()
 
@@ -355,7 +355,7 @@ def test_any_budget(
 
 def test_a_small_budget_cuts_the_graph(graph_file: Path) -> None:
     options = Settings(connectivities="graph", memory_budget="500kB")
-    plan = make_request(open_source(str(graph_file)), options).edge_plan
+    plan = resolve(open_source(str(graph_file)), options).edge_plan
 
     assert plan is not None
     assert len(plan.row_blocks) > 4
@@ -600,7 +600,7 @@ def test_a_source_that_cannot_be_read_is_not_the_targets_fault(
     failing = Mock(side_effect=OSError("the disk is gone"))
     monkeypatch.setattr("cellucid_dask.engine.edges.edge_keys", failing)
     with pytest.raises(OSError, match="the disk is gone"):
-        cellucid_dask.export(kept_as(neighbours(9, 2)), tmp_path / "e", connectivities="graph")
+        cellucid_dask.export(kept_as(neighbors(9, 2)), tmp_path / "e", connectivities="graph")
 
     assert not (tmp_path / "e" / "connectivity").exists()
 

@@ -1,4 +1,4 @@
-"""Real data sets: every gene comes back within half a quantisation step."""
+"""Real data sets: every gene comes back within half a quantization step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy import sparse
 import cellucid_dask
 
 WHEN = "2026-01-01T00:00:00Z"
-QUANTISATIONS = [8, 16, None]
+QUANTIZATIONS = [8, 16, None]
 
 MATRICES = [
     ("pbmc68k_reduced.h5ad", "X"),
@@ -61,27 +61,27 @@ def expression(adata: ad.AnnData, layer: str) -> tuple[Any, list[str]]:
     return dense(adata.X if layer == "X" else adata.layers[layer]), list(adata.var_names)
 
 
-def assert_genes(target: Path, adata: ad.AnnData, layer: str, quantisation: int | None) -> None:
+def assert_genes(target: Path, adata: ad.AnnData, layer: str, quantization: int | None) -> None:
     export = check(target)
     matrix, names = expression(adata, layer)
     assert export.genes == names
     for gene, values in zip(names, matrix.T, strict=True):
-        assert_gene(export, gene, values, quantisation)
+        assert_gene(export, gene, values, quantization)
 
 
-@pytest.mark.parametrize("quantisation", QUANTISATIONS)
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
 @pytest.mark.parametrize(("name", "layer"), MATRICES)
 def test_every_gene(
-    shared_data: Path, tmp_path: Path, name: str, layer: str, quantisation: int | None
+    shared_data: Path, tmp_path: Path, name: str, layer: str, quantization: int | None
 ) -> None:
     source, target = shared_data / name, tmp_path / "export"
 
     cellucid_dask.export(
-        source, target, layer=layer, var_quantization=quantisation, created_at=WHEN
+        source, target, layer=layer, var_quantization=quantization, created_at=WHEN
     )
 
     adata = read(source)
-    assert_genes(target, adata, layer, quantisation)
+    assert_genes(target, adata, layer, quantization)
     export = check(target)
     assert export.identity["created_at"] == WHEN
     assert export.n_cells == adata.n_obs
@@ -89,9 +89,9 @@ def test_every_gene(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "layer", "quantisation"), WITHOUT_EMBEDDING)
+@pytest.mark.parametrize(("name", "layer", "quantization"), WITHOUT_EMBEDDING)
 def test_every_gene_without_cells(
-    shared_data: Path, tmp_path: Path, name: str, layer: str, quantisation: int | None
+    shared_data: Path, tmp_path: Path, name: str, layer: str, quantization: int | None
 ) -> None:
     source, target = shared_data / name, tmp_path / "export"
 
@@ -99,12 +99,12 @@ def test_every_gene_without_cells(
         source,
         target,
         layer=layer,
-        var_quantization=quantisation,
+        var_quantization=quantization,
         genes_only=True,
         created_at=WHEN,
     )
 
-    assert_genes(target, read(source), layer, quantisation)
+    assert_genes(target, read(source), layer, quantization)
     assert not (target / "obs_manifest.json").exists()
 
 
@@ -129,11 +129,11 @@ def test_compression_changes_the_files_only(
     assert compressed == {compression is not None}
 
 
-@pytest.mark.parametrize("quantisation", QUANTISATIONS)
-def test_cell_metadata(shared_data: Path, tmp_path: Path, quantisation: int | None) -> None:
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
+def test_cell_metadata(shared_data: Path, tmp_path: Path, quantization: int | None) -> None:
     source, target = shared_data / "pbmc68k_reduced.h5ad", tmp_path / "export"
 
-    cellucid_dask.export(source, target, obs_continuous_quantization=quantisation)
+    cellucid_dask.export(source, target, obs_continuous_quantization=quantization)
 
     export, obs = check(target), read(source).obs
     for key in ("bulk_labels", "phase", "louvain"):
@@ -141,7 +141,7 @@ def test_cell_metadata(shared_data: Path, tmp_path: Path, quantisation: int | No
         assert list(export.obs[key]) == list(obs[key])
     for key in ("n_genes", "percent_mito", "n_counts", "S_score", "G2M_score"):
         values = obs[key].to_numpy(np.float32)
-        steps = np.inf if quantisation is None else 2**quantisation - 2
+        steps = np.inf if quantization is None else 2**quantization - 2
         tolerance = np.ptp(values) / steps / 2 + np.spacing(np.abs(values).max())
         np.testing.assert_allclose(export.obs[key], values, rtol=0, atol=tolerance)
 
@@ -216,9 +216,9 @@ def test_duplicate_gene_names(shared_data: Path, tmp_path: Path) -> None:
     assert_genes(target, adata, "X", 8)
 
 
-@pytest.mark.parametrize("quantisation", QUANTISATIONS)
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
 def test_genes_named_by_a_column(
-    shared_data: Path, tmp_path: Path, quantisation: int | None
+    shared_data: Path, tmp_path: Path, quantization: int | None
 ) -> None:
     source, target = shared_data / "10x-10k-subset.zarr", tmp_path / "export"
 
@@ -227,12 +227,12 @@ def test_genes_named_by_a_column(
         target,
         genes_only=True,
         var_gene_id_column="gene_ids",
-        var_quantization=quantisation,
+        var_quantization=quantization,
     )
 
     adata = read(source)
     adata.var_names = adata.var["gene_ids"].astype(str)
-    assert_genes(target, adata, "X", quantisation)
+    assert_genes(target, adata, "X", quantization)
     assert check(target).var_manifest["var_gene_id_column"] == "gene_ids"
 
 

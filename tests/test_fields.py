@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields import obs
-from cellucid_dask.fields.categories import encode
-from cellucid_dask.fields.points import normalise
+from cellucid_dask.fields.categories import encode_categories
+from cellucid_dask.fields.points import normalize
 
 RNG = np.random.default_rng(0)
 
@@ -34,9 +34,9 @@ def categorical(column: Any, **changes: Any) -> Any:
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", ">f4", "i4"])
 @pytest.mark.parametrize("dimension", [1, 2, 3])
-def test_normalise(dtype: Any, dimension: Any) -> None:
+def test_normalize(dtype: Any, dimension: Any) -> None:
     raw = (RNG.normal(size=(50, dimension)) * [30, 7, 1][:dimension] + 100).astype(dtype)
-    points, scale = normalise(raw, "X_umap")
+    points, scale = normalize(raw, "X_umap")
     assert points.dtype == np.dtype("<f4")
     assert points.flags.c_contiguous
     exact = raw.astype(float)
@@ -46,13 +46,13 @@ def test_normalise(dtype: Any, dimension: Any) -> None:
     assert abs(points).max() == pytest.approx(1)
 
 
-def test_normalise_keeps_what_float32_would_lose() -> None:
-    points, _ = normalise(np.array([1e8, 1e8 + 1, 1e8 + 2]), "x")
+def test_normalize_keeps_what_float32_would_lose() -> None:
+    points, _ = normalize(np.array([1e8, 1e8 + 1, 1e8 + 2]), "x")
     assert points.tolist() == [[-1], [0], [1]]
 
 
-def test_normalise_a_single_place() -> None:
-    points, scale = normalise(np.full((4, 2), 3.0), "x")
+def test_normalize_a_single_place() -> None:
+    points, scale = normalize(np.full((4, 2), 3.0), "x")
     assert scale == 2.0
     assert not points.any()
 
@@ -62,7 +62,7 @@ def test_non_finite_coordinates_are_named(value: Any) -> None:
     raw = np.zeros((20, 2))
     raw[[3, 4, 7, 8, 9, 19], 1] = value
     with pytest.raises(RequestError, match=r"'X_umap'.* 6 cells \(rows 3, 4, 7, 8, 9, \.\.\.\)"):
-        normalise(raw, "X_umap")
+        normalize(raw, "X_umap")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_non_finite_coordinates_are_named(value: Any) -> None:
 )
 def test_unusable_embeddings_are_refused(raw: Any) -> None:
     with pytest.raises(RequestError, match="'X_umap'"):
-        normalise(raw, "X_umap")
+        normalize(raw, "X_umap")
 
 
 # classification and continuous columns
@@ -169,7 +169,7 @@ CATEGORICAL = {
 def test_categories(name: Any, dtype: Any) -> None:
     column, categories, codes = CATEGORICAL[name]
     assert obs.is_categorical(column)
-    found, found_codes, missing = encode("col", column, dtype)
+    found, found_codes, missing = encode_categories("col", column, dtype)
     assert found == categories
     assert all(type(category) is str for category in found)
     assert found_codes.dtype == np.dtype("u2" if dtype == "uint16" else "u1")
@@ -182,7 +182,7 @@ def test_categories(name: Any, dtype: Any) -> None:
 
 @given(st.lists(st.none() | st.text(max_size=3)))
 def test_any_strings(strings: Any) -> None:
-    categories, codes, _ = encode("col", pd.Series(strings, dtype=object), "auto")
+    categories, codes, _ = encode_categories("col", pd.Series(strings, dtype=object), "auto")
     assert categories == sorted({string for string in strings if string is not None})
     assert [None if code == 255 else categories[code] for code in codes] == strings
 
@@ -190,7 +190,7 @@ def test_any_strings(strings: Any) -> None:
 def test_width_of_codes() -> None:
     for n, dtype in ((254, "uint8"), (255, "uint16"), (65534, "uint16")):
         column = pd.Series([f"{i:05}" for i in range(n)])
-        _, codes, _ = encode("col", column, "auto")
+        _, codes, _ = encode_categories("col", column, "auto")
         assert codes.dtype == dtype
         assert codes.tolist() == list(range(n))
 
@@ -205,7 +205,7 @@ def test_width_of_codes() -> None:
 )
 def test_too_many_categories(n: Any, dtype: Any, message: Any) -> None:
     with pytest.raises(RequestError, match=message):
-        encode("barcode", pd.Series([str(i) for i in range(n)]), dtype)
+        encode_categories("barcode", pd.Series([str(i) for i in range(n)]), dtype)
 
 
 # centroids and outlier quantiles
@@ -219,8 +219,8 @@ def naive_centroids(
         mine = points[codes == code].astype(float)
         if len(mine) < min_points:
             continue
-        centre = mine.mean(0)
-        distances = np.linalg.norm(mine - centre, axis=1)
+        center = mine.mean(0)
+        distances = np.linalg.norm(mine - center, axis=1)
         near = mine[distances <= np.quantile(distances, quantile)]
         if len(near) < min_points:
             near = mine
@@ -287,7 +287,7 @@ def test_outlier_quantiles(dtype: Any, min_points: Any) -> None:
 
 
 @pytest.mark.parametrize(("bits", "top"), [(8, 254), (16, 65534)])
-def test_quantised_outliers(bits: Any, top: Any) -> None:
+def test_quantized_outliers(bits: Any, top: Any) -> None:
     column, codes, points, latent = example()
     plain = categorical(column, points=points, latent=latent).outliers
     field = categorical(column, points=points, latent=latent, bits=bits)

@@ -95,7 +95,7 @@ def test_dataset_id(given_id: Any, name: Any, target: Any, expected: Any) -> Non
     assert names.dataset_id(given_id, name, target) == expected
 
 
-def test_quantised_var_manifest() -> None:
+def test_quantized_var_manifest() -> None:
     manifest = manifests.var_manifest(5, "index", 6, 8, [("b", np.float32(0.1), 2), ("a", 0, 0)])
     assert manifest == {
         "_format": "compact_v1",
@@ -156,7 +156,7 @@ def obs_document(bits: Any, compression: Any) -> Any:
     )
 
 
-def test_quantised_obs_manifest() -> None:
+def test_quantized_obs_manifest() -> None:
     def centroid(dimension: Any) -> Any:
         return [{"category": "x", "position": [0.0] * dimension, "n_points": 11}]
 

@@ -1,4 +1,4 @@
-"""Parts, vectors and their bytes, against one gene at a time in plain numpy."""
+"""Tiles, vectors and their bytes, against one gene at a time in plain numpy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from scipy import sparse
 
 from cellucid_dask import ExportError
 from cellucid_dask.encode import gene_vectors as vectors_module
-from cellucid_dask.encode.compress import encode
+from cellucid_dask.encode.compress import compress
 from cellucid_dask.encode.gene_vectors import gene_vectors
-from cellucid_dask.encode.tiles import parts_of
+from cellucid_dask.encode.tiles import tiles_of
 
 SPECIAL = [0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45, -1.5, 2.0, 3e38, 7.0]
 DTYPES = ["?", "i1", "u2", "i8", "f2", "f4", "f8"]
@@ -36,7 +36,7 @@ def matrices(draw: st.DrawFn) -> np.ndarray[Any, Any]:
 
 
 def expected(gene: np.ndarray[Any, Any], bits: int | None) -> tuple[Any, float, float]:
-    """Quantise one gene as the format says, in the plainest way."""
+    """Quantize one gene as the format says, in the plainest way."""
     with np.errstate(over="ignore"):
         values = gene.astype(np.float32)
     finite = values[np.isfinite(values)].astype(np.float64)
@@ -71,17 +71,17 @@ def test_vectors_of_any_cut(
     form: str,
     bits: int | None,
     height: int,
-    part_values: int,
+    tile_values: int,
     run_values: int,
 ) -> None:
-    parts = [
-        part
+    tiles = [
+        tile
         for number, block in enumerate(cut(matrix, form, height))
-        for part in parts_of(block, number * height, part_values=part_values)
+        for tile in tiles_of(block, number * height, tile_values=tile_values)
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vectors_module, "RUN_VALUES", run_values)
-        found = gene_vectors(parts, len(matrix), bits)
+        found = gene_vectors(tiles, len(matrix), bits)
     for gene in range(matrix.shape[1]):
         codes, low, high = expected(matrix[:, gene], bits)
         np.testing.assert_array_equal(found.vectors[gene], codes)
@@ -97,8 +97,8 @@ def test_chosen_columns(matrix: np.ndarray[Any, Any], data: st.DataObject) -> No
     chosen = np.array(data.draw(st.sets(st.integers(0, matrix.shape[1] - 1), min_size=1)))
     columns = np.array(sorted(chosen.tolist()))
     for form in ("csr", "csc", "dense"):
-        parts = list(parts_of(cut(matrix, form, 99)[0], 0, columns, part_values=7))
-        found = gene_vectors(parts, len(matrix), 8)
+        tiles = list(tiles_of(cut(matrix, form, 99)[0], 0, columns, tile_values=7))
+        found = gene_vectors(tiles, len(matrix), 8)
         for row, gene in enumerate(columns):
             np.testing.assert_array_equal(found.vectors[row], expected(matrix[:, gene], 8)[0])
 
@@ -111,7 +111,7 @@ def test_chosen_columns(matrix: np.ndarray[Any, Any], data: st.DataObject) -> No
     st.sampled_from([1, 3, 1000]),
 )
 def test_entries_in_any_order_and_more_than_once(
-    kind: Any, dtype: str, seed: int, bits: int | None, part_values: int
+    kind: Any, dtype: str, seed: int, bits: int | None, tile_values: int
 ) -> None:
     random = np.random.default_rng(seed)
     n_cells, n_genes = random.integers(1, 60), random.integers(1, 6)
@@ -127,7 +127,7 @@ def test_entries_in_any_order_and_more_than_once(
             dense[place] += data[at]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vectors_module, "RUN_VALUES", 4)
-        found = gene_vectors(list(parts_of(block, 0, part_values=part_values)), n_cells, bits)
+        found = gene_vectors(list(tiles_of(block, 0, tile_values=tile_values)), n_cells, bits)
     for gene in range(n_genes):
         np.testing.assert_array_equal(found.vectors[gene], expected(dense[:, gene], bits)[0])
     np.testing.assert_array_equal(block.indices, indices)
@@ -138,7 +138,7 @@ def test_duplicates_and_order_are_read_as_scipy_does() -> None:
     block = sparse.csr_matrix((data, [2, 0, 2, 1, 1], [0, 3, 5]), shape=(2, 3))
     for each in (block, sparse.csc_matrix((data, [1, 0, 1, 0, 1], [0, 3, 4, 5]), shape=(2, 3))):
         untouched = each.copy()
-        found = gene_vectors(list(parts_of(each, 0, part_values=100)), 2, None)
+        found = gene_vectors(list(tiles_of(each, 0, tile_values=100)), 2, None)
         np.testing.assert_array_equal(found.vectors.T, each.toarray())
         np.testing.assert_array_equal(each.indices, untouched.indices)
 
@@ -148,9 +148,9 @@ def test_duplicates_and_order_are_read_as_scipy_does() -> None:
 def test_zeros_stored_dense_are_not_held(dtype: str, height: int) -> None:
     matrix = np.zeros((height, 3), dtype)
     matrix[5:20, 0] = matrix[height - 1, 2] = 1
-    (part,) = parts_of(matrix, 0, part_values=10)
-    assert part.gene_nbytes.sum() <= 16 * (4 + 4)
-    found = gene_vectors([part], height, None)
+    (tile,) = tiles_of(matrix, 0, tile_values=10)
+    assert tile.gene_nbytes.sum() <= 16 * (4 + 4)
+    found = gene_vectors([tile], height, None)
     np.testing.assert_array_equal(found.vectors.T, matrix)
 
 
@@ -158,11 +158,11 @@ def test_blocks_of_a_dense_matrix_may_be_full_or_not() -> None:
     matrix = np.zeros((60, 2), np.float32)
     matrix[20:40] = np.random.default_rng(0).normal(size=(20, 2))
     matrix[3, 1], matrix[50, 0] = np.nan, -np.inf
-    parts = [
-        each for at in (0, 20, 40) for each in parts_of(matrix[at : at + 20], at, part_values=9)
+    tiles = [
+        each for at in (0, 20, 40) for each in tiles_of(matrix[at : at + 20], at, tile_values=9)
     ]
-    assert len({type(part) for part in parts}) == 2
-    found = gene_vectors(parts, 60, 8)
+    assert len({type(tile) for tile in tiles}) == 2
+    found = gene_vectors(tiles, 60, 8)
     for gene in range(2):
         np.testing.assert_array_equal(found.vectors[gene], expected(matrix[:, gene], 8)[0])
 
@@ -177,7 +177,7 @@ def test_damaged_indices_are_refused(indices: list[int], indptr: list[int]) -> N
         block.data, block.indices = np.ones(3, np.float32), np.array(indices, np.int32)
         block.indptr = np.array(indptr, np.int32)
         with pytest.raises(ExportError, match="damaged"):
-            list(parts_of(block, 0, part_values=10))
+            list(tiles_of(block, 0, tile_values=10))
 
 
 def realistic(n_cells: int, density: float, kind: str) -> np.ndarray[Any, Any]:
@@ -187,7 +187,7 @@ def realistic(n_cells: int, density: float, kind: str) -> np.ndarray[Any, Any]:
     depth = random.lognormal(0, 0.4, n_cells)
     values = {
         "counts": counts.astype(float),
-        "normalised": np.log1p(counts / depth * 10),
+        "normalized": np.log1p(counts / depth * 10),
         "scaled": np.clip(random.normal(0, 1, n_cells), -3, 10),
     }[kind]
     span = values.max() - values.min()
@@ -196,12 +196,12 @@ def realistic(n_cells: int, density: float, kind: str) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("n_cells", [50, 700, 5_000, 40_000])
 @pytest.mark.parametrize("density", [0.001, 0.03, 0.1, 0.3, 0.9])
-@pytest.mark.parametrize("kind", ["counts", "normalised", "scaled"])
+@pytest.mark.parametrize("kind", ["counts", "normalized", "scaled"])
 def test_files_are_as_small_as_zlib_makes_them(n_cells: int, density: float, kind: str) -> None:
     codes = realistic(n_cells, density, kind)
-    data = encode(codes, 6)
+    data = compress(codes, 6)
     assert gzip.decompress(data) == codes.tobytes()
-    assert encode(codes.copy(), 6) == data
+    assert compress(codes.copy(), 6) == data
     reference = zlib.compressobj(6, zlib.DEFLATED, 31)
     usual = len(reference.compress(codes.tobytes()) + reference.flush())
     assert len(data) <= usual * 1.01 + 8
@@ -210,5 +210,5 @@ def test_files_are_as_small_as_zlib_makes_them(n_cells: int, density: float, kin
 @given(st.binary(max_size=5000), st.sampled_from(["u1", "<u2", "<f4"]), st.integers(1, 9))
 def test_any_bytes_come_back(raw: bytes, dtype: str, level: int) -> None:
     vector = np.frombuffer(raw[: len(raw) // 4 * 4], dtype)
-    assert gzip.decompress(encode(vector, level)) == vector.tobytes()
-    assert encode(vector, None) == vector.tobytes()
+    assert gzip.decompress(compress(vector, level)) == vector.tobytes()
+    assert compress(vector, None) == vector.tobytes()

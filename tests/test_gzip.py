@@ -50,12 +50,12 @@ def export(
     tmp_path_factory: pytest.TempPathFactory,
     small_anndata: Callable[..., Any],
 ) -> Path:
-    quantisation, level = request.param
+    quantization, level = request.param
     target = tmp_path_factory.mktemp("gzip") / "export"
     cellucid_dask.export(
         small_anndata(matrix_of_many_densities()),
         target,
-        var_quantization=quantisation,
+        var_quantization=quantization,
         compression=level,
     )
     return target

@@ -1,4 +1,4 @@
-"""Counts normalised on the way, against the formula itself."""
+"""Counts normalized on the way, against the formula itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def normalised(counts: Any) -> Any:
+def normalized(counts: Any) -> Any:
     """Compute what sc.pp.normalize_total(target_sum=1e4) and sc.pp.log1p do, cell by cell."""
     rows = []
     for row in np.asarray(counts, np.float64):
@@ -93,7 +93,7 @@ def test_same_bytes_of_every_form(
             trees[form] = tree_bytes(Path(folder) / "out")
             export = check(Path(folder) / "out")
             found = np.stack([export.gene(gene) for gene in export.genes], axis=1)
-        np.testing.assert_allclose(found, normalised(counts), rtol=2e-7)
+        np.testing.assert_allclose(found, normalized(counts), rtol=2e-7)
     for form, tree in trees.items():
         assert tree == trees["csr"], form
 
@@ -110,7 +110,7 @@ def test_totals_are_of_all_genes(
     export = check(tmp_path / "out")
     for gene in (7, 2):
         np.testing.assert_allclose(
-            export.gene(f"gene{gene}"), normalised(counts)[:, gene], rtol=2e-7
+            export.gene(f"gene{gene}"), normalized(counts)[:, gene], rtol=2e-7
         )
 
 
@@ -137,8 +137,8 @@ def test_totals_do_not_depend_on_the_order(values: list[float], random: Any) -> 
     random.shuffle(shuffled)
     cut = len(values) // 2
     whole = row_totals(np.array([values]))
-    parts = row_totals(np.array([shuffled[:cut]])) + row_totals(np.array([shuffled[cut:]]))
-    assert whole == parts
+    tiles = row_totals(np.array([shuffled[:cut]])) + row_totals(np.array([shuffled[cut:]]))
+    assert whole == tiles
     np.testing.assert_allclose(whole, sum(values), rtol=1e-9, atol=len(values) * 2**-25)
 
 
@@ -162,13 +162,13 @@ def test_totals_too_large_for_counts(small_anndata: Make, tmp_path: Path, form: 
         cellucid_dask.export(small_anndata(counts, form=form), tmp_path / "out", **OPTIONS)
 
 
-def test_normalised_data_are_warned_of(small_anndata: Make, tmp_path: Path) -> None:
+def test_normalized_data_are_warned_of(small_anndata: Make, tmp_path: Path) -> None:
     adata = small_anndata(np.log1p(counts_of()))
     with pytest.warns(ExportWarning, match="X holds numbers that are not whole"):
         cellucid_dask.export(adata, tmp_path / "out", **OPTIONS)
 
 
-def test_raw_counts_are_warned_of_unless_normalised(small_anndata: Make, tmp_path: Path) -> None:
+def test_raw_counts_are_warned_of_unless_normalized(small_anndata: Make, tmp_path: Path) -> None:
     adata = small_anndata(counts_of())
     raw = cellucid_dask.export(adata, tmp_path / "raw", progress=False)
     assert any("--normalize log1p-cp10k" in text for text in raw.warnings)

@@ -20,7 +20,7 @@ import cellucid_dask
 from cellucid_dask import ExportError, ExportWarning, RequestError
 from cellucid_dask.engine import fields as fields_export
 from cellucid_dask.fields import categories
-from cellucid_dask.store import staging as spool
+from cellucid_dask.store import staging
 
 Make = Callable[..., ad.AnnData]
 
@@ -205,7 +205,7 @@ def test_text_and_latent_in_blocks_and_from_the_spool(
     monkeypatch.setattr(categories, "_BLOCK", 7)
     monkeypatch.setattr(fields_export, "_BLOCK", 7)
     monkeypatch.setattr(fields_export, "_HELD", 0)
-    monkeypatch.setattr(spool, "_IN_MEMORY", 1)
+    monkeypatch.setattr(staging, "_IN_MEMORY", 1)
     whole = tree_bytes(tmp_path / "whole" / "a")
     assert check(tmp_path / "whole" / "a").labels("alone").tolist() == adata.obs_names.tolist()
     for path in paths:
@@ -228,7 +228,7 @@ def test_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
         def close(self) -> None:
             pass
 
-    with spool.Spool(str(tmp_path)) as waiting:
+    with staging.Staging(str(tmp_path)) as waiting:
         waiting._file.close()
         waiting._file = Full()  # type: ignore[assignment]
         with pytest.raises(ExportError, match=r"No space left on device.*--scratch"):

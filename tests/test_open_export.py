@@ -43,7 +43,7 @@ REAL = [
 
 
 def tolerance(values: Any, bits: int | None) -> float:
-    """Return half a quantisation step, and the rounding of float32."""
+    """Return half a quantization step, and the rounding of float32."""
     if bits is None or not values.size:
         return 0
     step = float(np.ptp(values.astype(np.float64))) / (2**bits - 2)
@@ -62,7 +62,7 @@ def exported(
 
 
 def add_graph(target: Path, edges: list[tuple[int, int]], n_cells: int) -> None:
-    """Write a neighbour graph into an export, and a vector field like its points."""
+    """Write a neighbor graph into an export, and a vector field like its points."""
     (target / "connectivity").mkdir()
     for name, ends in zip(("src", "dst"), zip(*edges, strict=True), strict=True):
         data = gzip.compress(np.array(ends, "<u2").tobytes(), mtime=0)

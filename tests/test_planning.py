@@ -190,7 +190,7 @@ def test_graph_of_a_dense_matrix_does_not_grow_with_its_cells() -> None:
         assert len(plan.row_blocks) >= n_cells / 100_000, "nothing to grow by"
         job = GeneJob(
             Target("memory://nowhere"), tuple(f"var/{gene}" for gene in range(2000)), n_cells, 8,
-            6, plan.part_values, plan.gather_memory, plan.batch_memory,
+            6, plan.tile_values, plan.gather_memory, plan.batch_memory,
         )  # fmt: skip
         return build(plan, DenseMatrix(array), layout.columns, job, None).graph
 

@@ -394,7 +394,7 @@ def test_counts_look_raw(small_anndata: Make, target: Path, dtype: str) -> None:
     assert_warned(small_anndata(matrix), target, "(?i)raw")
 
 
-def test_normalised_values_do_not_look_raw(
+def test_normalized_values_do_not_look_raw(
     small_anndata: Make, target: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     cellucid_dask.export(small_anndata(), target)

@@ -47,7 +47,7 @@ class Case:
     csr: Any
     csc: Any
     chunks: tuple[int, int]
-    quantisation: int | None
+    quantization: int | None
     compression: int | None
 
     @property
@@ -58,7 +58,7 @@ class Case:
     def options(self) -> dict[str, Any]:
         return {
             **COMMON,
-            "var_quantization": self.quantisation,
+            "var_quantization": self.quantization,
             "compression": self.compression,
         }
 
@@ -93,20 +93,20 @@ def entries(draw: st.DrawFn, n_cells: int, n_genes: int, dtype: str) -> list[Any
 def cases(draw: st.DrawFn) -> Case:
     n_cells, n_genes = draw(st.integers(1, 25)), draw(st.integers(1, 7))
     dtype = draw(st.sampled_from(DTYPES))
-    quantisation = draw(st.sampled_from([8, 16, None]))
+    quantization = draw(st.sampled_from([8, 16, None]))
     stored = draw(entries(n_cells, n_genes, dtype))
     rows = np.array([place[0] for place, _ in stored], dtype=np.int32)
     columns = np.array([place[1] for place, _ in stored], dtype=np.int32)
     with np.errstate(over="ignore"):
         values = np.array([value for _, value in stored], dtype=np.float64).astype(dtype)
-    if dtype.startswith("float") and quantisation is None:
+    if dtype.startswith("float") and quantization is None:
         values = values + values.dtype.type(0)  # no negative zeros: a dense form may lose them
     shape = (n_cells, n_genes)
     return Case(
         sparse.csr_matrix(compress(rows, values, columns, n_cells), shape=shape),
         sparse.csc_matrix(compress(columns, values, rows, n_genes), shape=shape),
         (draw(st.integers(1, n_cells)), draw(st.integers(1, n_genes))),
-        quantisation,
+        quantization,
         draw(st.sampled_from([None, 1, 6])),
     )
 
@@ -203,7 +203,7 @@ def test_values_are_those_of_the_matrix(workshop: Workshop, case: Case) -> None:
         with np.errstate(over="ignore"):
             values = case.dense.astype(np.float32)
         for index, gene in enumerate(export.genes):
-            assert_gene(export, gene, values[:, index], case.quantisation)
+            assert_gene(export, gene, values[:, index], case.quantization)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -52,7 +52,7 @@ def start(source: Path, target: Path, scratch: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [*command, "--scratch", str(scratch)], stderr=subprocess.PIPE, text=True
     )
-    while not list(scratch.glob("*/*.parts")):
+    while not list(scratch.glob("*/*.tiles")):
         assert process.poll() is None
         time.sleep(0.005)
     return process
@@ -105,7 +105,7 @@ def test_nothing_is_left_when_a_gene_cannot_be_written(
 
     def fill_up(self: Writer, name: str, data: bytes) -> None:
         if name.startswith("var/"):
-            waiting.extend(scratch.glob("*/*.parts"))
+            waiting.extend(scratch.glob("*/*.tiles"))
             with self._target._failing_plainly():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         put(self, name, data)

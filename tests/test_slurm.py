@@ -58,7 +58,7 @@ AuthInfo=socket={folder}/munge.socket
 CryptoType=crypto/munge
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/staging
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
@@ -98,7 +98,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder = tmp_path / "slurm"
-    for each in (folder, folder / "state", folder / "spool"):
+    for each in (folder, folder / "state", folder / "staging"):
         each.mkdir(mode=0o755)
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin:/sbin")
     key = folder / "munge.key"

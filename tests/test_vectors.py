@@ -19,8 +19,8 @@ from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask import ExportWarning, RequestError
-from cellucid_dask.fields.vector_fields import scale_vectors
-from cellucid_dask.request.vector_fields import VectorField, choose_vectors
+from cellucid_dask.fields.vector_fields import scale_vector_field
+from cellucid_dask.request.vector_fields import VectorField, choose_vector_fields
 
 Make = Callable[..., ad.AnnData]
 ROOT = Path(cellucid_dask.__file__).parents[1]
@@ -203,12 +203,12 @@ def test_what_is_not_finite(moving: ad.AnnData, tmp_path: Path, value: float) ->
 
 def test_other_rows() -> None:
     with pytest.raises(RequestError, match="'drift' has 3 rows, but there are 4 cells"):
-        scale_vectors(np.zeros((3, 1)), 1.0, 4, "drift")
+        scale_vector_field(np.zeros((3, 1)), 1.0, 4, "drift")
 
 
 def test_no_numbers() -> None:
     with pytest.raises(RequestError, match="real numbers"):
-        scale_vectors(np.zeros((3, 1), complex), 1.0, 3, "drift")
+        scale_vector_field(np.zeros((3, 1), complex), 1.0, 3, "drift")
 
 
 def test_by_the_command_line(
@@ -248,7 +248,7 @@ def test_by_the_command_line(
     scale=st.floats(1e-3, 1e3),
 )
 def test_scaling_rounds_once(array: Any, scale: float) -> None:
-    found = scale_vectors(array, scale, len(array), "drift")
+    found = scale_vector_field(array, scale, len(array), "drift")
 
     assert found.dtype == np.dtype("<f4")
     np.testing.assert_array_equal(found, (array.astype(np.float64) * scale).astype(np.float32))
@@ -256,7 +256,7 @@ def test_scaling_rounds_once(array: Any, scale: float) -> None:
 
 def test_choosing() -> None:
     widths = {"a": 2, "b_2d": 2, "b": 2, "c": 3}
-    fields, warnings = choose_vectors(widths, {key: key for key in widths}, (2,))
+    fields, warnings = choose_vector_fields(widths, {key: key for key in widths}, (2,))
 
     assert fields == [VectorField("a", 2, "a"), VectorField("b", 2, "b_2d")]
     assert len(warnings) == 1

@@ -132,7 +132,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda t: change(t / IDENTITY, lambda m: m["obs_fields"].pop()),
         "obs_fields",
     ),
-    "wrong quantisation": (
+    "wrong quantization": (
         lambda t: change(t / IDENTITY, lambda m: m["export_settings"].update(var_quantization=16)),
         "var_quantization is 16",
     ),
@@ -177,7 +177,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "wrong max_neighbors": (
         lambda t: change(t / GRAPH, lambda m: m.update(max_neighbors=7)),
-        "give a cell 2 neighbours, not 7",
+        "give a cell 2 neighbors, not 7",
     ),
 }
 
@@ -287,7 +287,7 @@ def test_rows_are_compared_as_they_come(
     """Of a source in row blocks, genes in groups of their own are what they are otherwise."""
     monkeypatch.setattr(compare, "_STREAM_BYTES", 2**28)
     monkeypatch.setattr("cellucid_dask.planning.blocks._READ_BYTES", 2**16)
-    monkeypatch.setattr("cellucid_dask.planning.blocks._PART_VALUES", 2**14)
+    monkeypatch.setattr("cellucid_dask.planning.blocks._TILE_VALUES", 2**14)
     by_rows = []
     compare_rows = compare._by_rows
     monkeypatch.setattr(

@@ -73,9 +73,9 @@ def _print_warning(
 
 def _export(options: argparse.Namespace) -> int:
     from cellucid_dask.api import export  # noqa: PLC0415  --help need not wait for it
-    from cellucid_dask.runtime.memory import keep_memory_tight  # noqa: PLC0415
+    from cellucid_dask.runtime.memory import limit_malloc_cache  # noqa: PLC0415
 
-    keep_memory_tight()
+    limit_malloc_cache()
     with _scheduler(options):
         result = export(options.source, options.target, **_settings(options))
     print(json.dumps(result.to_dict()) if options.json else result)

@@ -19,7 +19,7 @@ _MARKERS = ("MS4A1", "IL7R", "CD8A", "NKG7", "LYZ", "FCER1A", "PPBP")
 
 
 def make_dataset(n_cells: int = N_CELLS, n_genes: int = N_GENES, seed: int = 0) -> anndata.AnnData:
-    """Make blood-like cells: types with markers, counts by depth, log-normalised.
+    """Make blood-like cells: types with markers, counts by depth, log-normalized.
 
     Parameters
     ----------
@@ -52,10 +52,10 @@ def make_dataset(n_cells: int = N_CELLS, n_genes: int = N_GENES, seed: int = 0) 
         format="csr",
     )
     total = np.asarray(counts.sum(axis=1)).ravel()
-    normalised = counts.copy()
+    normalized = counts.copy()
     per_value = np.repeat(np.maximum(total, 1), np.diff(counts.indptr))
-    normalised.data = np.log1p(counts.data / per_value * 1e4).astype(np.float32)
-    centre = rng.normal(0, 6, (len(_TYPES), 2))
+    normalized.data = np.log1p(counts.data / per_value * 1e4).astype(np.float32)
+    center = rng.normal(0, 6, (len(_TYPES), 2))
     latent = rng.normal(0, 1, (n_cells, 10)) + rng.normal(0, 4, (len(_TYPES), 10))[kind]
     genes = [*_MARKERS, *(f"GENE{number:04d}" for number in range(n_genes - len(_MARKERS)))]
     obs = pd.DataFrame(
@@ -68,11 +68,11 @@ def make_dataset(n_cells: int = N_CELLS, n_genes: int = N_GENES, seed: int = 0) 
         index=[f"CELL{number:06d}" for number in range(n_cells)],
     )
     return anndata.AnnData(
-        normalised,
+        normalized,
         obs=obs,
         var=pd.DataFrame(index=genes[:n_genes]),
         obsm={
-            "X_umap": (centre[kind] + rng.normal(0, 1.2, (n_cells, 2))).astype(np.float32),
+            "X_umap": (center[kind] + rng.normal(0, 1.2, (n_cells, 2))).astype(np.float32),
             "X_pca": latent.astype(np.float32),
         },
         layers={"counts": counts},

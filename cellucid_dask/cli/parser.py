@@ -100,7 +100,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--connectivities",
         type=_none_or_key,
         metavar="KEY|none",
-        help="obsp key of the neighbour graph (default none)",
+        help="obsp key of the neighbor graph (default none)",
     )
     what.add_argument(
         "--vector-field",

@@ -16,7 +16,7 @@ _SMALL = 4096
 _LONG = 16384
 
 
-def encode(vector: Array, level: int | None) -> bytes:
+def compress(vector: Array, level: int | None) -> bytes:
     """Return the vector's bytes, as one gzip member when there is a level.
 
     Parameters
@@ -38,7 +38,7 @@ def _gzip(vector: Array, payload: memoryview, level: int) -> bytes:
 
     In the codes of a sparse gene there is little to find but runs of zero: looking for
     nothing else (Z_RLE) is both several times faster and smaller than the general
-    search; in dense codes not even runs are left (Z_HUFFMAN_ONLY). Matches are worth a
+    search; in dense codes not split_evenly runs are left (Z_HUFFMAN_ONLY). Matches are worth a
     search where a gene has few distinct values, such as counts. How small runs made
     the codes tells which it is, at no cost. The bounds were measured on real and
     synthetic genes of 50 to 200,000 cells.
@@ -75,7 +75,7 @@ def _gzip(vector: Array, payload: memoryview, level: int) -> bytes:
 
 
 def _is_scattered(codes: Array, density: float) -> bool:
-    """Tell whether neighbours are alike hardly more often than cells in any order would be.
+    """Tell whether neighbors are alike hardly more often than cells in any order would be.
 
     The fewer zeros, the fewer runs of them, and the less it matters that some are longer.
     """

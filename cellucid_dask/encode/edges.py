@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from cellucid_dask.encode.gzip_blocks import Piece, encode_piece
+from cellucid_dask.encode.gzip_blocks import GzipBlocks, compress_blocks
 from cellucid_dask.encode.tiles import check_indices
 from cellucid_dask.types import Array
 
@@ -98,19 +98,19 @@ class EdgeRange:
     sources, destinations
         The lower and the higher cell of each edge, encoded.
     higher
-        The higher cells again, plain, to count the neighbours that they have.
+        The higher cells again, plain, to count the neighbors that they have.
     first_cell, n_higher
         The first cell of the range, and how many edges go up from each cell of it.
     """
 
-    sources: Piece
-    destinations: Piece
+    sources: GzipBlocks
+    destinations: GzipBlocks
     higher: Array
     first_cell: int
     n_higher: Array
 
     def count_neighbors(self, total: Array) -> None:
-        """Add what each cell has here to (n_cells,) numbers of neighbours."""
+        """Add what each cell has here to (n_cells,) numbers of neighbors."""
         total[self.first_cell : self.first_cell + len(self.n_higher)] += self.n_higher
         np.add.at(total, self.higher, 1)
 
@@ -135,8 +135,8 @@ def edge_range(keys: Array, bounds: Array, dtype: np.dtype[Any], level: int | No
     per_cell = np.bincount((low - np.uint64(first)).astype(np.int64), minlength=last - first)
     high = keys.astype(np.uint32).astype(dtype, copy=False)  # the lower half
     return EdgeRange(
-        sources=encode_piece(low.astype(dtype), cuts, level),
-        destinations=encode_piece(high, cuts, level),
+        sources=compress_blocks(low.astype(dtype), cuts, level),
+        destinations=compress_blocks(high, cuts, level),
         higher=high,
         first_cell=first,
         n_higher=per_cell,

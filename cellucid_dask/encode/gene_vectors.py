@@ -1,6 +1,6 @@
-"""Parts -> one vector of codes (or float32) a gene.
+"""Tiles -> one vector of codes (or float32) a gene.
 
-All genes and parts of a batch are handled together, so that each step is one numpy call
+All genes and tiles of a batch are handled together, so that each step is one numpy call
 over tens of thousands of values and not one a gene: threads then run side by side.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cellucid_dask.encode.quantize import CODE_DTYPE, MISSING_CODE, scale
-from cellucid_dask.encode.tiles import DensePart, Part, SparsePart
+from cellucid_dask.encode.tiles import DenseTile, SparseTile, Tile
 from cellucid_dask.types import Array
 
 # Values handled at once: what a step needs of them, some 40 bytes each, mostly stays in cache,
@@ -41,22 +41,22 @@ class GeneVectors:
     n_missing: Array
 
 
-def gene_vectors(parts: Sequence[Part], n_cells: int, bits: int | None) -> GeneVectors:
-    """Quantise the genes of a block.
+def gene_vectors(tiles: Sequence[Tile], n_cells: int, bits: int | None) -> GeneVectors:
+    """Quantize the genes of a block.
 
     Parameters
     ----------
-    parts
-        Parts of the same genes that together hold every cell once (a sparse part may
+    tiles
+        Tiles of the same genes that together hold every cell once (a sparse tile may
         leave out values, which are then zero).
     n_cells
         Length of a vector.
     bits
         8 or 16, or ``None`` for float32.
     """
-    dense = [part for part in parts if isinstance(part, DensePart)]
-    runs = list(_runs([part for part in parts if isinstance(part, SparsePart)]))
-    n_genes = parts[0].n_genes
+    dense = [tile for tile in tiles if isinstance(tile, DenseTile)]
+    runs = list(_runs([tile for tile in tiles if isinstance(tile, SparseTile)]))
+    n_genes = tiles[0].n_genes
     lowest, highest, n_missing = _ranges(dense, runs, n_genes, n_cells)
     step = None if bits is None else scale(lowest, highest, bits)
     zero = np.zeros(n_genes, "<f4" if bits is None else CODE_DTYPE[bits])
@@ -66,8 +66,8 @@ def gene_vectors(parts: Sequence[Part], n_cells: int, bits: int | None) -> GeneV
     vectors = np.empty((n_genes, n_cells), zero.dtype)
     if runs:
         vectors[:] = zero[:, None]
-    for part in dense:
-        _place_dense(vectors, part, lowest, step, bits)
+    for tile in dense:
+        _place_dense(vectors, tile, lowest, step, bits)
     for run in runs:
         _place_run(vectors, run, lowest, step, bits)
     return GeneVectors(vectors, lowest, highest, n_missing)
@@ -75,12 +75,12 @@ def gene_vectors(parts: Sequence[Part], n_cells: int, bits: int | None) -> GeneV
 
 @dataclass(frozen=True)
 class _Run:
-    """Values of one or more parts in a row; a segment is what a part holds of a gene.
+    """Values of one or more tiles in a row; a segment is what a tile holds of a gene.
 
     Attributes
     ----------
     first_gene, n_genes
-        The genes that the segments go through, over and over, part after part.
+        The genes that the segments go through, over and over, tile after tile.
     first_cell
         (n_segments,): the cell that `cells` count from.
     counts
@@ -95,49 +95,49 @@ class _Run:
     values: Array
 
 
-def _runs(parts: Sequence[SparsePart]) -> Iterator[_Run]:
-    """Join small parts and cut large ones, to runs of about `RUN_VALUES` values."""
-    held: list[SparsePart] = []
+def _runs(tiles: Sequence[SparseTile]) -> Iterator[_Run]:
+    """Join small tiles and cut large ones, to runs of about `RUN_VALUES` values."""
+    held: list[SparseTile] = []
     n_held = 0
-    for part in parts:
-        n_values = len(part.values)
+    for tile in tiles:
+        n_values = len(tile.values)
         if n_values > RUN_VALUES:
-            yield from _cut(part)
+            yield from _cut(tile)
             continue
         if held and n_held + n_values > RUN_VALUES:
             yield _join(held)
             held, n_held = [], 0
-        held.append(part)
+        held.append(tile)
         n_held += n_values
     if held:
         yield _join(held)
 
 
-def _join(parts: Sequence[SparsePart]) -> _Run:
-    n_genes = parts[0].n_genes
+def _join(tiles: Sequence[SparseTile]) -> _Run:
+    n_genes = tiles[0].n_genes
     return _Run(
         0,
         n_genes,
-        np.repeat(np.array([part.first_cell for part in parts], np.int64), n_genes),
-        np.concatenate([np.diff(part.indptr) for part in parts]),
-        np.concatenate([part.cells for part in parts]),
-        np.concatenate([part.values for part in parts]),
+        np.repeat(np.array([tile.first_cell for tile in tiles], np.int64), n_genes),
+        np.concatenate([np.diff(tile.indptr) for tile in tiles]),
+        np.concatenate([tile.cells for tile in tiles]),
+        np.concatenate([tile.values for tile in tiles]),
     )
 
 
-def _cut(part: SparsePart) -> Iterator[_Run]:
-    for start in range(0, len(part.values), RUN_VALUES):
-        stop = min(start + RUN_VALUES, len(part.values))
-        first = int(np.searchsorted(part.indptr, start, side="right")) - 1
-        last = int(np.searchsorted(part.indptr, stop, side="left"))
-        counts = np.diff(np.clip(part.indptr[first : last + 1], start, stop))
-        cells, values = part.cells[start:stop], part.values[start:stop]
-        base = np.full(last - first, part.first_cell, np.int64)
+def _cut(tile: SparseTile) -> Iterator[_Run]:
+    for start in range(0, len(tile.values), RUN_VALUES):
+        stop = min(start + RUN_VALUES, len(tile.values))
+        first = int(np.searchsorted(tile.indptr, start, side="right")) - 1
+        last = int(np.searchsorted(tile.indptr, stop, side="left"))
+        counts = np.diff(np.clip(tile.indptr[first : last + 1], start, stop))
+        cells, values = tile.cells[start:stop], tile.values[start:stop]
+        base = np.full(last - first, tile.first_cell, np.int64)
         yield _Run(first, last - first, base, counts, cells, values)
 
 
 def _ranges(
-    dense: Iterable[DensePart], runs: Iterable[_Run], n_genes: int, n_cells: int
+    dense: Iterable[DenseTile], runs: Iterable[_Run], n_genes: int, n_cells: int
 ) -> tuple[Array, Array, Array]:
     """Finite minimum and maximum of every gene, zeros included, and its missing values."""
     lowest = np.full(n_genes, np.inf, np.float32)
@@ -151,12 +151,12 @@ def _ranges(
         highest[here] = np.maximum(highest[here], most)
         n_missing[here] += missing
         n_stored[here] += run.counts.reshape(-1, run.n_genes).sum(axis=0)
-    for part in dense:
-        least, most, missing = _dense_ranges(part)
+    for tile in dense:
+        least, most, missing = _dense_ranges(tile)
         np.minimum(lowest, least, out=lowest)
         np.maximum(highest, most, out=highest)
         n_missing += missing
-        n_stored += part.n_cells
+        n_stored += tile.n_cells
     has_zeros = n_stored < n_cells
     lowest[has_zeros] = np.minimum(lowest[has_zeros], 0)
     highest[has_zeros] = np.maximum(highest[has_zeros], 0)
@@ -165,13 +165,13 @@ def _ranges(
     return lowest.astype(np.float64) + 0.0, highest.astype(np.float64) + 0.0, n_missing
 
 
-def _dense_ranges(part: DensePart) -> tuple[Array, Array, Array]:
-    values = part.values
+def _dense_ranges(tile: DenseTile) -> tuple[Array, Array, Array]:
+    values = tile.values
     least, most = values.min(axis=1).astype(np.float32), values.max(axis=1).astype(np.float32)
-    missing = np.zeros(part.n_genes, np.int64)
+    missing = np.zeros(tile.n_genes, np.int64)
     for gene in np.flatnonzero(~(np.isfinite(least) & np.isfinite(most))):
         finite = values[gene][np.isfinite(values[gene])]
-        missing[gene] = part.n_cells - len(finite)
+        missing[gene] = tile.n_cells - len(finite)
         least[gene] = finite.min(initial=np.inf)
         most[gene] = finite.max(initial=-np.inf)
     return least, most, missing
@@ -203,12 +203,12 @@ def _run_ranges(run: _Run) -> tuple[Array, Array, Array]:
 
 
 def _place_dense(
-    vectors: Array, part: DensePart, lowest: Array, step: Array | None, bits: int | None
+    vectors: Array, tile: DenseTile, lowest: Array, step: Array | None, bits: int | None
 ) -> None:
-    for row, values in enumerate(part.values):
-        for start in range(0, part.n_cells, RUN_VALUES):
+    for row, values in enumerate(tile.values):
+        for start in range(0, tile.n_cells, RUN_VALUES):
             run = values[start : start + RUN_VALUES]
-            there = slice(part.first_cell + start, part.first_cell + start + len(run))
+            there = slice(tile.first_cell + start, tile.first_cell + start + len(run))
             if bits is None or step is None:
                 vectors[row, there] = run + np.float32(0)  # no negative zeros
             else:

@@ -1,7 +1,7 @@
-"""A long vector -> one file, encoded in pieces that tasks make side by side.
+"""A long vector -> one file, encoded in blocks that tasks make side by side.
 
 A gzip member is a run of deflate blocks, and blocks that begin afresh can be made apart
-and joined; the checksum of the whole follows from those of the pieces. Where a vector is
+and joined; the checksum of the whole follows from those of the blocks. Where a vector is
 cut must depend on nothing but the vector, for the bytes depend on it.
 """
 
@@ -23,7 +23,7 @@ _LAST_BLOCK = b"\x03\x00"  # deflate's shortest: empty, and the final one
 
 
 @dataclass(frozen=True)
-class Piece:
+class GzipBlocks:
     """Some values as they are stored.
 
     Attributes
@@ -39,7 +39,7 @@ class Piece:
     checksum: int
 
 
-def encode_piece(vector: Array, cuts: Sequence[int] | Array, level: int | None) -> Piece:
+def compress_blocks(vector: Array, cuts: Sequence[int] | Array, level: int | None) -> GzipBlocks:
     """Encode the next values of a vector.
 
     Parameters
@@ -54,24 +54,24 @@ def encode_piece(vector: Array, cuts: Sequence[int] | Array, level: int | None) 
     payload = np.ascontiguousarray(vector).data.cast("B")
     checksum = zlib_ng.crc32(payload)
     if level is None:
-        return Piece(bytes(payload), len(payload), checksum)
+        return GzipBlocks(bytes(payload), len(payload), checksum)
     ends = np.unique(cuts) * vector.itemsize
     blocks = []
     for start, stop in itertools.pairwise(ends):
         deflate = zlib_ng.compressobj(min(level + 1, 9), zlib_ng.DEFLATED, -15, 9)
         blocks.append(deflate.compress(payload[start:stop]))
         blocks.append(deflate.flush(zlib_ng.Z_SYNC_FLUSH))
-    return Piece(b"".join(blocks), len(payload), checksum)
+    return GzipBlocks(b"".join(blocks), len(payload), checksum)
 
 
 class Sink(Protocol):
-    """What pieces are written to."""
+    """What blocks are written to."""
 
     def write(self, data: bytes, /) -> Any: ...  # noqa: D102
 
 
-class PieceWriter:
-    """Writes the pieces of a vector, in order, as one file.
+class GzipWriter:
+    """Writes the blocks of a vector, in order, as one file.
 
     Attributes
     ----------
@@ -88,14 +88,14 @@ class PieceWriter:
         if self._compressed:
             self._write(GZIP_HEADER)
 
-    def add(self, piece: Piece) -> None:
-        """Write the next piece."""
-        self._write(piece.data)
-        # CRC-32 is affine: the checksum so far, moved on past a piece of zeros, and the piece's
-        zeros = bytes(piece.size)
+    def add(self, blocks: GzipBlocks) -> None:
+        """Write the next blocks."""
+        self._write(blocks.data)
+        # CRC-32 is affine: the checksum so far, moved on past a blocks of zeros, and the blocks's
+        zeros = bytes(blocks.size)
         moved = zlib_ng.crc32(zeros, self._checksum) ^ zlib_ng.crc32(zeros)
-        self._checksum = moved ^ piece.checksum
-        self._size += piece.size
+        self._checksum = moved ^ blocks.checksum
+        self._size += blocks.size
 
     def finish(self) -> None:
         """Write what ends the file."""

@@ -51,7 +51,7 @@ def counts_of(block: Any, layer: str) -> Any:
         values = held.data
     if values.size and not (values.min() >= 0 and values.max() < np.inf):
         raise ExportError(
-            f"{layer} holds values that are negative or not finite, which cannot be normalised: "
+            f"{layer} holds values that are negative or not finite, which cannot be normalized: "
             "choose the layer of raw counts with --layer, or leave out --normalize."
         )
     return held
@@ -99,7 +99,7 @@ def check_totals(totals: Array, layer: str) -> Array:
 
 
 def log1p_cp10k(counts: Any, totals: Array) -> Any:
-    """Normalise `counts_of` a block.
+    """Normalize `counts_of` a block.
 
     Parameters
     ----------

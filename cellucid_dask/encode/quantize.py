@@ -72,7 +72,7 @@ def scale(lo: npt.ArrayLike, hi: npt.ArrayLike, bits: int) -> npt.NDArray[np.flo
     return codes
 
 
-def quantise(
+def quantize(
     values: npt.NDArray[np.float32], bits: int
 ) -> tuple[npt.NDArray[np.unsignedinteger[Any]], float, float]:
     """Encode one vector over its own finite range.

@@ -1,7 +1,7 @@
-"""Parts: some cells' values of some genes, gene after gene.
+"""Tiles: some cells' values of some genes, gene after gene.
 
-A row-major block is cut into parts that are small enough to be transposed in cache;
-a gene-major block is one part already. Everything after this room sees parts only.
+A row-major block is cut into tiles that are small enough to be transposed in cache;
+a gene-major block is one tile already. Everything after this room sees tiles only.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import ExportError
 from cellucid_dask.types import Array
 
-# Rows of a part are numbered in 16 bits.
-PART_CELLS = 2**16
+# Rows of a tile are numbered in 16 bits.
+TILE_CELLS = 2**16
 # What is stored dense is mostly zeros all the same: up to this share of values it is held as
-# sparse, in 6 or 8 bytes a value instead of 4. Parts then follow the values, not the cells.
+# sparse, in 6 or 8 bytes a value instead of 4. Tiles then follow the values, not the cells.
 _MOST_FILLED = 1 / 4
 
 
 @dataclass(frozen=True)
-class SparsePart:
+class SparseTile:
     """The non-zeros of cells ``first_cell ...``, sorted by gene and then by cell.
 
     Attributes
     ----------
     first_cell, n_cells
-        The cells the part covers.
+        The cells the tile covers.
     indptr
         int, (n_genes + 1,): where each gene's values begin.
     cells
@@ -57,17 +57,17 @@ class SparsePart:
         nbytes: Array = np.diff(self.indptr) * (self.cells.itemsize + self.values.itemsize)
         return nbytes
 
-    def genes(self, start: int, stop: int) -> SparsePart:
-        """Return the part of genes ``start ... stop - 1``, as a view."""
+    def genes(self, start: int, stop: int) -> SparseTile:
+        """Return the tile of genes ``start ... stop - 1``, as a view."""
         indptr = self.indptr[start : stop + 1]
         here = slice(int(indptr[0]), int(indptr[-1]))
-        return SparsePart(
+        return SparseTile(
             self.first_cell, self.n_cells, indptr - indptr[0], self.cells[here], self.values[here]
         )
 
 
 @dataclass(frozen=True)
-class DensePart:
+class DenseTile:
     """All values of cells ``first_cell ...``: `values` is (n_genes, n_cells)."""
 
     first_cell: int
@@ -88,12 +88,12 @@ class DensePart:
         """Bytes of each gene's values: int, (n_genes,)."""
         return np.full(self.n_genes, self.n_cells * self.values.itemsize)
 
-    def genes(self, start: int, stop: int) -> DensePart:
-        """Return the part of genes ``start ... stop - 1``, as a view."""
-        return DensePart(self.first_cell, self.values[start:stop])
+    def genes(self, start: int, stop: int) -> DenseTile:
+        """Return the tile of genes ``start ... stop - 1``, as a view."""
+        return DenseTile(self.first_cell, self.values[start:stop])
 
 
-Part = SparsePart | DensePart
+Tile = SparseTile | DenseTile
 
 
 def value_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -102,10 +102,10 @@ def value_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if np.can_cast(dtype, np.float32) else np.dtype(np.float32)
 
 
-def parts_of(
-    block: Any, first_cell: int, columns: Array | None = None, *, part_values: int
-) -> Iterator[Part]:
-    """Cut a block of the matrix into parts.
+def tiles_of(
+    block: Any, first_cell: int, columns: Array | None = None, *, tile_values: int
+) -> Iterator[Tile]:
+    """Cut a block of the matrix into tiles.
 
     Parameters
     ----------
@@ -115,45 +115,45 @@ def parts_of(
         The cell in the block's first row.
     columns
         The block's columns to keep, ascending; all when omitted.
-    part_values
-        Stored values of a part of a sparse block, at the most unless one row holds more.
+    tile_values
+        Stored values of a tile of a sparse block, at the most unless one row holds more.
     """
     if not sparse.issparse(block):
         values = np.asarray(block)
         kept = values if columns is None else values[:, columns]
         yield _dense_part(np.ascontiguousarray(_as_stored(kept).T), first_cell)
     elif block.format == "csc":
-        yield _sparse_part(block if columns is None else block[:, columns], first_cell)
+        yield _sparse_tile(block if columns is None else block[:, columns], first_cell)
     else:
         rows = block.tocsr()
         check_indices(rows)
         lookup = None if columns is None else _lookup(columns, rows.shape[1])
-        for start, stop in _row_ranges(rows.indptr, part_values):
-            part = _rows(rows, start, stop)
-            yield _sparse_part(part if lookup is None else _keep(part, lookup), first_cell + start)
+        for start, stop in _row_ranges(rows.indptr, tile_values):
+            tile = _rows(rows, start, stop)
+            yield _sparse_tile(tile if lookup is None else _keep(tile, lookup), first_cell + start)
 
 
-def _dense_part(values: Array, first_cell: int) -> Part:
+def _dense_part(values: Array, first_cell: int) -> Tile:
     counts = np.count_nonzero(values, axis=1)
     if counts.sum() > values.size * _MOST_FILLED:
-        return DensePart(first_cell, values)
+        return DenseTile(first_cell, values)
     n_cells = values.shape[1]
     where = np.flatnonzero(values)
     held = values.reshape(-1)[where]
     where %= n_cells
     cells = where.astype(_cell_dtype(n_cells))
-    return SparsePart(first_cell, n_cells, np.append(0, np.cumsum(counts)), cells, held)
+    return SparseTile(first_cell, n_cells, np.append(0, np.cumsum(counts)), cells, held)
 
 
 def _cell_dtype(n_cells: int) -> type[np.unsignedinteger[Any]]:
-    return np.uint16 if n_cells <= PART_CELLS else np.uint32
+    return np.uint16 if n_cells <= TILE_CELLS else np.uint32
 
 
-def _row_ranges(indptr: Array, part_values: int) -> Iterator[tuple[int, int]]:
+def _row_ranges(indptr: Array, tile_values: int) -> Iterator[tuple[int, int]]:
     start, n_rows = 0, len(indptr) - 1
     while start < n_rows:
-        stop = int(np.searchsorted(indptr, indptr[start] + part_values, side="right")) - 1
-        stop = min(max(stop, start + 1), start + PART_CELLS, n_rows)
+        stop = int(np.searchsorted(indptr, indptr[start] + tile_values, side="right")) - 1
+        stop = min(max(stop, start + 1), start + TILE_CELLS, n_rows)
         yield start, stop
         start = stop
 
@@ -174,18 +174,18 @@ def _lookup(columns: Array, n_columns: int) -> Array:
     return lookup
 
 
-def _keep(part: Any, lookup: Array) -> Any:
+def _keep(tile: Any, lookup: Array) -> Any:
     """Drop the columns that `lookup` maps to -1 and renumber the rest."""
-    column = lookup[part.indices]
+    column = lookup[tile.indices]
     kept = column >= 0
     before = np.concatenate(([0], np.cumsum(kept)))
     return sparse.csr_matrix(
-        (part.data[kept], column[kept], before[part.indptr]),
-        shape=(part.shape[0], int(lookup.max(initial=-1)) + 1),
+        (tile.data[kept], column[kept], before[tile.indptr]),
+        shape=(tile.shape[0], int(lookup.max(initial=-1)) + 1),
     )
 
 
-def _sparse_part(matrix: Any, first_cell: int) -> SparsePart:
+def _sparse_tile(matrix: Any, first_cell: int) -> SparseTile:
     n_cells = matrix.shape[0]
     if matrix.format == "csc":
         check_indices(matrix)
@@ -196,7 +196,7 @@ def _sparse_part(matrix: Any, first_cell: int) -> SparsePart:
     if _has_duplicates(matrix):
         matrix = matrix.copy()
         matrix.sum_duplicates()  # in the source's dtype, as scipy reads the matrix
-    return SparsePart(
+    return SparseTile(
         first_cell,
         n_cells,
         matrix.indptr,

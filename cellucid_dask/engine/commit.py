@@ -36,7 +36,7 @@ _PAYLOAD = re.compile(
 
 
 @dataclass(frozen=True)
-class Standing:
+class TargetState:
     """What a target holds before the run.
 
     Attributes
@@ -51,7 +51,7 @@ class Standing:
     begun: bool
 
 
-def check(target: Target, request: Request) -> Standing:
+def check(target: Target, request: Request) -> TargetState:
     """Refuse a target that holds an export already, or an interrupted one that is not this."""
     settings, found = request.settings, target.names()
     begun = False
@@ -65,7 +65,7 @@ def check(target: Target, request: Request) -> Standing:
     if settings.genes_only and names.IDENTITY in found:
         if names.VAR_MANIFEST in found and not settings.force and not begun:
             raise RequestError(f"{target.url} has genes already: pass --force to replace them.")
-        return Standing(_joinable(target, settings, request.source.n_cells), begun)
+        return TargetState(_joinable(target, settings, request.source.n_cells), begun)
     held = sorted(name for name in found if name in _MANIFESTS)
     if held and not settings.force and not begun:
         remedy = "there is nothing to resume" if settings.resume else "choose another place"
@@ -73,7 +73,7 @@ def check(target: Target, request: Request) -> Standing:
             f"{target.url} already holds an export ({held[0]}): {remedy}, or pass "
             "--force to replace it."
         )
-    return Standing(None, begun)
+    return TargetState(None, begun)
 
 
 def _joinable(target: Target, settings: Settings, n_cells: int) -> Json:

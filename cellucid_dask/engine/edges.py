@@ -1,4 +1,4 @@
-"""The neighbour graph: its matrix is read once, and its edges are sorted and written in order.
+"""The neighbor graph: its matrix is read once, and its edges are sorted and written in order.
 
 read-edges -> scratch -> sort-edges -> the two files            (one scratch for all workers)
 read-edges -> cut-edges -> sort-edges -> the two files          (edges stay with the workers)
@@ -16,7 +16,7 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 
 from cellucid_dask.encode.edges import EdgeRange, cut, edge_keys, edge_range, join_keys, segments
-from cellucid_dask.encode.gzip_blocks import PieceWriter
+from cellucid_dask.encode.gzip_blocks import GzipWriter
 from cellucid_dask.format import names
 from cellucid_dask.format.edges import index_dtype
 from cellucid_dask.planning.edges import EdgePlan
@@ -32,7 +32,7 @@ _Encoding = tuple[np.dtype[Any], int | None]  # dtype of a cell's number, gzip l
 
 @dataclass(frozen=True)
 class Graph:
-    """What an export holds of the neighbour graph.
+    """What an export holds of the neighbor graph.
 
     Attributes
     ----------
@@ -53,17 +53,17 @@ class Graph:
 
 
 @dataclass(frozen=True)
-class _Held:
+class _EdgeBlock:
     """The edges of a block, and where each segment of them begins."""
 
     keys: Array
     bounds: Array
 
 
-def read_edges(block: Any, row: int, column: int, n_cells: int) -> _Held:
+def read_edges(block: Any, row: int, column: int, n_cells: int) -> _EdgeBlock:
     """Return the edges of a block (task)."""
     keys = edge_keys(block, row, column)
-    return _Held(keys, cut(keys, segments(n_cells)))
+    return _EdgeBlock(keys, cut(keys, segments(n_cells)))
 
 
 def store_edges(
@@ -75,7 +75,7 @@ def store_edges(
     return held.bounds
 
 
-def cut_edges(held: _Held, first: int, last: int) -> Array:
+def cut_edges(held: _EdgeBlock, first: int, last: int) -> Array:
     """Take the edges of segments ``first ... last - 1`` out of a block's (task)."""
     return held.keys[held.bounds[first] : held.bounds[last]].copy()
 
@@ -97,7 +97,7 @@ def sort_stored(
     return sort_edges(keys, bounds, dtype, level)
 
 
-def export_graph(
+def export_edges(
     matrix: Matrix, plan: EdgePlan, target: Target, level: int | None, scratch: Scratch | None
 ) -> Graph:
     """Write the edges of a graph on the active scheduler.
@@ -127,7 +127,7 @@ def export_graph(
     neighbors = np.zeros(n_cells, np.int64)
     n_edges = 0
     with target.stream(files[0]) as low, target.stream(files[1]) as high:
-        sources, destinations = PieceWriter(low, level), PieceWriter(high, level)
+        sources, destinations = GzipWriter(low, level), GzipWriter(high, level)
         while tasks:
             for found in run_all(tasks, plan.n_workers):
                 sources.add(found.sources)
@@ -185,18 +185,18 @@ def _through_workers(array: Any, plan: EdgePlan, how: _Encoding, token: str) -> 
     counts = run_all([delayed(_count, pure=False)(each) for each in held], plan.n_workers)
     bounds = segments(n_cells)
     for first, last in plan.ranges(np.sum(counts, axis=0)):
-        pieces = [
+        blocks = [
             delayed(cut_edges, pure=False)(
                 each, first, last, dask_key_name=f"cut-edges-{token}-{first}-{number}"
             )
             for number, each in enumerate(held)
         ]
         yield delayed(sort_edges, pure=False)(
-            pieces, bounds[first : last + 1], *how, dask_key_name=f"sort-edges-{token}-{first}"
+            blocks, bounds[first : last + 1], *how, dask_key_name=f"sort-edges-{token}-{first}"
         )
 
 
-def _count(held: _Held) -> Array:
+def _count(held: _EdgeBlock) -> Array:
     return np.diff(held.bounds)
 
 

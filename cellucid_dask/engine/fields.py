@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.encode.compress import encode
+from cellucid_dask.encode.compress import compress
 from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields.categories import Factors, factorise, is_id_like
@@ -20,8 +20,8 @@ from cellucid_dask.fields.obs import (
     is_categorical,
     is_continuous,
 )
-from cellucid_dask.fields.points import normalise
-from cellucid_dask.fields.vector_fields import scale_vectors
+from cellucid_dask.fields.points import normalize
+from cellucid_dask.fields.vector_fields import scale_vector_field
 from cellucid_dask.format import names
 from cellucid_dask.request.embeddings import Embedding
 from cellucid_dask.request.resolve import Request
@@ -80,19 +80,19 @@ def export_fields(request: Request, keep: Callable[[str, bytes], object]) -> Fie
     files: dict[str, int] = {}
 
     def add(name: str, values: Any) -> None:
-        data = encode(values, level)
+        data = compress(values, level)
         keep(name, data)
         files[name] = len(data)
 
     points, scales = {}, {}
     for dimension, embedding in request.embeddings.items():
-        points[dimension], scales[dimension] = normalise(
+        points[dimension], scales[dimension] = normalize(
             _coordinates(request.source, embedding), embedding.key
         )
         add(names.points_path(dimension, compressed), points[dimension])
     vectors: dict[str, list[int]] = {}
     for each in request.vectors:
-        values = scale_vectors(
+        values = scale_vector_field(
             _read(request.source.obsm(each.key)),
             scales[each.dimension],
             request.source.n_cells,

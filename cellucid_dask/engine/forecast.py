@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.encode.compress import encode
+from cellucid_dask.encode.compress import compress
 from cellucid_dask.encode.edges import edge_keys
 from cellucid_dask.encode.gene_vectors import gene_vectors
-from cellucid_dask.encode.gzip_blocks import encode_piece
-from cellucid_dask.encode.tiles import Part, parts_of
+from cellucid_dask.encode.gzip_blocks import compress_blocks
+from cellucid_dask.encode.tiles import Tile, tiles_of
 from cellucid_dask.format.edges import index_dtype
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.request.resolve import Request
@@ -39,7 +39,7 @@ def forecast_gene_bytes(request: Request) -> int:
 
 
 def forecast_scratch_bytes(request: Request) -> int:
-    """Estimate the bytes of all parts; of a dense matrix few blocks tell how many are zeros."""
+    """Estimate the bytes of all tiles; of a dense matrix few blocks tell how many are zeros."""
     plan, matrix = request.plan, request.matrix
     if plan is None or matrix is None:
         return 0
@@ -49,8 +49,8 @@ def forecast_scratch_bytes(request: Request) -> int:
     nbytes = rows = 0
     for row in _spread(len(plan.row_blocks), most=3):
         block = array.blocks[int(row)].compute()
-        for part in parts_of(block, 0, request.columns, part_values=plan.part_values):
-            nbytes += int(part.gene_nbytes.sum())
+        for tile in tiles_of(block, 0, request.columns, tile_values=plan.tile_values):
+            nbytes += int(tile.gene_nbytes.sum())
         rows += plan.row_blocks[row]
     return min(nbytes * plan.shape[0] // rows, plan.scratch_bytes)
 
@@ -66,7 +66,7 @@ def forecast_graph_bytes(request: Request) -> int:
     every = np.array([0, len(keys)])
     dtype, level = index_dtype(graph.shape[0]), request.settings.compression
     halves = (keys >> np.uint64(32), keys & np.uint64(2**32 - 1))
-    nbytes = sum(len(encode_piece(half.astype(dtype), every, level).data) for half in halves)
+    nbytes = sum(len(compress_blocks(half.astype(dtype), every, level).data) for half in halves)
     return nbytes * len(plan.row_blocks) * len(plan.column_blocks) // 2
 
 
@@ -82,34 +82,34 @@ def _of_gene_blocks(request: Request, plan: ExportPlan, array: Any, columns: Arr
     for block in filled[_spread(len(filled))]:
         chosen = columns[ranges[block] : ranges[block + 1]] - edges[block]
         chosen = chosen[:: -(-len(chosen) * _MOST_BLOCKS // _MOST_GENES)]
-        parts: list[Part] = []
+        tiles: list[Tile] = []
         for row, first_cell in enumerate(np.cumsum((0, *plan.row_blocks[:-1]))):
             values = array.blocks[row, int(block)].compute()
-            parts += parts_of(values, int(first_cell), chosen, part_values=plan.part_values)
-        sizes += _sizes(request, parts, plan.shape[0])
+            tiles += tiles_of(values, int(first_cell), chosen, tile_values=plan.tile_values)
+        sizes += _sizes(request, tiles, plan.shape[0])
     return float(np.mean(sizes))
 
 
 def _of_row_blocks(request: Request, plan: ExportPlan, array: Any, columns: Array) -> float:
     columns = columns[:: -(-len(columns) // _MOST_GENES)]
-    parts: list[Part] = []
+    tiles: list[Tile] = []
     bounds = [0]
     for row in _spread(len(plan.row_blocks)):
         block = array.blocks[int(row)].compute()
-        parts += parts_of(block, bounds[-1], columns, part_values=plan.part_values)
+        tiles += tiles_of(block, bounds[-1], columns, tile_values=plan.tile_values)
         bounds.append(bounds[-1] + plan.row_blocks[row])
     middle, end = bounds[len(bounds) // 2], bounds[-1]
-    half = _sizes(request, [part for part in parts if part.first_cell < middle], middle)
-    whole = _sizes(request, parts, end)
+    half = _sizes(request, [tile for tile in tiles if tile.first_cell < middle], middle)
+    whole = _sizes(request, tiles, end)
     growth = float(np.mean(whole) - np.mean(half)) / (end - middle)
     return float(np.mean(whole)) + growth * (plan.shape[0] - end)
 
 
-def _sizes(request: Request, parts: list[Part], n_cells: int) -> list[int]:
+def _sizes(request: Request, tiles: list[Tile], n_cells: int) -> list[int]:
     settings = request.settings
     sizes = []
-    for gene in range(parts[0].n_genes):
-        mine = [part.genes(gene, gene + 1) for part in parts]
+    for gene in range(tiles[0].n_genes):
+        mine = [tile.genes(gene, gene + 1) for tile in tiles]
         found = gene_vectors(mine, n_cells, settings.var_quantization)
-        sizes.append(len(encode(found.vectors[0], settings.compression)))
+        sizes.append(len(compress(found.vectors[0], settings.compression)))
     return sizes

@@ -40,7 +40,7 @@ def describe(
     whole = (lowest == np.rint(lowest)) & (highest == np.rint(highest))
     if settings.normalize is None and whole.all() and lowest.min() >= 0 and highest.max() > 1:
         told.append(
-            f"{settings.layer} looks like raw counts: consider exporting a normalised layer, or "
+            f"{settings.layer} looks like raw counts: consider exporting a normalized layer, or "
             "pass --normalize log1p-cp10k, to show expression rather than sequencing depth."
         )
     return tuple(told)

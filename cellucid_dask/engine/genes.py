@@ -1,7 +1,7 @@
 """Running a plan: what its tasks do, and the graph that they make.
 
 read-rows -> scratch -> encode-genes -> assemble-manifest     (one scratch for all workers)
-read-rows ------------> encode-genes -> assemble-manifest     (parts stay with the workers)
+read-rows ------------> encode-genes -> assemble-manifest     (tiles stay with the workers)
                         encode-genes -> assemble-manifest     (genes are read one by one)
 """
 
@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from cellucid_dask.display import size
-from cellucid_dask.encode.compress import encode
+from cellucid_dask.encode.compress import compress
 from cellucid_dask.encode.gene_vectors import gene_vectors
 from cellucid_dask.encode.summary import GeneSummary
-from cellucid_dask.encode.tiles import Part, SparsePart, parts_of
+from cellucid_dask.encode.tiles import SparseTile, Tile, tiles_of
 from cellucid_dask.engine.resume import write_receipt
-from cellucid_dask.engine.stored_tiles import StoredPart, read_indptr, read_parts, write_parts
-from cellucid_dask.planning import ExportPlan, stretches
+from cellucid_dask.engine.stored_tiles import StoredTile, read_indptr, read_tiles, write_tiles
+from cellucid_dask.planning import ExportPlan, split_by_cost
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.runtime.compute import run
 from cellucid_dask.runtime.graph import Builder, Work
@@ -47,19 +47,19 @@ class GeneJob:
     n_cells: int
     bits: int | None
     level: int | None
-    part_values: int
+    tile_values: int
     gather_memory: int
     batch_memory: int
 
-    def encode(self, parts: Sequence[Part], first: int) -> GeneSummary:
-        """Encode and put the genes ``first ...`` of some parts."""
-        found = gene_vectors(parts, self.n_cells, self.bits)
+    def encode(self, tiles: Sequence[Tile], first: int) -> GeneSummary:
+        """Encode and put the genes ``first ...`` of some tiles."""
+        found = gene_vectors(tiles, self.n_cells, self.bits)
         n_genes = len(found.vectors)
         nbytes = np.zeros(n_genes, np.int64)
         md5 = np.zeros(n_genes, "S32")
         with self.target.writer() as out:
             for gene in range(n_genes):
-                data = encode(found.vectors[gene], self.level)
+                data = compress(found.vectors[gene], self.level)
                 nbytes[gene] = len(data)
                 if not self.target.is_local:  # a store tells it when the run is resumed
                     md5[gene] = hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
@@ -67,12 +67,12 @@ class GeneJob:
         genes = np.arange(first, first + n_genes)
         return GeneSummary(genes, found.lowest, found.highest, found.n_missing, nbytes, md5)
 
-    def encode_in_batches(self, parts: Sequence[Part], first: int) -> Iterator[GeneSummary]:
-        """Encode and put the genes ``first ...`` of some parts, as many at once as fit."""
+    def encode_in_batches(self, tiles: Sequence[Tile], first: int) -> Iterator[GeneSummary]:
+        """Encode and put the genes ``first ...`` of some tiles, as many at once as fit."""
         width = 4 if self.bits is None else self.bits // 8
-        costs = sum((part.gene_nbytes for part in parts), np.array(self.n_cells * width))
-        for start, stop in stretches(costs, self.batch_memory):
-            yield self.encode([part.genes(start, stop) for part in parts], first + start)
+        costs = sum((tile.gene_nbytes for tile in tiles), np.array(self.n_cells * width))
+        for start, stop in split_by_cost(costs, self.batch_memory):
+            yield self.encode([tile.genes(start, stop) for tile in tiles], first + start)
 
     def finish(self, batches: Iterable[GeneSummary]) -> GeneSummary:
         """Leave a receipt for the genes of a task, once they are all in the target."""
@@ -82,30 +82,30 @@ class GeneJob:
 
 
 @final
-def transpose(job: GeneJob, block: Any, first_cell: int, columns: Array | None) -> list[Part]:
+def transpose(job: GeneJob, block: Any, first_cell: int, columns: Array | None) -> list[Tile]:
     """Transpose a block in memory (a step of a task, route direct)."""
-    return list(parts_of(block, first_cell, columns, part_values=job.part_values))
+    return list(tiles_of(block, first_cell, columns, tile_values=job.tile_values))
 
 
 @final
 def read_transposed(
     job: GeneJob, matrix: DenseMatrix, rows: Sizes, columns: slice, kept: Array | None
-) -> list[Part]:
+) -> list[Tile]:
     """Read some genes `rows` cells at a time and transpose them (a step of a task, route direct).
 
     A matrix of millions of cells has thousands of such blocks: in a graph each takes 2 kB.
     """
     return [
-        part
+        tile
         for cells in slices(rows)
-        for part in parts_of(
-            matrix.read(cells, columns), cells.start, kept, part_values=job.part_values
+        for tile in tiles_of(
+            matrix.read(cells, columns), cells.start, kept, tile_values=job.tile_values
         )
     ]
 
 
 @final
-def store_parts(
+def store_tiles(
     job: GeneJob,
     scratch: Scratch,
     name: str,
@@ -113,27 +113,27 @@ def store_parts(
     first_cell: int,
     columns: Array | None,
     first_gene: int,
-) -> list[StoredPart]:
+) -> list[StoredTile]:
     """Transpose a block into scratch (task, route scratch)."""
-    parts = parts_of(block, first_cell, columns, part_values=job.part_values)
-    return write_parts(scratch, name, parts, first_gene)
+    tiles = tiles_of(block, first_cell, columns, tile_values=job.tile_values)
+    return write_tiles(scratch, name, tiles, first_gene)
 
 
 @final
 def encode_stored(
-    job: GeneJob, scratch: Scratch, stored: Sequence[StoredPart], first: int, last: int
+    job: GeneJob, scratch: Scratch, stored: Sequence[StoredTile], first: int, last: int
 ) -> GeneSummary:
     """Gather genes ``first ... last - 1`` from scratch and encode them (task)."""
-    mine = [part for part in stored if part.first_gene <= first < part.first_gene + part.n_genes]
+    mine = [tile for tile in stored if tile.first_gene <= first < tile.first_gene + tile.n_genes]
     indptrs = read_indptr(scratch, mine, first, last)
     nbytes = np.zeros(last - first, np.int64)
-    for part, indptr in zip(mine, indptrs, strict=True):
-        nbytes += part.gene_nbytes(indptr)
+    for tile, indptr in zip(mine, indptrs, strict=True):
+        nbytes += tile.gene_nbytes(indptr)
     return job.finish(
         summary
-        for start, stop in stretches(nbytes, job.gather_memory)
+        for start, stop in split_by_cost(nbytes, job.gather_memory)
         for summary in job.encode_in_batches(
-            read_parts(
+            read_tiles(
                 scratch,
                 mine,
                 [indptr[start : stop + 1] for indptr in indptrs],
@@ -146,31 +146,31 @@ def encode_stored(
 
 
 @final
-def split_parts(
+def split_tiles(
     job: GeneJob, block: Any, first_cell: int, columns: Array | None, bounds: Sequence[int]
-) -> list[list[Part]]:
+) -> list[list[Tile]]:
     """Transpose a block and cut it at the genes `bounds` (task, route workers)."""
-    parts = list(parts_of(block, first_cell, columns, part_values=job.part_values))
+    tiles = list(tiles_of(block, first_cell, columns, tile_values=job.tile_values))
     return [
-        [_own(part.genes(start, stop)) for part in parts]
+        [_own(tile.genes(start, stop)) for tile in tiles]
         for start, stop in itertools.pairwise(bounds)
     ]
 
 
-def _own(part: Part) -> Part:
-    """Copy a sparse view, so that a piece that travels does not hold its whole part."""
-    if isinstance(part, SparsePart):
-        return SparsePart(
-            part.first_cell, part.n_cells, part.indptr, part.cells.copy(), part.values.copy()
+def _own(tile: Tile) -> Tile:
+    """Copy a sparse view, so that a tile that travels does not hold its whole tile."""
+    if isinstance(tile, SparseTile):
+        return SparseTile(
+            tile.first_cell, tile.n_cells, tile.indptr, tile.cells.copy(), tile.values.copy()
         )
-    return part
+    return tile
 
 
 @final
-def encode_pieces(job: GeneJob, pieces: Sequence[list[Part]], first: int) -> GeneSummary:
-    """Encode the genes that all pieces share (task, routes direct and workers)."""
-    parts = [part for piece in pieces for part in piece]
-    return job.finish(job.encode_in_batches(parts, first))
+def encode_tiles(job: GeneJob, tiles_of_blocks: Sequence[list[Tile]], first: int) -> GeneSummary:
+    """Encode the genes that all tiles_of_blocks share (task, routes direct and workers)."""
+    tiles = [tile for tiles in tiles_of_blocks for tile in tiles]
+    return job.finish(job.encode_in_batches(tiles, first))
 
 
 def run_genes(
@@ -192,7 +192,7 @@ def run_genes(
     job
         What every task is told.
     scratch
-        Where parts wait; needed by route ``scratch``.
+        Where tiles wait; needed by route ``scratch``.
     progress
         Learns of tasks as they end.
     """
@@ -241,12 +241,12 @@ _Keys = tuple[list[str], list[str]]  # of the tasks that read, and of those that
 
 def _direct(tasks: Builder, plan: ExportPlan, columns: Array) -> _Keys:
     job = tasks.shared("job")
-    pieces: dict[int, list[Any]] = {}
+    tiles_of_blocks: dict[int, list[Any]] = {}
     for _, first_cell, block, first, kept, _ in _blocks(tasks, plan, columns):
-        pieces.setdefault(first, []).append((transpose, job, block, first_cell, kept))
+        tiles_of_blocks.setdefault(first, []).append((transpose, job, block, first_cell, kept))
     return [], [
-        tasks.add("encode-genes", first, encode_pieces, job, steps, first)
-        for first, steps in pieces.items()
+        tasks.add("encode-genes", first, encode_tiles, job, steps, first)
+        for first, steps in tiles_of_blocks.items()
     ]
 
 
@@ -254,7 +254,7 @@ def _direct_by_slices(tasks: Builder, plan: ExportPlan, columns: Array) -> _Keys
     job, matrix = tasks.shared("job"), tasks.shared("matrix")
     return [], [
         tasks.add(
-            "encode-genes", first, encode_pieces, job,
+            "encode-genes", first, encode_tiles, job,
             [(read_transposed, job, matrix, plan.row_blocks, block, kept)], first,
         )
         for _, block, first, kept, _ in _chosen(plan, columns)
@@ -267,13 +267,13 @@ def _through_scratch(tasks: Builder, plan: ExportPlan, columns: Array) -> _Keys:
     by_genes: dict[tuple[int, int], list[str]] = {}
     for number, first_cell, block, first, kept, count in _blocks(tasks, plan, columns):
         stored = tasks.add(
-            "read-rows", number, store_parts, *told, f"{number}.parts", block, first_cell, kept,
+            "read-rows", number, store_tiles, *told, f"{number}.tiles", block, first_cell, kept,
             first,
         )  # fmt: skip
         by_genes.setdefault((first, count), []).append(stored)
         reads.append(stored)
     for group, ((first, count), blocks) in enumerate(by_genes.items()):
-        index = tasks.reduce(f"collect-parts-{group}", blocks, _chain)
+        index = tasks.reduce(f"collect-tiles-{group}", blocks, _join_lists)
         encodes += [
             tasks.add("encode-genes", start, encode_stored, *told, index, start, stop)
             for start, stop in _ranges(plan.encode_blocks, first, first + count)
@@ -284,18 +284,18 @@ def _through_scratch(tasks: Builder, plan: ExportPlan, columns: Array) -> _Keys:
 def _through_workers(tasks: Builder, plan: ExportPlan, columns: Array) -> _Keys:
     job = tasks.shared("job")
     reads = []
-    pieces: dict[tuple[int, int], list[str]] = {}
+    tiles_of_blocks: dict[tuple[int, int], list[str]] = {}
     for number, first_cell, block, first, kept, count in _blocks(tasks, plan, columns):
         ranges = list(_ranges(plan.encode_blocks, first, first + count))
         bounds = [start - first for start, _ in ranges] + [count]
-        split = tasks.add("read-rows", number, split_parts, job, block, first_cell, kept, bounds)
+        split = tasks.add("read-rows", number, split_tiles, job, block, first_cell, kept, bounds)
         reads.append(split)
         for each, (start, stop) in enumerate(ranges):
-            piece = tasks.add("piece", f"{number}.{each}", operator.getitem, split, each)
-            pieces.setdefault((start, stop), []).append(piece)
+            tiles = tasks.add("tiles", f"{number}.{each}", operator.getitem, split, each)
+            tiles_of_blocks.setdefault((start, stop), []).append(tiles)
     return reads, [
-        tasks.add("encode-genes", start, encode_pieces, job, held, start)
-        for (start, _), held in pieces.items()
+        tasks.add("encode-genes", start, encode_tiles, job, held, start)
+        for (start, _), held in tiles_of_blocks.items()
     ]
 
 
@@ -306,7 +306,7 @@ def _ranges(sizes: Sequence[int], first: int, last: int) -> Iterator[tuple[int, 
     yield from itertools.pairwise([first, *inner, last])
 
 
-def _chain(lists: Sequence[list[StoredPart]]) -> list[StoredPart]:
+def _join_lists(lists: Sequence[list[StoredTile]]) -> list[StoredTile]:
     return list(itertools.chain.from_iterable(lists))
 
 
@@ -323,7 +323,7 @@ def export_genes(
         n_cells=request.source.n_cells,
         bits=settings.var_quantization,
         level=settings.compression,
-        part_values=plan.part_values,
+        tile_values=plan.tile_values,
         gather_memory=plan.gather_memory,
         batch_memory=plan.batch_memory,
     )

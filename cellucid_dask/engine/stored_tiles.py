@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.encode.tiles import DensePart, Part, SparsePart
+from cellucid_dask.encode.tiles import DenseTile, SparseTile, Tile
 from cellucid_dask.store.scratch import Scratch
 from cellucid_dask.types import Array
 
@@ -16,8 +16,8 @@ _INDPTR = np.dtype("<u4")
 
 
 @dataclass(frozen=True)
-class StoredPart:
-    """Where a part lies in scratch, and what it covers."""
+class StoredTile:
+    """Where a tile lies in scratch, and what it covers."""
 
     file: str
     offset: int
@@ -46,92 +46,92 @@ class StoredPart:
         return np.diff(indptr) * (np.dtype(self.cell_dtype).itemsize + item)
 
 
-def write_parts(
-    scratch: Scratch, name: str, parts: Iterable[Part], first_gene: int
-) -> list[StoredPart]:
-    """Write the parts of one row block to one file and say where each lies."""
-    stored: list[StoredPart] = []
+def write_tiles(
+    scratch: Scratch, name: str, tiles: Iterable[Tile], first_gene: int
+) -> list[StoredTile]:
+    """Write the tiles of one row block to one file and say where each lies."""
+    stored: list[StoredTile] = []
 
     def arrays() -> Iterator[Array]:
         offset = 0
-        for part in parts:
-            stored.append(_describe(part, name, offset, first_gene))
+        for tile in tiles:
+            stored.append(_describe(tile, name, offset, first_gene))
             offset += stored[-1].nbytes
-            yield from _arrays(part)
+            yield from _arrays(tile)
 
     scratch.write(name, arrays())
     return stored
 
 
-def _describe(part: Part, file: str, offset: int, first_gene: int) -> StoredPart:
-    sparse = isinstance(part, SparsePart)
-    return StoredPart(
+def _describe(tile: Tile, file: str, offset: int, first_gene: int) -> StoredTile:
+    sparse = isinstance(tile, SparseTile)
+    return StoredTile(
         file=file,
         offset=offset,
-        first_cell=part.first_cell,
-        n_cells=part.n_cells,
+        first_cell=tile.first_cell,
+        n_cells=tile.n_cells,
         first_gene=first_gene,
-        n_genes=part.n_genes,
-        nnz=len(part.values) if sparse else None,
-        cell_dtype=part.cells.dtype.str if isinstance(part, SparsePart) else "<u2",
-        value_dtype=part.values.dtype.str,
+        n_genes=tile.n_genes,
+        nnz=len(tile.values) if sparse else None,
+        cell_dtype=tile.cells.dtype.str if isinstance(tile, SparseTile) else "<u2",
+        value_dtype=tile.values.dtype.str,
     )
 
 
-def _arrays(part: Part) -> tuple[Array, ...]:
-    if isinstance(part, SparsePart):
-        return part.indptr.astype(_INDPTR), part.cells, np.ascontiguousarray(part.values)
-    return (np.ascontiguousarray(part.values),)
+def _arrays(tile: Tile) -> tuple[Array, ...]:
+    if isinstance(tile, SparseTile):
+        return tile.indptr.astype(_INDPTR), tile.cells, np.ascontiguousarray(tile.values)
+    return (np.ascontiguousarray(tile.values),)
 
 
 def read_indptr(
-    scratch: Scratch, parts: Sequence[StoredPart], start: int, stop: int
+    scratch: Scratch, tiles: Sequence[StoredTile], start: int, stop: int
 ) -> list[Array]:
-    """Where genes ``start ... stop`` begin in each sparse part (int64); empty for a dense one."""
-    sparse = [part for part in parts if part.nnz is not None]
+    """Where genes ``start ... stop`` begin in each sparse tile (int64); empty for a dense one."""
+    sparse = [tile for tile in tiles if tile.nnz is not None]
     ranges = []
-    for part in sparse:
-        at = part.offset + (start - part.first_gene) * _INDPTR.itemsize
-        ranges.append((part.file, at, at + (stop - start + 1) * _INDPTR.itemsize))
+    for tile in sparse:
+        at = tile.offset + (start - tile.first_gene) * _INDPTR.itemsize
+        ranges.append((tile.file, at, at + (stop - start + 1) * _INDPTR.itemsize))
     found = iter(scratch.read(ranges) if ranges else ())
     return [
         np.zeros(0, np.int64)
-        if part.nnz is None
+        if tile.nnz is None
         else np.frombuffer(next(found), _INDPTR).astype(np.int64)
-        for part in parts
+        for tile in tiles
     ]
 
 
-def read_parts(
-    scratch: Scratch, parts: Sequence[StoredPart], indptrs: Sequence[Array], start: int, stop: int
-) -> list[Part]:
-    """Read genes ``start ... stop - 1`` of every part; `indptrs` covers just these genes."""
+def read_tiles(
+    scratch: Scratch, tiles: Sequence[StoredTile], indptrs: Sequence[Array], start: int, stop: int
+) -> list[Tile]:
+    """Read genes ``start ... stop - 1`` of every tile; `indptrs` covers just these genes."""
     ranges = []
-    for part, indptr in zip(parts, indptrs, strict=True):
-        item = np.dtype(part.value_dtype).itemsize
-        if part.nnz is None:
-            at = part.offset + (start - part.first_gene) * part.n_cells * item
-            ranges.append((part.file, at, at + (stop - start) * part.n_cells * item))
+    for tile, indptr in zip(tiles, indptrs, strict=True):
+        item = np.dtype(tile.value_dtype).itemsize
+        if tile.nnz is None:
+            at = tile.offset + (start - tile.first_gene) * tile.n_cells * item
+            ranges.append((tile.file, at, at + (stop - start) * tile.n_cells * item))
             continue
-        width = np.dtype(part.cell_dtype).itemsize
-        cells = part.offset + (part.n_genes + 1) * _INDPTR.itemsize
-        values = cells + part.nnz * width
+        width = np.dtype(tile.cell_dtype).itemsize
+        cells = tile.offset + (tile.n_genes + 1) * _INDPTR.itemsize
+        values = cells + tile.nnz * width
         first, last = int(indptr[0]), int(indptr[-1])
-        ranges.append((part.file, cells + first * width, cells + last * width))
-        ranges.append((part.file, values + first * item, values + last * item))
+        ranges.append((tile.file, cells + first * width, cells + last * width))
+        ranges.append((tile.file, values + first * item, values + last * item))
     found = iter(scratch.read(ranges))
     return [
-        DensePart(
-            part.first_cell,
-            np.frombuffer(next(found), part.value_dtype).reshape(stop - start, part.n_cells),
+        DenseTile(
+            tile.first_cell,
+            np.frombuffer(next(found), tile.value_dtype).reshape(stop - start, tile.n_cells),
         )
-        if part.nnz is None
-        else SparsePart(
-            part.first_cell,
-            part.n_cells,
+        if tile.nnz is None
+        else SparseTile(
+            tile.first_cell,
+            tile.n_cells,
             indptr - indptr[0],
-            np.frombuffer(next(found), part.cell_dtype),
-            np.frombuffer(next(found), part.value_dtype),
+            np.frombuffer(next(found), tile.cell_dtype),
+            np.frombuffer(next(found), tile.value_dtype),
         )
-        for part, indptr in zip(parts, indptrs, strict=True)
+        for tile, indptr in zip(tiles, indptrs, strict=True)
     ]

@@ -44,7 +44,7 @@ class Factors:
     is_whole: bool = True
 
 
-def encode(key: str, column: Any, dtype: str) -> tuple[list[str], Codes, int]:
+def encode_categories(key: str, column: Any, dtype: str) -> tuple[list[str], Codes, int]:
     """Name the categories of a column and number its cells by them.
 
     Parameters

@@ -26,7 +26,7 @@ def centroids(
     Parameters
     ----------
     points
-        Normalised coordinates, (n_cells, d).
+        Normalized coordinates, (n_cells, d).
     groups
         The cells of every category.
     categories
@@ -74,7 +74,7 @@ def outlier_quantiles(
         The space to measure in, (n_cells, k), read in blocks of rows; None for the widest of
         `points`.
     points
-        Normalised coordinates by dimension.
+        Normalized coordinates by dimension.
     groups
         The cells of every category.
     min_points

@@ -75,14 +75,14 @@ class Groups:
                 totals[column] += added[: self.n_groups]
         return totals.T
 
-    def distances(self, values: npt.NDArray[np.floating], centres: Floats) -> Floats:
-        """Measure how far every cell is from the centre of its group.
+    def distances(self, values: npt.NDArray[np.floating], centers: Floats) -> Floats:
+        """Measure how far every cell is from the center of its group.
 
         Parameters
         ----------
         values
             (n_cells, k).
-        centres
+        centers
             (n_groups, k).
 
         Returns
@@ -90,8 +90,8 @@ class Groups:
         ndarray
             (n_cells,), without meaning for cells in no group.
         """
-        nowhere = np.zeros((1, centres.shape[1]))
-        columns = np.ascontiguousarray(np.concatenate([centres, nowhere]).T)
+        nowhere = np.zeros((1, centers.shape[1]))
+        columns = np.ascontiguousarray(np.concatenate([centers, nowhere]).T)
         squares = np.zeros(values.shape[0])
         for here, codes, measured in self._tiles(values, None):
             for column, numbers in enumerate(measured):

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from cellucid_dask.encode.quantize import as_float32, finite_range, quantise
+from cellucid_dask.encode.quantize import as_float32, finite_range, quantize
 from cellucid_dask.errors import RequestError
-from cellucid_dask.fields.categories import Codes, encode, is_text
+from cellucid_dask.fields.categories import Codes, encode_categories, is_text
 from cellucid_dask.fields.centroids import Centroid, centroids, outlier_quantiles
 from cellucid_dask.fields.groups import Groups
 
@@ -146,7 +146,7 @@ def continuous(key: str, column: Any, bits: int | None) -> ContinuousField:
     values = _numbers(key, column)
     if bits is None:
         return ContinuousField(key, values, bits, *finite_range(values))
-    codes, lo, hi = quantise(values, bits)
+    codes, lo, hi = quantize(values, bits)
     return ContinuousField(key, codes, bits, lo, hi)
 
 
@@ -170,7 +170,7 @@ def categorical(
     column
         A Series, an extension array, an ndarray, or its `Factors`.
     points
-        Normalised coordinates of the cells by dimension.
+        Normalized coordinates of the cells by dimension.
     latent
         The space to measure outliers in; None for the widest of `points`.
     dtype
@@ -192,7 +192,7 @@ def categorical(
     RequestError
         If there are too many categories, or the latent space is not finite.
     """
-    categories, codes, missing = encode(key, column, dtype)
+    categories, codes, missing = encode_categories(key, column, dtype)
     groups = Groups.of(codes, len(categories))
     placed = {
         dimension: centroids(points[dimension], groups, categories, outlier_quantile, min_points)
@@ -201,7 +201,7 @@ def categorical(
     outliers: Payload = outlier_quantiles(latent, points, groups, min_points)
     lo, hi = finite_range(outliers)
     if bits is not None:
-        outliers, lo, hi = quantise(outliers, bits)
+        outliers, lo, hi = quantize(outliers, bits)
     return CategoricalField(key, categories, codes, missing, placed, outliers, bits, lo, hi)
 
 

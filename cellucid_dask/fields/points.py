@@ -13,8 +13,8 @@ _FLAT = 1e-8
 _SHOWN = 5
 
 
-def normalise(coordinates: Any, name: str) -> tuple[npt.NDArray[np.float32], float]:
-    """Centre an embedding on 0 and scale its longest axis to [-1, 1].
+def normalize(coordinates: Any, name: str) -> tuple[npt.NDArray[np.float32], float]:
+    """Center an embedding on 0 and scale its longest axis to [-1, 1].
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def normalise(coordinates: Any, name: str) -> tuple[npt.NDArray[np.float32], flo
     scale = _EXTENT / (1.0 if width < _FLAT else width)
     points = np.empty(array.shape, dtype="<f4")
     # One axis at a time: a float64 copy of the whole would be the peak of memory.
-    for axis, centre in enumerate((lows + highs) / 2):
-        points[:, axis] = (array[:, axis].astype(np.float64) - centre) * scale
+    for axis, center in enumerate((lows + highs) / 2):
+        points[:, axis] = (array[:, axis].astype(np.float64) - center) * scale
     return points, scale
 
 

@@ -13,7 +13,9 @@ from cellucid_dask.errors import RequestError
 _SHOWN = 5
 
 
-def scale_vectors(values: Any, scale: float, n_cells: int, name: str) -> npt.NDArray[np.float32]:
+def scale_vector_field(
+    values: Any, scale: float, n_cells: int, name: str
+) -> npt.NDArray[np.float32]:
     """Bring displacements to the scale of the points they are drawn over.
 
     Parameters

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-CATALOGUE_VERSION = 1
+CATALOG_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Entry:
         return cls(folder, dataset_id, name, int(stats["n_cells"]), int(stats["n_genes"]))
 
 
-def catalogue(entries: list[Entry], default: str) -> dict[str, Any]:
+def catalog_document(entries: list[Entry], default: str) -> dict[str, Any]:
     """Describe the data sets under a root.
 
     Parameters
@@ -52,7 +52,7 @@ def catalogue(entries: list[Entry], default: str) -> dict[str, Any]:
         The content of ``datasets.json``.
     """
     return {
-        "version": CATALOGUE_VERSION,
+        "version": CATALOG_VERSION,
         "default": default,
         "datasets": [
             {

@@ -101,7 +101,7 @@ def plain_bytes(data: bytes, nbytes: int, compressed: bool) -> bytes:
     return plain
 
 
-def dequantise(codes: Array, limits: tuple[float, float]) -> npt.NDArray[np.float32]:
+def dequantize(codes: Array, limits: tuple[float, float]) -> npt.NDArray[np.float32]:
     """Return the values of codes; NaN where a value is missing.
 
     Parameters

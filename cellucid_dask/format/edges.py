@@ -1,4 +1,4 @@
-"""The document that describes the neighbour graph."""
+"""The document that describes the neighbor graph."""
 
 from __future__ import annotations
 

@@ -196,13 +196,13 @@ def identity(
     compression, var_quantization, obs_continuous_quantization, obs_categorical_dtype
         The settings of the export.
     normalize
-        How expression was normalised on the way; None for as it was.
+        How expression was normalized on the way; None for as it was.
     dimensions
         Which embeddings it holds, of 1, 2 and 3; none in an export of genes alone.
     obs
         What `obs_manifest` returned, if there is one.
     n_edges
-        Edges of the neighbour graph; None without one.
+        Edges of the neighbor graph; None without one.
     source_name, source_url, source_citation
         Where the data come from.
     vector_fields

@@ -7,7 +7,7 @@ IDENTITY = "dataset_identity.json"
 OBS_MANIFEST = "obs_manifest.json"
 VAR_MANIFEST = "var_manifest.json"
 CONNECTIVITY_MANIFEST = "connectivity_manifest.json"
-CATALOGUE = "datasets.json"
+CATALOG = "datasets.json"
 
 OBS_DIR = "obs"
 VAR_DIR = "var"

@@ -204,7 +204,7 @@ def _level(document: Json) -> int | None:
 
 def _bits(value: Any) -> int | None:
     if value not in (None, 8, 16):
-        raise DamageError(f"has a quantisation of {value!r:.40}, not 8, 16 or null")
+        raise DamageError(f"has a quantization of {value!r:.40}, not 8, 16 or null")
     return None if value is None else int(value)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellucid_dask.format.decode import DamageError, Stream, dequantise, most_bytes, plain_bytes
+from cellucid_dask.format.decode import DamageError, Stream, dequantize, most_bytes, plain_bytes
 from cellucid_dask.types import Array
 
-_PIECE_BYTES = 4 * 2**20
+_CHUNK_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class File:
         """
         stream, left = self.stream(data), self.nbytes
         while left:
-            plain = stream.read(min(left, _PIECE_BYTES))
-            if len(plain) < min(left, _PIECE_BYTES):
+            plain = stream.read(min(left, _CHUNK_BYTES))
+            if len(plain) < min(left, _CHUNK_BYTES):
                 stream.finish()
                 raise DamageError(f"holds {left - len(plain):,} bytes of values too few")
             yield np.frombuffer(plain, self.dtype)
@@ -86,14 +86,14 @@ class Points(File):
 
 @dataclass(frozen=True)
 class Vector(File):
-    """A number a cell; quantised to codes between `limits`, or float32 without them."""
+    """A number a cell; quantized to codes between `limits`, or float32 without them."""
 
     key: str
     limits: tuple[float, float] | None
 
     def values(self, codes: Array) -> Array:
         """Return float32 values, NaN where missing, of what the file stores."""
-        return codes if self.limits is None else dequantise(codes, self.limits)
+        return codes if self.limits is None else dequantize(codes, self.limits)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cellucid_dask.encode.tiles import PART_CELLS, value_dtype
+from cellucid_dask.encode.tiles import TILE_CELLS, value_dtype
 from cellucid_dask.types import Array, Sizes
 
-# Larger reads than this gain nothing, unless a part is larger.
+# Larger reads than this gain nothing, unless a tile is larger.
 _READ_BYTES = 16 * 2**20
 _MOST_BLOCKS = 20_000
 # Of a dense matrix that is read gene by gene: values of a block, and bytes of the genes of a
@@ -22,12 +22,12 @@ _BLOCK_VALUES = 2**18
 _GENES_BYTES = 96 * 2**20
 # Tasks for each worker, so that all end at about the same time.
 _TASKS_EACH = 4
-# A part of this many values is transposed in cache ...
-_PART_VALUES = 2**19
-# ... but each gene should find some in every part: gathering many scraps takes longer.
+# A tile of this many values is transposed in cache ...
+_TILE_VALUES = 2**19
+# ... but each gene should find some in every tile: gathering many scraps takes longer.
 _VALUES_OF_A_GENE = 100
-# Bytes a value takes while its part is transposed: indices, values, and both sorted.
-_PART_BYTES = 26
+# Bytes a value takes while its tile is transposed: indices, values, and both sorted.
+_TILE_BYTES = 26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Layout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class Blocking:
     """The blocks of a matrix.
 
     Attributes
@@ -91,80 +91,80 @@ class Reading:
         Sizes of the blocks.
     memory
         Bytes that the largest takes while it is read and transposed.
-    part_values
-        Stored values of a part.
+    tile_values
+        Stored values of a tile.
     """
 
     direct: bool
     rows: Sizes
     columns: Sizes
     memory: int
-    part_values: int
+    tile_values: int
 
 
-def choose_blocks(layout: Layout, room: int, n_workers: int) -> Reading:
+def choose_blocks(layout: Layout, room: int, n_workers: int) -> Blocking:
     """Choose blocks that each of the workers can read and transpose in `room` bytes, if any can."""
     if layout.fixed_blocks is not None:
         return _fixed(layout)
     return _dense(layout, room, n_workers) if layout.storage == "dense" else _sparse(layout, room)
 
 
-def even(total: int, width: int) -> Sizes:
+def split_evenly(total: int, width: int) -> Sizes:
     """Cut `total` into blocks of `width`; the last is what remains."""
     return tuple(min(width, total - start) for start in range(0, total, width))
 
 
-def _fixed(layout: Layout) -> Reading:
+def _fixed(layout: Layout) -> Blocking:
     rows, columns = layout.fixed_blocks or ((), ())
     values = max(rows, default=0) * max(columns, default=0)
     # how much a sparse block holds only reading would tell
     memory = (
         values * (layout.value_nbytes + 4 + layout.work_nbytes) if layout.storage == "dense" else 0
     )
-    return Reading(
+    return Blocking(
         direct=len(rows) == 1, rows=rows, columns=columns, memory=memory,
-        part_values=_part_values(layout, 2**31),
+        tile_values=_tile_values(layout, 2**31),
     )  # fmt: skip
 
 
-def _part_values(layout: Layout, room: int) -> int:
-    wanted = max(_PART_VALUES, _VALUES_OF_A_GENE * layout.n_selected)
-    return max(min(wanted, room // (_PART_BYTES + layout.value_nbytes)), 2**14)
+def _tile_values(layout: Layout, room: int) -> int:
+    wanted = max(_TILE_VALUES, _VALUES_OF_A_GENE * layout.n_selected)
+    return max(min(wanted, room // (_TILE_BYTES + layout.value_nbytes)), 2**14)
 
 
-def _sparse(layout: Layout, room: int) -> Reading:
+def _sparse(layout: Layout, room: int) -> Blocking:
     n_cells, n_genes = layout.shape
     indptr = np.asarray(layout.indptr)
     rim = 2 * layout.chunk[0] * layout.value_nbytes  # of the first chunk and of the last
-    part = _part_values(layout, room - rim)
+    tile = _tile_values(layout, room - rim)
     if layout.storage == "csc":
-        per_value = layout.value_nbytes + _PART_BYTES + layout.work_nbytes
+        per_value = layout.value_nbytes + _TILE_BYTES + layout.work_nbytes
         most = max(min(room - rim, _READ_BYTES) // per_value, 1)
         cuts, widest = _cuts(layout.columns, n_genes), n_genes
         fixed = rim
     else:
         per_value = layout.value_nbytes + layout.work_nbytes
-        fixed = rim + part * _PART_BYTES
-        most = max(min(room - fixed, _READ_BYTES) // per_value, part)
+        fixed = rim + tile * _TILE_BYTES
+        most = max(min(room - fixed, _READ_BYTES) // per_value, tile)
         most = max(most, int(indptr[-1]) // _MOST_BLOCKS)
-        cuts, widest = [0, n_cells], PART_CELLS * 16
+        cuts, widest = [0, n_cells], TILE_CELLS * 16
     blocks = tuple(
         itertools.chain.from_iterable(
-            by_count(indptr[start : stop + 1], most, widest)
+            split_by_count(indptr[start : stop + 1], most, widest)
             for start, stop in itertools.pairwise(cuts)
         )
     )
     memory = fixed + per_value * _largest(indptr, blocks)
     if layout.storage == "csc":
-        return Reading(
-            direct=True, rows=(n_cells,), columns=blocks, memory=memory, part_values=part
+        return Blocking(
+            direct=True, rows=(n_cells,), columns=blocks, memory=memory, tile_values=tile
         )
-    return Reading(
-        direct=len(blocks) == 1, rows=blocks, columns=(n_genes,), memory=memory, part_values=part
+    return Blocking(
+        direct=len(blocks) == 1, rows=blocks, columns=(n_genes,), memory=memory, tile_values=tile
     )
 
 
-def _dense(layout: Layout, room: int, n_workers: int) -> Reading:
+def _dense(layout: Layout, room: int, n_workers: int) -> Blocking:
     n_cells, n_genes = layout.shape
     chunk_rows, chunk_columns = (
         min(size, limit) for size, limit in zip(layout.chunk, layout.shape, strict=True)
@@ -202,14 +202,14 @@ def _dense(layout: Layout, room: int, n_workers: int) -> Reading:
 
 def _dense_reading(
     layout: Layout, room: int, rows: int, columns: int, memory: int, *, direct: bool
-) -> Reading:
+) -> Blocking:
     n_cells, n_genes = layout.shape
-    return Reading(
+    return Blocking(
         direct=direct,
-        rows=even(n_cells, rows),
-        columns=even(n_genes, columns),
+        rows=split_evenly(n_cells, rows),
+        columns=split_evenly(n_genes, columns),
         memory=memory,
-        part_values=_part_values(layout, room),
+        tile_values=_tile_values(layout, room),
     )
 
 
@@ -220,7 +220,7 @@ def _cuts(columns: Array, n_genes: int) -> list[int]:
     return [int(edge) for edge in np.unique(edges)]
 
 
-def by_count(indptr: Array, most: int, widest: int) -> Sizes:
+def split_by_count(indptr: Array, most: int, widest: int) -> Sizes:
     """Cut so that a block holds at most `most` values, but at least one row."""
     sizes, start, end = [], 0, len(indptr) - 1
     while start < end:
@@ -231,10 +231,10 @@ def by_count(indptr: Array, most: int, widest: int) -> Sizes:
     return tuple(sizes)
 
 
-def stretches(costs: Array, most: int) -> Iterator[tuple[int, int]]:
-    """Cut things in a row into stretches that cost at most `most`, or are of one thing."""
+def split_by_cost(costs: Array, most: int) -> Iterator[tuple[int, int]]:
+    """Cut things in a row into split_by_cost that cost at most `most`, or are of one thing."""
     start = 0
-    for count in by_count(np.append(0, np.cumsum(costs)), most, len(costs)):
+    for count in split_by_count(np.append(0, np.cumsum(costs)), most, len(costs)):
         yield start, start + count
         start += count
 

@@ -1,11 +1,11 @@
-"""How a neighbour graph is cut so that its edges are sorted in a fixed memory. Pure."""
+"""How a neighbor graph is cut so that its edges are sorted in a fixed memory. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cellucid_dask.planning.blocks import Layout, by_count, even, stretches
+from cellucid_dask.planning.blocks import Layout, split_by_cost, split_by_count, split_evenly
 from cellucid_dask.planning.plan import ExportPlan
 from cellucid_dask.types import Array, Sizes
 
@@ -61,7 +61,7 @@ class EdgePlan:
 
     def ranges(self, n_edges: Array) -> Iterator[tuple[int, int]]:
         """Cut segments, of which each has so many edges, into ranges that a task can sort."""
-        yield from stretches(n_edges, self.most_edges)
+        yield from split_by_cost(n_edges, self.most_edges)
 
 
 def make_edge_plan(
@@ -93,12 +93,12 @@ def make_edge_plan(
     elif layout.indptr is not None:
         # what one read brings anyway is not read again
         values = max(most, min(layout.chunk[0], room))
-        cuts = by_count(layout.indptr, values, n_cells)
+        cuts = split_by_count(layout.indptr, values, n_cells)
         rows, columns = (cuts, whole) if layout.storage == "csr" else (whole, cuts)
     else:
         height = max(min(layout.chunk[0], room // n_cells), most // n_cells, 1)
         whole_chunks = height // layout.chunk[0] * layout.chunk[0]
-        rows, columns = even(n_cells, whole_chunks or height), whole
+        rows, columns = split_evenly(n_cells, whole_chunks or height), whole
         values = rows[0] * n_cells
     return EdgePlan(
         row_blocks=rows,

@@ -6,20 +6,20 @@ import numpy as np
 
 from cellucid_dask.display import size
 from cellucid_dask.encode.gene_vectors import RUN_VALUES
-from cellucid_dask.encode.tiles import PART_CELLS, value_dtype
+from cellucid_dask.encode.tiles import TILE_CELLS, value_dtype
 from cellucid_dask.errors import RequestError
-from cellucid_dask.planning.blocks import Layout, Reading, choose_blocks, even
+from cellucid_dask.planning.blocks import Blocking, Layout, choose_blocks, split_evenly
 from cellucid_dask.planning.plan import ExportPlan
 from cellucid_dask.types import Sizes
 
 # Bytes a value takes on its way from codes to a vector: position, two scales, float64, marks.
 _STEP_BYTES = 48
-# Vectors and values of the genes that are quantised together; larger batches gain little.
+# Vectors and values of the genes that are quantized together; larger batches gain little.
 _BATCH_BYTES = 16 * 2**20
 # A gene task gathers about this much from scratch.
 _GATHER_BYTES = 16 * 2**20
-# With parts held by workers each pair of blocks is a task of its own.
-_MOST_WORKER_PIECES = 40_000
+# With tiles held by workers each pair of blocks is a task of its own.
+_MAX_WORKER_TILES = 40_000
 # Zarr and Dask arrays do not say how many values they store; genes of single cells: this share.
 _USUAL_DENSITY = 0.1
 
@@ -84,7 +84,7 @@ def make_plan(
         gene_blocks=reading.columns,
         encode_blocks=encode_blocks,
         task_memory=task,
-        part_values=reading.part_values,
+        tile_values=reading.tile_values,
         gather_memory=gather,
         batch_memory=batch,
         memory_budget=memory_budget,
@@ -108,7 +108,7 @@ def make_plan(
 
 
 def _stored_nbytes(layout: Layout) -> int:
-    """Bytes of a value in a part: itself and, if sparse, its cell."""
+    """Bytes of a value in a tile: itself and, if sparse, its cell."""
     return value_dtype(layout.dtype).itemsize + (0 if layout.storage == "dense" else 2)
 
 
@@ -120,11 +120,13 @@ def _n_stored(layout: Layout) -> int:
 
 
 def _gene_nbytes(layout: Layout) -> float:
-    """Bytes of an average gene's parts."""
+    """Bytes of an average gene's tiles."""
     return _n_stored(layout) * _stored_nbytes(layout) / max(layout.n_selected, 1)
 
 
-def _encode_blocks(layout: Layout, reading: Reading, n_workers: int, *, shared_disk: bool) -> Sizes:
+def _encode_blocks(
+    layout: Layout, reading: Blocking, n_workers: int, *, shared_disk: bool
+) -> Sizes:
     """Genes a task: those of a column block, or as many as are gathered at once."""
     if reading.direct:
         edges = np.cumsum((0, *reading.columns))
@@ -134,13 +136,13 @@ def _encode_blocks(layout: Layout, reading: Reading, n_workers: int, *, shared_d
         int(_GATHER_BYTES / max(_gene_nbytes(layout), 1)), -(-layout.n_selected // (4 * n_workers))
     )
     if not shared_disk:
-        genes = max(genes, -(-layout.n_selected * len(reading.rows) // _MOST_WORKER_PIECES))
-    return even(layout.n_selected, max(genes, 1))
+        genes = max(genes, -(-layout.n_selected * len(reading.rows) // _MAX_WORKER_TILES))
+    return split_evenly(layout.n_selected, max(genes, 1))
 
 
-def _scratch_nbytes(layout: Layout, reading: Reading) -> int:
+def _scratch_nbytes(layout: Layout, reading: Blocking) -> int:
     values = _n_stored(layout)
     if layout.storage == "dense":
         return values * _stored_nbytes(layout)
-    parts = max(values // reading.part_values, layout.shape[0] // PART_CELLS, len(reading.rows))
-    return values * _stored_nbytes(layout) + parts * (layout.n_selected + 1) * 4
+    tiles = max(values // reading.tile_values, layout.shape[0] // TILE_CELLS, len(reading.rows))
+    return values * _stored_nbytes(layout) + tiles * (layout.n_selected + 1) * 4

@@ -26,8 +26,8 @@ class ExportPlan:
         How many selected genes each encoding task takes.
     task_memory
         Bytes that the largest task is projected to hold.
-    part_values
-        Stored values of a part, which is transposed at once.
+    tile_values
+        Stored values of a tile, which is transposed at once.
     gather_memory
         Bytes of stored values that a gene task gathers at once.
     batch_memory
@@ -43,7 +43,7 @@ class ExportPlan:
         Projected resident memory of this process: `peak_memory`, and what it holds
         without any task.
     scratch_bytes
-        Size of all parts together.
+        Size of all tiles together.
     n_tasks
         Tasks of the graph.
     embeddings
@@ -57,7 +57,7 @@ class ExportPlan:
     gene_blocks: Sizes
     encode_blocks: Sizes
     task_memory: int
-    part_values: int
+    tile_values: int
     gather_memory: int
     batch_memory: int
     memory_budget: int
@@ -74,7 +74,7 @@ class ExportPlan:
         """Return the plan of an export that has no expression."""
         return cls(
             shape=(n_cells, 0), n_genes=0, route="direct", row_blocks=(), gene_blocks=(),
-            encode_blocks=(), task_memory=0, part_values=0, gather_memory=0, batch_memory=0,
+            encode_blocks=(), task_memory=0, tile_values=0, gather_memory=0, batch_memory=0,
             memory_budget=0, n_workers=1, scratch_bytes=0, n_objects=0,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The call that lists several exports in one catalogue."""
+"""The call that lists several exports in one catalog."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from cellucid_dask.errors import ExportWarning, RequestError
 from cellucid_dask.format import names
-from cellucid_dask.format.catalog import Entry, catalogue
+from cellucid_dask.format.catalog import Entry, catalog_document
 from cellucid_dask.format.manifests import to_json
 from cellucid_dask.store.preflight import check_writable
 from cellucid_dask.store.target import Target
@@ -62,9 +62,9 @@ def catalog(
         raise RequestError(
             f"There is no data set {default!r} in {place.url}; it has {', '.join(by_id)}."
         )
-    document = catalogue(entries, entries[0].id if default is None else default)
+    document = catalog_document(entries, entries[0].id if default is None else default)
     check_writable(place)
-    place.publish(names.CATALOGUE, to_json(document, indent=2))
+    place.publish(names.CATALOG, to_json(document, indent=2))
     return document
 
 

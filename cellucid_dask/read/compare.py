@@ -18,8 +18,8 @@ from cellucid_dask.encode.quantize import MAX_CODE, as_float32
 from cellucid_dask.encode.tiles import check_indices
 from cellucid_dask.format.decode import DamageError, Stream, exact_values
 from cellucid_dask.format.schema import Genes, Vector
-from cellucid_dask.planning import stretches
-from cellucid_dask.request.resolve import Request, make_request
+from cellucid_dask.planning import split_by_cost
+from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.runtime.resources import find_resources
@@ -130,7 +130,7 @@ def compare_genes(
         The source has no such layer, or none of the genes.
     """
     for group in _groups(genes, chosen, sizes, find_resources(settings.budget).memory // 4):
-        request = make_request(source, replace(settings, gene_identifiers=group))
+        request = resolve(source, replace(settings, gene_identifiers=group))
         if request.plan is None or request.genes is None:
             return
         order = request.genes.in_source_order
@@ -151,7 +151,7 @@ def _groups(
     """Cut the genes into groups whose files fit into memory together."""
     vectors = [genes.vectors[gene] for gene in chosen]
     nbytes = np.array([sizes.get(each.path, each.most_bytes) for each in vectors], np.int64)
-    for start, stop in stretches(nbytes + _STREAM_BYTES, most):
+    for start, stop in split_by_cost(nbytes + _STREAM_BYTES, most):
         yield tuple(chosen[start:stop])
 
 

@@ -15,9 +15,7 @@ from scipy import sparse
 
 from cellucid_dask.display import table
 from cellucid_dask.errors import ExportError, RequestError
-from cellucid_dask.format import names
-from cellucid_dask.format import parse as documents
-from cellucid_dask.format import schema as contents
+from cellucid_dask.format import names, parse, schema
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.read.files import read_documents, read_file, read_files
 from cellucid_dask.store.target import Target
@@ -71,28 +69,26 @@ class Export:
                 "written last. Run its export again."
             )
         self._identity = self._parse(names.IDENTITY, dict) or {}
-        embeddings = self._parse(names.IDENTITY, documents.embeddings)
-        columns = self._parse(names.OBS_MANIFEST, documents.columns)
-        genes = self._parse(names.VAR_MANIFEST, documents.genes)
-        self._edges = self._parse(names.CONNECTIVITY_MANIFEST, documents.edges)
+        embeddings = self._parse(names.IDENTITY, parse.embeddings)
+        columns = self._parse(names.OBS_MANIFEST, parse.columns)
+        genes = self._parse(names.VAR_MANIFEST, parse.genes)
+        self._edges = self._parse(names.CONNECTIVITY_MANIFEST, parse.edges)
         counts: set[int] = {
             each.n_cells for each in (embeddings, columns, genes, self._edges) if each is not None
         }
         if len(counts) != 1:
             raise ExportError(f"The documents of {target.url} do not agree on how many cells.")
         (self._n_cells,) = counts
-        self._genes: dict[str, contents.Vector] = genes.vectors if genes else {}
+        self._genes: dict[str, schema.Vector] = genes.vectors if genes else {}
         self._columns = columns
-        self._points: dict[int, contents.Points] = embeddings.points if embeddings else {}
-        self._vectors: dict[tuple[str, int], contents.File] = (
-            embeddings.vectors if embeddings else {}
-        )
+        self._points: dict[int, schema.Points] = embeddings.points if embeddings else {}
+        self._vectors: dict[tuple[str, int], schema.File] = embeddings.vectors if embeddings else {}
 
     def _parse(self, name: str, read: Callable[[Any], Any]) -> Any:
         if name not in self._documents:
             return None
         try:
-            return read(documents.parse(self._documents[name]))
+            return read(parse.parse(self._documents[name]))
         except DamageError as error:
             raise ExportError(f"{self._target.url}/{name} {error}.") from error
 
@@ -165,13 +161,13 @@ class Export:
         files = [*self._columns.continuous.values(), *self._columns.categorical.values()]
         found: dict[str, Any] = {}
         for file, stored in zip(files, read_files(self._target, files), strict=True):
-            if isinstance(file, contents.Vector):
+            if isinstance(file, schema.Vector):
                 found[file.key] = file.values(stored)
             else:
                 found[file.key] = self._categories(file, stored)
         return pd.DataFrame(found, index=index)
 
-    def _categories(self, file: contents.Codes, stored: Array) -> pd.Categorical:
+    def _categories(self, file: schema.Codes, stored: Array) -> pd.Categorical:
         codes = np.where(stored == file.missing, -1, stored.astype(np.int32))
         if codes.max(initial=-1) >= len(file.categories):
             raise ExportError(
@@ -197,7 +193,7 @@ class Export:
         return read_file(self._target, self._vectors[field, dimension])
 
     def connectivity(self) -> sparse.csr_matrix | None:
-        """Read the neighbour graph.
+        """Read the neighbor graph.
 
         Returns
         -------
@@ -268,7 +264,7 @@ class Export:
         return matrix.tocsr()
 
     def plot(self, key: str, dimension: int = 2, *, ax: Axes | None = None, **options: Any) -> Axes:
-        """Show the cells, coloured by an obs field or a gene (in this order).
+        """Show the cells, colored by an obs field or a gene (in this order).
 
         Parameters
         ----------

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cellucid_dask.errors import ExportError, RequestError
-from cellucid_dask.format import names
-from cellucid_dask.format import schema as contents
+from cellucid_dask.format import names, schema
 from cellucid_dask.format.decode import DamageError
-from cellucid_dask.store.failures import in_words
+from cellucid_dask.store.failures import explain
 from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
@@ -52,12 +51,12 @@ def content_of(target: Target, name: str, data: bytes | Exception) -> bytes:
         raise ExportError(f"{target.url}/{name} is missing.") from data
     if isinstance(data, Exception):
         raise ExportError(
-            in_words(data, f"{target.url}/{name}", "read", target.storage_options)
+            explain(data, f"{target.url}/{name}", "read", target.storage_options)
         ) from data
     return data
 
 
-def read_file(target: Target, file: contents.File) -> Array:
+def read_file(target: Target, file: schema.File) -> Array:
     """Read one file of an export, as it is stored.
 
     Raises
@@ -68,7 +67,7 @@ def read_file(target: Target, file: contents.File) -> Array:
     return next(read_files(target, [file]))
 
 
-def read_files(target: Target, files: Sequence[contents.File]) -> Iterator[Array]:
+def read_files(target: Target, files: Sequence[schema.File]) -> Iterator[Array]:
     """Read files, some at once where the store can."""
     for start in range(0, len(files), _FILES_AT_ONCE):
         batch = files[start : start + _FILES_AT_ONCE]

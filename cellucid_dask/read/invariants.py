@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from cellucid_dask.encode.quantize import MAX_CODE, MISSING_CODE
-from cellucid_dask.format import names
-from cellucid_dask.format import schema as contents
+from cellucid_dask.format import names, schema
 from cellucid_dask.types import Array, Json
 
 
-def of_values(file: contents.File, pieces: Iterable[Array]) -> list[str]:
+def of_values(file: schema.File, pieces: Iterable[Array]) -> list[str]:
     """Say what is wrong with the values of one file, as the rest of a sentence.
 
     Parameters
@@ -23,14 +22,14 @@ def of_values(file: contents.File, pieces: Iterable[Array]) -> list[str]:
         What it stores, codes or numbers, some at a time; all of it is taken.
     """
     match file:
-        case contents.Points():
+        case schema.Points():
             bad = sum(int((~np.isfinite(each)).sum()) for each in pieces)
             return [f"has {bad:,} coordinates that are not finite"] if bad else []
-        case contents.Codes():
+        case schema.Codes():
             most, missing = len(file.categories), file.missing
             bad = sum(int(((each >= most) & (each != missing)).sum()) for each in pieces)
             return [f"has {bad:,} codes that stand for no category"] if bad else []
-        case contents.Vector(limits=(low, high)):
+        case schema.Vector(limits=(low, high)):
             return _of_codes(pieces, low, high, 8 * np.dtype(file.dtype).itemsize)
     for _ in pieces:  # any float32 will do
         pass
@@ -53,7 +52,7 @@ def _of_codes(pieces: Iterable[Array], low: float, high: float, bits: int) -> li
     return [f"has no value at one end of its range, from {low:g} to {high:g}"]
 
 
-def of_edges(edges: contents.Edges, pieces: Iterable[tuple[Array, Array]]) -> Iterator[str]:
+def of_edges(edges: schema.Edges, pieces: Iterable[tuple[Array, Array]]) -> Iterator[str]:
     """Say what is wrong with the edges, as the rest of a sentence.
 
     Parameters
@@ -81,14 +80,14 @@ def of_edges(edges: contents.Edges, pieces: Iterable[tuple[Array, Array]]) -> It
     if not rising:
         yield "are not sorted, or not unique"
     if int(degree.max(initial=0)) != edges.max_neighbors:
-        yield f"give a cell {int(degree.max(initial=0)):,} neighbours, not {edges.max_neighbors:,}"
+        yield f"give a cell {int(degree.max(initial=0)):,} neighbors, not {edges.max_neighbors:,}"
 
 
 def of_identity(
     identity: Json,
-    columns: contents.Columns | None,
-    genes: contents.Genes | None,
-    edges: contents.Edges | None,
+    columns: schema.Columns | None,
+    genes: schema.Genes | None,
+    edges: schema.Edges | None,
 ) -> Iterator[str]:
     """Say where the identity differs from the manifests, as the rest of a sentence."""
     continuous = columns.continuous if columns else {}

@@ -1,4 +1,4 @@
-"""Cells as points of colour, by matplotlib."""
+"""Cells as points of color, by matplotlib."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LEGEND_ROWS = 16  # as many as stand beside a figure of matplotlib's own height
 def scatter(
     points: Array, values: Any, title: str, ax: Axes | None, options: Mapping[str, Any]
 ) -> Axes:
-    """Draw points coloured by values: categories with a legend, numbers with a colour bar.
+    """Draw points colored by values: categories with a legend, numbers with a color bar.
 
     Parameters
     ----------
     points
         (n_cells, 2) or (n_cells, 3).
     values
-        Categories or numbers, one a cell; cells without one are grey and lie behind.
+        Categories or numbers, one a cell; cells without one are gray and lie behind.
     title
         Of the axes.
     ax
@@ -68,12 +68,12 @@ def _draw_categories(ax: Any, points: Array, values: pd.Categorical, style: dict
 
     number = len(values.categories)
     palette = mpl.colormaps["tab10" if number <= 10 else "tab20" if number <= 20 else "hsv"]
-    colours = palette(np.arange(number) if number <= 20 else np.linspace(0, 1, number + 1)[:-1])
+    colors = palette(np.arange(number) if number <= 20 else np.linspace(0, 1, number + 1)[:-1])
     present = values.codes >= 0
-    ax.scatter(*points[present].T, **(style | {"c": colours[values.codes[present]]}))
+    ax.scatter(*points[present].T, **(style | {"c": colors[values.codes[present]]}))
     handles = [
-        mpl.lines.Line2D([], [], marker="o", linestyle="", color=colour, label=_plain(name))
-        for name, colour in zip(values.categories[:_MOST_IN_LEGEND], colours, strict=False)
+        mpl.lines.Line2D([], [], marker="o", linestyle="", color=color, label=_plain(name))
+        for name, color in zip(values.categories[:_MOST_IN_LEGEND], colors, strict=False)
     ]
     if handles:
         ax.legend(

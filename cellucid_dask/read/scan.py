@@ -11,11 +11,9 @@ import numpy as np
 from dask.delayed import delayed
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.format import names
-from cellucid_dask.format import parse as documents
-from cellucid_dask.format import schema as contents
+from cellucid_dask.format import names, parse, schema
 from cellucid_dask.format.decode import DamageError
-from cellucid_dask.planning import stretches
+from cellucid_dask.planning import split_by_cost
 from cellucid_dask.read import invariants as faults
 from cellucid_dask.read.files import content_of, read_documents
 from cellucid_dask.runtime.compute import run_all
@@ -27,10 +25,10 @@ _BATCH_BYTES = 16 * 2**20
 _LEAST_BYTES = _BATCH_BYTES // 64
 
 _PARTS: dict[str, Callable[[Json], Any]] = {
-    names.IDENTITY: documents.embeddings,
-    names.OBS_MANIFEST: documents.columns,
-    names.VAR_MANIFEST: documents.genes,
-    names.CONNECTIVITY_MANIFEST: documents.edges,
+    names.IDENTITY: parse.embeddings,
+    names.OBS_MANIFEST: parse.columns,
+    names.VAR_MANIFEST: parse.genes,
+    names.CONNECTIVITY_MANIFEST: parse.edges,
 }
 
 
@@ -50,7 +48,7 @@ class Found:
         held, parts, damage = {}, {}, []
         for name, data in read_documents(target).items():
             try:
-                held[name] = documents.parse(data)
+                held[name] = parse.parse(data)
                 parts[name] = _PARTS[name](held[name])
             except DamageError as error:
                 damage.append(f"{name} {error}")
@@ -62,15 +60,15 @@ class Found:
         return next((int(part.n_cells) for part in self.parts.values()), 0)
 
     @property
-    def normalisation(self) -> dict[str, Any]:
-        """The option that says how genes were normalised, if they were."""
+    def normalization(self) -> dict[str, Any]:
+        """The option that says how genes were normalized, if they were."""
         if names.IDENTITY not in self.parts:
             return {}
         told = self.documents[names.IDENTITY]["export_settings"]
         return {} if told.get("normalize") is None else {"normalize": told["normalize"]}
 
     @property
-    def files(self) -> list[contents.File]:
+    def files(self) -> list[schema.File]:
         """Every file that the documents name."""
         return [file for part in self.parts.values() for file in part.files()]
 
@@ -108,7 +106,7 @@ def misplaced(export: Found) -> Iterator[str]:
             yield f"{path} is left over: no document names it"
 
 
-def damaged(export: Found, files: Sequence[contents.File]) -> Iterator[str]:
+def damaged(export: Found, files: Sequence[schema.File]) -> Iterator[str]:
     """Read files by Dask tasks and say what is wrong with each."""
     sizes = export.listing
     there = [file for file in files if sizes is None or file.path in sizes]
@@ -124,7 +122,7 @@ def damaged(export: Found, files: Sequence[contents.File]) -> Iterator[str]:
     whole = [
         file.shape[0]
         for file in there
-        if isinstance(file, contents.Points)
+        if isinstance(file, schema.Points)
         and not any(finding.startswith(file.path) for finding in wrong)
     ]
     if edges and edges.n_cells in whole and all(file in there for file in ends):
@@ -132,15 +130,13 @@ def damaged(export: Found, files: Sequence[contents.File]) -> Iterator[str]:
         yield from found
 
 
-def _batches(
-    files: Sequence[contents.File], sizes: Mapping[str, int]
-) -> Iterator[list[contents.File]]:
+def _batches(files: Sequence[schema.File], sizes: Mapping[str, int]) -> Iterator[list[schema.File]]:
     nbytes = np.array([sizes.get(file.path, file.most_bytes) for file in files], np.int64)
-    for start, stop in stretches(np.maximum(nbytes, _LEAST_BYTES), _BATCH_BYTES):
+    for start, stop in split_by_cost(np.maximum(nbytes, _LEAST_BYTES), _BATCH_BYTES):
         yield list(files[start:stop])
 
 
-def check_files(target: Target, files: Sequence[contents.File]) -> list[str]:
+def check_files(target: Target, files: Sequence[schema.File]) -> list[str]:
     """Read files and say what is wrong with each (task)."""
     # one byte more than a file may have tells whether it is too long
     fetched = target.fetch({file.path: file.most_bytes + 1 for file in files})
@@ -155,7 +151,7 @@ def check_files(target: Target, files: Sequence[contents.File]) -> list[str]:
     return found
 
 
-def check_edges(target: Target, edges: contents.Edges) -> list[str]:
+def check_edges(target: Target, edges: schema.Edges) -> list[str]:
     """Read the edges, some at a time, and say what is wrong with them (task)."""
     files = list(edges.files())
     fetched = target.fetch({file.path: file.most_bytes + 1 for file in files})
@@ -167,7 +163,7 @@ def check_edges(target: Target, edges: contents.Edges) -> list[str]:
     return [f"{names.CONNECTIVITY_DIR}: the edges {fault}" for fault in found]
 
 
-def _pieces(target: Target, file: contents.File, data: bytes | Exception) -> Iterator[Array]:
+def _pieces(target: Target, file: schema.File, data: bytes | Exception) -> Iterator[Array]:
     try:
         yield from file.pieces(content_of(target, file.path, data))
     except DamageError as error:

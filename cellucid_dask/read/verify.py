@@ -118,7 +118,7 @@ def verify(
         Folder or URL of the export.
     source
         What it was made of, as in `export`: decoded values must lie within half a
-        quantisation step of the layer's.
+        quantization step of the layer's.
     genes
         How many genes to read and compare, evenly spread over the manifest, or ``"all"``.
         By default all are read, and 100 compared with the source. Files of genes that
@@ -165,7 +165,7 @@ def verify(
             "skip_missing_genes": True,
             "var_gene_id_column": known.id_column,
         }
-        settings = Settings.of(options | export.normalisation)
+        settings = Settings.of(options | export.normalization)
         opened = open_source(source, source_storage_options)
         if opened.n_cells != known.n_cells:
             told.add([f"the source has {opened.n_cells:,} cells, the export {known.n_cells:,}"])

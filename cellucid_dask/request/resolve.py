@@ -18,11 +18,11 @@ from cellucid_dask.planning.edges import EdgePlan, make_edge_plan
 from cellucid_dask.request.embeddings import Embedding, choose_embeddings, choose_latent
 from cellucid_dask.request.genes import GeneSelection, select_genes
 from cellucid_dask.request.settings import Settings
-from cellucid_dask.request.vector_fields import VectorField, choose_vectors
+from cellucid_dask.request.vector_fields import VectorField, choose_vector_fields
 from cellucid_dask.runtime.resources import find_resources
 from cellucid_dask.source.base import Source
 from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix
-from cellucid_dask.source.normalized import NormalisedMatrix
+from cellucid_dask.source.normalized import NormalizedMatrix
 from cellucid_dask.types import Array
 
 
@@ -43,7 +43,7 @@ class Request:
     vectors
         The vector fields, by name and dimension.
     graph, edge_plan
-        The neighbour graph and how it is cut; ``None`` when none was asked for.
+        The neighbor graph and how it is cut; ``None`` when none was asked for.
     """
 
     source: Source
@@ -87,8 +87,8 @@ class Request:
         return replace(self, plan=plan)
 
 
-def make_request(source: Source, settings: Settings) -> Request:
-    """Check what is asked against what is there; reads metadata, and a block to be normalised.
+def resolve(source: Source, settings: Settings) -> Request:
+    """Check what is asked against what is there; reads metadata, and a block to be normalized.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def make_request(source: Source, settings: Settings) -> Request:
         widths = source.obsm_widths
         embeddings = choose_embeddings(_without_vectors(widths, settings), settings.embeddings)
         latent = choose_latent(widths, settings.latent)
-        vectors, told = choose_vectors(widths, settings.vectors, embeddings)
+        vectors, told = choose_vector_fields(widths, settings.vectors, embeddings)
         warnings += told
         graph = _open_graph(source, settings)
         edge_plan = None if graph is None else _edge_plan(graph, settings)
@@ -116,12 +116,12 @@ def make_request(source: Source, settings: Settings) -> Request:
         genes = _genes(source, matrix, settings)
         warnings += genes.warnings
         if settings.normalize is not None:
-            matrix = NormalisedMatrix(
+            matrix = NormalizedMatrix(
                 matrix, settings.layer, find_resources(settings.budget).n_workers
             )
         plan = _plan(matrix, np.sort(genes.columns), settings)
-        if isinstance(matrix, NormalisedMatrix):
-            warnings += _already_normalised(matrix, plan)
+        if isinstance(matrix, NormalizedMatrix):
+            warnings += _already_normalized(matrix, plan)
     return Request(
         source, settings, matrix, genes, plan, embeddings, latent, obs_keys, tuple(warnings),
         tuple(vectors), graph, edge_plan,
@@ -221,13 +221,13 @@ def _obs_keys(source: Source, asked: Sequence[str] | None) -> tuple[str, ...]:
     return keys
 
 
-def _already_normalised(matrix: NormalisedMatrix, plan: ExportPlan) -> list[str]:
+def _already_normalized(matrix: NormalizedMatrix, plan: ExportPlan) -> list[str]:
     """Look at one block: counts are whole numbers."""
     block = matrix.counts.dask((plan.row_blocks, plan.gene_blocks)).blocks[0, 0].compute()
     if are_whole(block):
         return []
     text = (
-        f"{matrix.layer} holds numbers that are not whole, as if normalised already: leave out "
+        f"{matrix.layer} holds numbers that are not whole, as if normalized already: leave out "
         "--normalize, or choose the layer of raw counts."
     )
     return [text]
@@ -242,7 +242,7 @@ def _plan(matrix: Matrix, columns: Array, settings: Settings) -> ExportPlan:
         memory_budget=resources.memory,
         n_workers=resources.n_workers,
         shared_disk=resources.shares_disk(settings.scratch),
-        shared_memory=matrix.totals_nbytes if isinstance(matrix, NormalisedMatrix) else 0,
+        shared_memory=matrix.totals_nbytes if isinstance(matrix, NormalizedMatrix) else 0,
     )
 
 
@@ -255,7 +255,7 @@ def layout_of(matrix: Matrix, columns: Array) -> Layout:
         "columns": columns,
     }
     match matrix:
-        case NormalisedMatrix():
+        case NormalizedMatrix():
             return replace(
                 layout_of(matrix.counts, columns),
                 dtype=matrix.dtype,

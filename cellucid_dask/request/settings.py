@@ -48,7 +48,7 @@ class Settings:
     latent
         The obsm key in which outlier quantiles are measured; ``None`` finds one.
     connectivities
-        The obsp key of the neighbour graph to export; ``None`` for no graph.
+        The obsp key of the neighbor graph to export; ``None`` for no graph.
     vector_fields
         obsm keys of displacements to draw over the embeddings, such as ``velocity_umap``, or
         a mapping of field names to them. A name that ends in ``_2d`` says its dimension, and

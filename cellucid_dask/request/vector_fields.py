@@ -21,7 +21,7 @@ class VectorField:
     key: str
 
 
-def choose_vectors(
+def choose_vector_fields(
     widths: Mapping[str, int], asked: Mapping[str, str], dimensions: Collection[int]
 ) -> tuple[list[VectorField], list[str]]:
     """Find what was asked for, one array a field and dimension.

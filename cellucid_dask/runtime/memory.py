@@ -42,7 +42,7 @@ def current_rss() -> int:
     return rss
 
 
-def keep_memory_tight() -> None:
+def limit_malloc_cache() -> None:
     """Have the C library keep some freed memory, and return large blocks (glibc only).
 
     Left alone it raises both sizes as it goes, and what a process holds then creeps up

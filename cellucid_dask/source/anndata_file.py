@@ -22,8 +22,8 @@ from cellucid_dask.source.fingerprint import of_files
 from cellucid_dask.source.matrix import DenseMatrix, Matrix, Sliceable, SparseMatrix
 from cellucid_dask.source.text import TextColumn
 from cellucid_dask.store import open_store
-from cellucid_dask.store.failures import Failure, failure_of, in_words
-from cellucid_dask.store.retry import retried
+from cellucid_dask.store.failures import Failure, explain, failure_of
+from cellucid_dask.store.retry import with_retries
 
 _HDF5_SUFFIXES = (".h5ad", ".h5", ".hdf5")
 
@@ -58,7 +58,7 @@ def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
         if failure in (Failure.DENIED, Failure.MISSING) or (
             remote and failure is Failure.TRANSIENT
         ):
-            raise RequestError(in_words(error, url, "read", storage_options)) from error
+            raise RequestError(explain(error, url, "read", storage_options)) from error
         if isinstance(error, OSError | ValueError | KeyError | ImportError):
             raise RequestError(
                 f"{url} cannot be read as AnnData: it is not an h5ad file or Zarr store, "
@@ -94,11 +94,11 @@ class RetriedArray:
     def __getitem__(self, selection: Any) -> Any:
         """Read a region."""
         try:
-            return retried(lambda: self.array[selection])
+            return with_retries(lambda: self.array[selection])
         except Exception as error:
             if failure_of(error) is Failure.OTHER:
                 raise
-            raise ExportError(in_words(error, self.url, "read", self.storage_options)) from error
+            raise ExportError(explain(error, self.url, "read", self.storage_options)) from error
 
 
 def _zarr_store(url: str, storage_options: Mapping[str, Any]) -> Any:

@@ -11,21 +11,21 @@ from zlib_ng import zlib_ng
 
 from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, Sliceable, SparseMatrix
 from cellucid_dask.store import open_store
-from cellucid_dask.store.retry import retried
+from cellucid_dask.store.retry import with_retries
 
 # What file systems and stores tell of a file that changes with it.
 _STATE = ("size", "mtime", "ETag", "LastModified", "md5Hash", "updated", "etag",
           "last_modified")  # fmt: skip
-# Of arrays that are not in memory, so many stretches of so many values are looked at.
+# Of arrays that are not in memory, so many split_by_cost of so many values are looked at.
 _STRETCHES, _STRETCH = 16, 4096
 
 
 def of_files(url: str, storage_options: Mapping[str, Any]) -> str:
     """Return a digest of size and age of a file, or of every file in a folder."""
     fs, path = open_store(url, storage_options)
-    found = retried(lambda: fs.find(path, detail=True))
+    found = with_retries(lambda: fs.find(path, detail=True))
     if not isinstance(found, Mapping) or not found:  # adlfs lists a single file
-        found = {path: retried(lambda: fs.info(path))}
+        found = {path: with_retries(lambda: fs.info(path))}
     state = sorted(
         (name.removeprefix(path), *(str(info.get(key)) for key in _STATE))
         for name, info in found.items()
@@ -34,7 +34,7 @@ def of_files(url: str, storage_options: Mapping[str, Any]) -> str:
 
 
 def of_matrix(matrix: Matrix | None) -> str:
-    """Return a digest of a matrix: of every value in memory, of some stretches elsewhere."""
+    """Return a digest of a matrix: of every value in memory, of some split_by_cost elsewhere."""
     match matrix:
         case SparseMatrix():
             arrays = [matrix.data, matrix.indices, matrix.indptr]

@@ -20,7 +20,7 @@ from isal import isal_zlib
 
 from cellucid_dask.errors import ExportError
 from cellucid_dask.store import open_store
-from cellucid_dask.store.failures import in_words
+from cellucid_dask.store.failures import explain
 from cellucid_dask.store.transfer import read_ranges
 from cellucid_dask.types import Array
 
@@ -56,7 +56,7 @@ class FileBytes:
         try:
             return read_ranges(fs, [(path, start, start + size) for start, size in ranges])
         except Exception as error:  # stores raise errors of their own
-            raise ExportError(in_words(error, self.url, "read", self.storage_options)) from error
+            raise ExportError(explain(error, self.url, "read", self.storage_options)) from error
 
     def open(self) -> Any:
         """Open the file for the HDF5 library; a remote one keeps a few small blocks."""

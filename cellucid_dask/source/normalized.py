@@ -1,4 +1,4 @@
-"""A matrix of counts that is normalised block by block as it is read."""
+"""A matrix of counts that is normalized block by block as it is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cellucid_dask.types import Array
 
 
 @dataclass(frozen=True)
-class NormalisedMatrix:
+class NormalizedMatrix:
     """Cells x genes of log1p counts per ten thousand.
 
     Blocks of whole rows know their own totals. Where a block holds some of the genes only,
@@ -44,7 +44,7 @@ class NormalisedMatrix:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the normalised values."""
+        """Of the normalized values."""
         return np.dtype(np.float32)
 
     @property
@@ -64,11 +64,11 @@ class NormalisedMatrix:
 
     @property
     def work_nbytes(self) -> int:
-        """Bytes a value takes while it is normalised: itself, its float64, and what it becomes."""
+        """Bytes a value takes while it is normalized: itself, its float64, and what it becomes."""
         return 2 * self.counts.dtype.itemsize + 12
 
     def dask(self, blocks: Blocks) -> da.Array:
-        """Return the normalised matrix as a Dask array of these blocks."""
+        """Return the normalized matrix as a Dask array of these blocks."""
         counts = self.counts.dask(blocks)
         options: dict[str, Any] = {
             "dtype": self.dtype, "meta": _like(counts), "layer": self.layer,
@@ -92,8 +92,8 @@ class NormalisedMatrix:
         for first in range(0, len(tasks), self.at_once):
             some = tasks[first : first + self.at_once]
             found = run_all((task for _, task in some), self.at_once)
-            for (start, _), part in zip(some, found, strict=True):
-                totals[start : start + len(part)] += part
+            for (start, _), tile in zip(some, found, strict=True):
+                totals[start : start + len(tile)] += tile
         self._found.append(check_totals(totals, self.layer))
         return totals
 

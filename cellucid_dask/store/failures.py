@@ -155,7 +155,7 @@ def _texts(value: Any) -> Iterator[str]:
         yield value
 
 
-def in_words(error: BaseException, url: str, done: str, storage_options: Mapping[str, Any]) -> str:
+def explain(error: BaseException, url: str, done: str, storage_options: Mapping[str, Any]) -> str:
     """Say what went wrong and what to do about it, in a sentence.
 
     Parameters

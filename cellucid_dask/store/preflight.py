@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cellucid_dask.errors import RequestError
-from cellucid_dask.store.failures import Failure, failure_of, in_words
+from cellucid_dask.store.failures import Failure, explain, failure_of
 from cellucid_dask.store.target import Target, write_local
-from cellucid_dask.store.transfer import is_async, within
+from cellucid_dask.store.transfer import is_async, with_timeout
 
 _PROBE = ".cellucid-dask-write-test"
 _PATIENCE = 10.0  # seconds for the first answer of a store
@@ -25,7 +25,7 @@ def check_reachable(target: Target) -> None:
         It cannot be listed, or does not answer soon.
     """
     with _refusing(target, "listed"), suppress(FileNotFoundError, NotADirectoryError):
-        _soon(target, "ls", target.store[1])
+        _call_with_timeout(target, "ls", target.store[1])
 
 
 def check_answers(target: Target, name: str) -> None:
@@ -42,7 +42,7 @@ def check_answers(target: Target, name: str) -> None:
         return
     with _refusing(target, "read"):
         try:
-            _soon(target, "info", target.path(name))
+            _call_with_timeout(target, "info", target.path(name))
         except Exception as error:
             if isinstance(error, TimeoutError) or failure_of(error) is Failure.TRANSIENT:
                 raise
@@ -61,9 +61,9 @@ def check_writable(target: Target) -> None:
         return
     path = target.path(_PROBE)
     with _refusing(target, "written to"):
-        _soon(target, "pipe_file", path, b"test")
+        _call_with_timeout(target, "pipe_file", path, b"test")
     with _refusing(target, "cleared of files, which an export needs to do,"):
-        _soon(target, "rm_file", path)
+        _call_with_timeout(target, "rm_file", path)
 
 
 def _check_folder(target: Target) -> None:
@@ -79,11 +79,11 @@ def _check_folder(target: Target) -> None:
                 Path(target.url).rmdir()
 
 
-def _soon(target: Target, method: str, *arguments: Any) -> None:
+def _call_with_timeout(target: Target, method: str, *arguments: Any) -> None:
     """Call a method of the store, for a few seconds at most where it can be interrupted."""
     fs = target.store[0]
     if is_async(fs):
-        within(fs, _PATIENCE, lambda: getattr(fs, f"_{method}")(*arguments))
+        with_timeout(fs, _PATIENCE, lambda: getattr(fs, f"_{method}")(*arguments))
     else:
         getattr(fs, method)(*arguments)
 
@@ -110,5 +110,5 @@ def _refusing(target: Target, done: str) -> Iterator[None]:
             else f"{target.url} did not answer within {_PATIENCE:.0f} seconds: check the "
             "address, the network and the credentials."
             if isinstance(error, TimeoutError)
-            else in_words(error, target.url, done, target.storage_options)
+            else explain(error, target.url, done, target.storage_options)
         ) from error

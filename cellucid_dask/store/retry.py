@@ -27,7 +27,7 @@ def pauses() -> Iterator[float]:
         yield 0.4 * 3**attempt * random.uniform(0.5, 1.5)  # noqa: S311  no secret
 
 
-def retried(call: Callable[[], T]) -> T:
+def with_retries(call: Callable[[], T]) -> T:
     """Call until it succeeds, fails for good, or has failed too often."""
     waits = pauses()
     while True:
@@ -41,7 +41,7 @@ def retried(call: Callable[[], T]) -> T:
 
 
 async def retried_async(call: Callable[[], Awaitable[T]]) -> T:
-    """Call and await as `retried` does, without holding up others."""
+    """Call and await as `with_retries` does, without holding up others."""
     waits = pauses()
     while True:
         try:

@@ -21,7 +21,7 @@ from cellucid_dask.store import open_store
 from cellucid_dask.store.failures import Failure, failure_of, reason
 from cellucid_dask.store.owner import is_running, this_process
 from cellucid_dask.store.preflight import check_writable
-from cellucid_dask.store.retry import retried
+from cellucid_dask.store.retry import with_retries
 from cellucid_dask.store.target import Target
 from cellucid_dask.store.transfer import is_async, read_ranges
 from cellucid_dask.types import Array
@@ -76,7 +76,7 @@ class Scratch:
         fs, path = open_store(self.url, self.storage_options)
         fs.invalidate_cache()  # others wrote there
         with self._failing_plainly("listed"):
-            return int(retried(lambda: fs.du(path)))
+            return int(with_retries(lambda: fs.du(path)))
 
     def read(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
         """Read byte ranges ``(file, start, stop)``."""
@@ -145,7 +145,7 @@ def _remote(where: str, storage_options: Mapping[str, Any]) -> Iterator[Scratch]
         fs.invalidate_cache()  # others wrote there
         try:
             with suppress(FileNotFoundError):
-                retried(lambda: fs.rm(path, recursive=True))
+                with_retries(lambda: fs.rm(path, recursive=True))
         except Exception as error:  # noqa: BLE001  must not hide how the export ended
             why = reason(error, storage_options)
             warnings.warn(

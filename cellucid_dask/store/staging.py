@@ -11,7 +11,7 @@ from cellucid_dask.errors import ExportError
 _IN_MEMORY = 2**22
 
 
-class Spool:
+class Staging:
     """Files by name: few in memory, many in one temporary file that has no name.
 
     Parameters

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.store import open_store
-from cellucid_dask.store.failures import Failure, failure_of, in_words
-from cellucid_dask.store.retry import retried
+from cellucid_dask.store.failures import Failure, explain, failure_of
+from cellucid_dask.store.retry import with_retries
 from cellucid_dask.store.transfer import Uploads, content_type, headers
 
 
@@ -112,7 +112,7 @@ class Target:
             raise
         except Exception as error:  # stores raise errors of their own
             raise ExportError(
-                f"{in_words(error, self.url, done, self.storage_options)} "
+                f"{explain(error, self.url, done, self.storage_options)} "
                 "What is there does not look like an export; mend that and go on with --resume."
             ) from error
 
@@ -120,7 +120,7 @@ class Target:
         """Read a file; ``None`` when there is none."""
         with self._failing_plainly("read"):
             try:
-                return bytes(retried(lambda: self.store[0].cat_file(self.path(name))))
+                return bytes(with_retries(lambda: self.store[0].cat_file(self.path(name))))
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
@@ -132,7 +132,7 @@ class Target:
                     write_local(f"{self.url}/{name}", data, anew=True)
                 else:
                     path = self.path(name)
-                    retried(lambda: self.store[0].pipe_file(path, data, mode="create"))
+                    with_retries(lambda: self.store[0].pipe_file(path, data, mode="create"))
             except FileExistsError:
                 return self.read(name) == data  # an earlier try may have been heard
             except OSError as error:
@@ -159,7 +159,7 @@ class Target:
     def files(self, folder: str) -> dict[str, tuple[int, str | None]]:
         """Return size, and MD5 where the store tells one, of every file in a folder."""
         with self._failing_plainly("listed"):
-            entries = retried(partial(self._list, f"{self.store[1]}/{folder}"))
+            entries = with_retries(partial(self._list, f"{self.store[1]}/{folder}"))
         return {
             f"{folder}/{str(entry['name']).rpartition('/')[2]}": (int(entry["size"]), _md5(entry))
             for entry in entries
@@ -187,7 +187,7 @@ class Target:
 
     def _entries(self, folder: str, kind: str) -> set[str]:
         with self._failing_plainly("listed"):
-            entries = retried(lambda: self._list(f"{self.store[1]}/{folder}".rstrip("/")))
+            entries = with_retries(lambda: self._list(f"{self.store[1]}/{folder}".rstrip("/")))
         names = {str(each["name"]).rstrip("/") for each in entries if each["type"] == kind}
         return {name.rpartition("/")[2] for name in names}
 
@@ -222,7 +222,7 @@ class Target:
 
     def _fetch_again(self, path: str, most: int) -> bytes | Exception:
         try:
-            return bytes(retried(lambda: self.store[0].cat_file(path, start=0, end=most)))
+            return bytes(with_retries(lambda: self.store[0].cat_file(path, start=0, end=most)))
         except Exception as error:  # noqa: BLE001  stores raise errors of their own
             return error
 
@@ -233,11 +233,11 @@ class Target:
             return None
         fs.invalidate_cache()
         try:
-            found = retried(lambda: fs.find(root, detail=True))
+            found = with_retries(lambda: fs.find(root, detail=True))
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except Exception as error:
-            raise ExportError(in_words(error, self.url, "listed", self.storage_options)) from error
+            raise ExportError(explain(error, self.url, "listed", self.storage_options)) from error
         return {
             str(path).removeprefix(f"{root}/"): int(entry["size"])
             for path, entry in found.items()
@@ -249,7 +249,7 @@ class Target:
         paths = [self.path(name) for name in names]
         if paths:
             with self._failing_plainly():
-                retried(lambda: self._remove(paths))
+                with_retries(lambda: self._remove(paths))
 
     def _remove(self, paths: list[str]) -> None:
         try:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from fsspec.asyn import sync
 
 from cellucid_dask.store.failures import Failure, failure_of
-from cellucid_dask.store.retry import pauses, retried, retried_async
+from cellucid_dask.store.retry import pauses, retried_async, with_retries
 
 # What may be on its way at once, of one writer.
 _BYTES = 8 * 2**20
@@ -25,7 +25,7 @@ def is_async(fs: Any) -> bool:
     return bool(getattr(fs, "async_impl", False)) and hasattr(fs, "_pipe_file")
 
 
-def within(fs: Any, seconds: float, call: Callable[[], Awaitable[Any]]) -> Any:
+def with_timeout(fs: Any, seconds: float, call: Callable[[], Awaitable[Any]]) -> Any:
     """Await a call of an asynchronous file system for a limited time.
 
     Raises
@@ -53,7 +53,7 @@ class Uploads:
         """Begin to write an object."""
         kind = headers(self._fs, content_type)
         if not is_async(self._fs):
-            retried(lambda: self._fs.pipe_file(path, data, **kind))
+            with_retries(lambda: self._fs.pipe_file(path, data, **kind))
             return
         cost = max(len(data), _BYTES // _OBJECTS)  # small objects count for more than their bytes
         with self._room:

@@ -62,8 +62,8 @@ def _without_expression(cells: int, genes: int) -> ad.AnnData:
         index=pd.Index([f"cell-{number}" for number in range(cells)]),
     )
     var = pd.DataFrame(index=pd.Index([f"GENE{number}" for number in range(genes)]))
-    centres = random.normal(0, 8, (len(CELL_TYPES), 2))
-    umap = centres[types] + random.normal(size=(cells, 2))
+    centers = random.normal(0, 8, (len(CELL_TYPES), 2))
+    umap = centers[types] + random.normal(size=(cells, 2))
     return ad.AnnData(obs=obs, var=var, obsm={"X_umap": umap.astype(np.float32)})
 
 

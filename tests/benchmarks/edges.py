@@ -1,4 +1,4 @@
-"""Export a neighbour graph of a million cells, and print what it took beyond an export without."""
+"""Export a neighbor graph of a million cells, and print what it took beyond an export without."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from scipy import sparse
 
 from tests.benchmarks.measure import Measurement, measure
 
-REACH = 50_000  # neighbours are drawn among so many cells around each
+REACH = 50_000  # neighbors are drawn among so many cells around each
 
 
-def graph(folder: Path, cells: int, neighbours: int) -> Path:
+def graph(folder: Path, cells: int, neighbors: int) -> Path:
     """Return the path of an atlas of no genes and a graph, made unless it is there already.
 
-    Every cell has `neighbours` others, near it in an order of which the file's is a
+    Every cell has `neighbors` others, near it in an order of which the file's is a
     random permutation: like kNN, and as hard to sort and compress.
     """
-    path = folder / f"graph-{cells}x{neighbours}.h5ad"
+    path = folder / f"graph-{cells}x{neighbors}.h5ad"
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     order = random.permutation(cells).astype(np.int32)
-    step = random.integers(1, min(REACH, cells), (cells, neighbours), dtype=np.int32)
+    step = random.integers(1, min(REACH, cells), (cells, neighbors), dtype=np.int32)
     near = order[(order.argsort().astype(np.int32)[:, None] + step) % cells]
     near.sort(axis=1)
     data = random.random(near.size, dtype=np.float32)
-    indptr = np.arange(0, near.size + 1, neighbours)
+    indptr = np.arange(0, near.size + 1, neighbors)
     adata = ad.AnnData(
         obs=pd.DataFrame(index=[f"cell-{number}" for number in range(cells)]),
         obsm={"X_umap": random.normal(size=(cells, 2)).astype(np.float32)},
@@ -47,11 +47,11 @@ def graph(folder: Path, cells: int, neighbours: int) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.edges", description=__doc__)
     parser.add_argument("--cells", type=int, default=1_000_000)
-    parser.add_argument("--neighbours", type=int, default=30)
+    parser.add_argument("--neighbors", type=int, default=30)
     parser.add_argument("--memory-budget", default="1GiB")
     parser.add_argument("--cache", type=Path, default=Path(".benchmarks"))
     options = parser.parse_args()
-    source = graph(options.cache.absolute(), options.cells, options.neighbours)
+    source = graph(options.cache.absolute(), options.cells, options.neighbors)
     with tempfile.TemporaryDirectory(dir=options.cache) as folder:
         runs = {
             key: _run(source, Path(folder) / key, key, options.memory_budget)

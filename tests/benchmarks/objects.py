@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from stores import servers
 
-from cellucid_dask.engine.genes import GeneJob, encode_pieces, transpose
+from cellucid_dask.engine.genes import GeneJob, encode_tiles, transpose
 from cellucid_dask.store.target import Target
 
 N_CELLS, N_GENES, ROUNDS = 100_000, 1000, 3
@@ -27,12 +27,12 @@ def _job(url: str, options: dict[str, object]) -> GeneJob:
     files = tuple(f"var/g{i}.values.u8.gz" for i in range(N_GENES))
     return GeneJob(
         target=Target.of(url, options), files=files, n_cells=N_CELLS, bits=8, level=6,
-        part_values=200_000, gather_memory=64 * 2**20, batch_memory=64 * 2**20,
+        tile_values=200_000, gather_memory=64 * 2**20, batch_memory=64 * 2**20,
     )  # fmt: skip
 
 
 def _encode(job: GeneJob, block: sparse.csc_matrix, first: int) -> object:
-    return encode_pieces(job, [transpose(job, block, 0, None)], first)
+    return encode_tiles(job, [transpose(job, block, 0, None)], first)
 
 
 def _put_by_tasks(job: GeneJob, blocks: list[sparse.csc_matrix]) -> float:

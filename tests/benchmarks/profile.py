@@ -10,17 +10,17 @@ from pathlib import Path
 import dask
 
 import cellucid_dask
-from cellucid_dask.request.resolve import make_request
+from cellucid_dask.request.resolve import resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.source import open_source
 
 # A stage is the time spent in and below these functions; generators count where they run.
 STAGES = {
     "read and inflate chunks": ("matrix.py", "read"),
-    "transpose parts": ("parts.py", "_sparse_part"),
+    "transpose tiles": ("tiles.py", "_sparse_tile"),
     "write scratch": ("<method 'write' of '_io.BufferedWriter' objects>",),
-    "read scratch": ("scratch.py", "read_parts"),
-    "quantise": ("vectors.py", "gene_vectors"),
+    "read scratch": ("scratch.py", "read_tiles"),
+    "quantize": ("vectors.py", "gene_vectors"),
     "gzip": ("encode.py", "encode"),
     "put files": ("target.py", "put"),
 }
@@ -42,7 +42,7 @@ def profile(source: Path, folder: Path) -> str:
 
 
 def _n_values(source: Path) -> int:
-    matrix = make_request(open_source(source), Settings()).matrix
+    matrix = resolve(open_source(source), Settings()).matrix
     return int(getattr(matrix, "nnz", 0) or matrix.shape[0] * matrix.shape[1])
 
 

@@ -52,7 +52,7 @@ class Figures:
 
 
 def layout(n_cells: int, storage: str = "csr", density: float = DENSITY) -> tuple[Layout, Any]:
-    """Return the layout of an even sparse matrix, and the matrix."""
+    """Return the layout of an evenly sparse matrix, and the matrix."""
     major, minor = (n_cells, GENES) if storage == "csr" else (GENES, n_cells)
     indptr = np.arange(major + 1, dtype=np.int64) * int(minor * density)
     values = Nothing((int(indptr[-1]),), np.dtype(np.float32))
@@ -84,7 +84,7 @@ def measure(
     planned = time.perf_counter()
     job = GeneJob(
         Target("memory://nowhere"), tuple(f"var/{gene}" for gene in range(GENES)), n_cells, 8, 6,
-        plan.part_values, plan.gather_memory, plan.batch_memory,
+        plan.tile_values, plan.gather_memory, plan.batch_memory,
     )  # fmt: skip
     graph = build(plan, matrix, np.arange(GENES), job, Scratch("/nowhere")).graph
     edges = sum(len(get_dependencies(graph, key)) for key in graph)

@@ -1,4 +1,4 @@
-"""Every kind of failure of every client is recognised without importing its package."""
+"""Every kind of failure of every client is recognized without importing its package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import cellucid_dask
 from cellucid_dask.errors import RequestError
 from cellucid_dask.store import failures, open_store, preflight, retry
-from cellucid_dask.store.failures import Failure, failure_of, in_words, reason
+from cellucid_dask.store.failures import Failure, explain, failure_of, reason
 
 
 def made(name: str, base: type[BaseException] = Exception, **attributes: Any) -> BaseException:
@@ -97,13 +97,13 @@ def test_secrets_are_not_said() -> None:
     assert "hush" not in told
     assert "AKID" not in told
     assert "abc" not in told
-    assert "hush" not in in_words(error, "s3://b", "written to", options)
+    assert "hush" not in explain(error, "s3://b", "written to", options)
 
 
 def test_every_failure_has_words() -> None:
     errors = [OSError(number, "x") for number in failures._ERRNOS]
     for error in [*errors, ValueError("x")]:
-        assert in_words(error, "s3://b/a", "read", {}).startswith("s3://b/a ")
+        assert explain(error, "s3://b/a", "read", {}).startswith("s3://b/a ")
 
 
 def test_transient_failures_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_transient_failures_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
             raise answer
         return answer
 
-    assert retry.retried(call) == 7
+    assert retry.with_retries(call) == 7
     assert len(waited) == 2
     assert 0.2 <= waited[0] <= 0.6 <= waited[1] <= 1.8
 
@@ -133,7 +133,7 @@ def test_tries_are_bounded(error: Exception, tries: int, monkeypatch: pytest.Mon
         raise error
 
     with pytest.raises(type(error)):
-        retry.retried(call)
+        retry.with_retries(call)
     assert len(calls) == tries
     assert sum(waited) < 75
 

@@ -15,7 +15,7 @@ from cellucid_dask.encode.quantize import (
     MISSING_CODE,
     as_float32,
     finite_range,
-    quantise,
+    quantize,
     scale,
 )
 
@@ -33,7 +33,7 @@ def decode(codes: Any, lo: Any, hi: Any, bits: Any) -> Any:
 @BITS
 @given(values=VECTORS)
 def test_every_value_comes_back_within_half_a_step(bits: Any, values: Any) -> None:
-    codes, lo, hi = quantise(values, bits)
+    codes, lo, hi = quantize(values, bits)
     assert codes.dtype == np.dtype(CODE_DTYPE[bits])
     finite = np.isfinite(values)
     assert (codes == MISSING_CODE[bits]).tolist() == (~finite).tolist()
@@ -50,7 +50,7 @@ def test_every_value_comes_back_within_half_a_step(bits: Any, values: Any) -> No
 @BITS
 @given(values=VECTORS)
 def test_codes_are_those_of_the_formula(bits: Any, values: Any) -> None:
-    codes, lo, hi = quantise(values, bits)
+    codes, lo, hi = quantize(values, bits)
     for value, code in zip(values, codes, strict=True):
         if not np.isfinite(value):
             assert code == MISSING_CODE[bits]
@@ -62,7 +62,7 @@ def test_codes_are_those_of_the_formula(bits: Any, values: Any) -> None:
 
 @BITS
 def test_the_ends_of_the_range_are_exact(bits: Any) -> None:
-    codes, lo, hi = quantise(np.array([-1.5, 0, 7], np.float32), bits)
+    codes, lo, hi = quantize(np.array([-1.5, 0, 7], np.float32), bits)
     assert (codes[0], codes[2], lo, hi) == (0, MAX_CODE[bits], -1.5, 7.0)
 
 
@@ -70,7 +70,7 @@ def test_the_ends_of_the_range_are_exact(bits: Any) -> None:
 @pytest.mark.parametrize("value", [0.0, -0.0, 3.5, -1e-45, 3.4e38])
 def test_one_value_only(bits: Any, value: Any) -> None:
     values = np.array([value, np.nan, value], np.float32)
-    codes, lo, hi = quantise(values, bits)
+    codes, lo, hi = quantize(values, bits)
     assert codes.tolist() == [0, MISSING_CODE[bits], 0]
     assert lo == hi == values[0]
     assert not np.signbit(lo) or value < 0
@@ -79,7 +79,7 @@ def test_one_value_only(bits: Any, value: Any) -> None:
 @BITS
 @pytest.mark.parametrize("values", [[], [np.nan], [np.inf, -np.inf, np.nan]])
 def test_nothing_finite(bits: Any, values: Any) -> None:
-    codes, lo, hi = quantise(np.array(values, np.float32), bits)
+    codes, lo, hi = quantize(np.array(values, np.float32), bits)
     assert codes.tolist() == [MISSING_CODE[bits]] * len(values)
     assert (lo, hi) == (0.0, 0.0)
 
@@ -101,7 +101,7 @@ def test_beyond_float32_is_infinite_and_silent() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         values = as_float32(np.array([1e300, -1e39, 1.0]))
-        codes, lo, hi = quantise(values, 8)
+        codes, lo, hi = quantize(values, 8)
     assert values.tolist() == [np.inf, -np.inf, 1]
     assert (codes.tolist(), lo, hi) == ([255, 255, 0], 1.0, 1.0)
 
