@@ -16,7 +16,7 @@ from scipy import sparse
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-pytest.register_assert_rewrite("reader")
+pytest.register_assert_rewrite("viewer_reader")
 
 MatrixForm = Literal["csr", "csc", "dense"]
 

@@ -15,10 +15,9 @@ from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from stores import servers
-
 from cellucid_dask.engine.genes import GeneJob, encode_tiles, transpose
 from cellucid_dask.store.target import Target
+from tests.services.stores import servers
 
 N_CELLS, N_GENES, ROUNDS = 100_000, 1000, 3
 

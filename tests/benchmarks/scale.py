@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from dask.core import get_dependencies
 
+from cellucid_dask.display import size
 from cellucid_dask.engine.genes import GeneJob, build
 from cellucid_dask.errors import RequestError
-from cellucid_dask.planning import ExportPlan, Layout, make_plan, size
+from cellucid_dask.planning import ExportPlan, Layout, make_plan
 from cellucid_dask.source.matrix import SparseMatrix
 from cellucid_dask.store.scratch import Scratch
 from cellucid_dask.store.target import Target

@@ -1,0 +1,112 @@
+"""Sources and targets by URL give what paths give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import cloudpickle
+import fsspec
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from viewer_reader import check
+
+import cellucid_dask
+from cellucid_dask.source import open_source
+
+
+@pytest.fixture(scope="module")
+def adata() -> ad.AnnData:
+    random = np.random.default_rng(0)
+    matrix = sparse.random(500, 40, 0.3, format="csr", dtype=np.float32, random_state=random)
+    return ad.AnnData(matrix, obsm={"X_umap": random.random((500, 2), np.float32)})
+
+
+@pytest.mark.parametrize("form", ["h5ad", "zarr"])
+@pytest.mark.parametrize("storage", ["csr", "csc", "dense"])
+def test_source_and_target_by_url(
+    adata: ad.AnnData, form: str, storage: str, tmp_path: Path, tree_bytes: Callable[..., Any]
+) -> None:
+    adata = adata.copy()
+    adata.X = adata.X.toarray() if storage == "dense" else adata.X.asformat(storage)
+    local = tmp_path / f"a.{form}"
+    if form == "h5ad":
+        adata.write_h5ad(local, compression="gzip")
+    else:
+        adata.write_zarr(local)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(local), f"/{tmp_path.name}/a.{form}", recursive=True)
+    same = {"dataset_name": "same", "created_at": "2026-01-01T00:00:00Z", "progress": False}
+
+    cellucid_dask.export(local, tmp_path / "here", **same)
+    url = f"memory://{tmp_path.name}"
+    cellucid_dask.export(f"{url}/a.{form}", f"{url}/there", **same)
+    memory.get(f"/{tmp_path.name}/there", str(tmp_path / "there"), recursive=True)
+
+    check(tmp_path / "there")
+    assert tree_bytes(tmp_path / "there") == tree_bytes(tmp_path / "here")
+
+
+@pytest.mark.parametrize("form", ["h5ad", "zarr"])
+def test_relative_source_is_read_from_another_directory(
+    adata: ad.AnnData, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    data.mkdir()
+    elsewhere.mkdir()
+    adata.write_h5ad(data / "a.h5ad") if form == "h5ad" else adata.write_zarr(data / "a.zarr")
+
+    monkeypatch.chdir(data)
+    sent = cloudpickle.dumps(open_source(f"a.{form}").matrix("X"))
+    monkeypatch.chdir(elsewhere)  # as a worker of a cluster that was started there
+    found = cloudpickle.loads(sent).read(slice(100, 400), slice(0, 40))
+
+    np.testing.assert_array_equal(found.toarray(), adata.X[100:400].toarray())
+
+
+def test_target_by_url_is_refused_when_taken(adata: ad.AnnData, tmp_path: Path) -> None:
+    target = f"memory://{tmp_path.name}/taken"
+    cellucid_dask.export(adata, target, progress=False)
+    with pytest.raises(cellucid_dask.RequestError, match="already holds"):
+        cellucid_dask.export(adata, target, progress=False)
+    cellucid_dask.export(adata, target, progress=False, force=True)
+
+
+def test_refused_force_leaves_the_old_export(adata: ad.AnnData, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    tall = ad.AnnData(
+        sparse.random(30_000, 300, 0.3, format="csr", dtype=np.float32, random_state=random),
+        obsm={"X_umap": random.random((30_000, 2), np.float32)},
+    )
+    cellucid_dask.export(adata, tmp_path / "out", progress=False)
+    with pytest.raises(cellucid_dask.RequestError, match="Scratch"):
+        cellucid_dask.export(
+            tall, tmp_path / "out", force=True, scratch=str(tmp_path / "no"), progress=False
+        )
+    check(tmp_path / "out")
+
+
+def test_lazy_anndata(tmp_path: Path) -> None:
+    pytest.importorskip("xarray", reason="anndata reads lazily with xarray only")
+    random = np.random.default_rng(0)
+    kinds = pd.Categorical(random.choice(["b", "a"], 500), categories=["b", "a"])
+    matrix = sparse.random(500, 40, 0.3, format="csr", dtype=np.float32, random_state=random)
+    adata = ad.AnnData(
+        matrix,
+        obs=pd.DataFrame({"kind": kinds}, index=[str(i) for i in range(500)]),
+        obsm={"X_umap": random.random((500, 2), np.float32)},
+    )
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    lazy = ad.experimental.read_lazy(tmp_path / "a.h5ad")
+
+    cellucid_dask.export(lazy, tmp_path / "out", progress=False)
+
+    found = check(tmp_path / "out")
+    assert found.manifest("obs_manifest.json")["_categoricalFields"][0][1] == ["b", "a"]
+    np.testing.assert_allclose(
+        found.gene("7"), matrix[:, [7]].toarray().ravel(), rtol=0, atol=1 / 500
+    )

@@ -1,0 +1,263 @@
+"""Vector fields are drawn over their embedding, at its scale."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as of_numpy
+from scipy import sparse
+from viewer_reader import ReadExport, check
+
+import cellucid_dask
+from cellucid_dask import ExportWarning, RequestError
+from cellucid_dask.fields.vector_fields import scale_vector_field
+from cellucid_dask.request.vector_fields import VectorField, choose_vector_fields
+
+Make = Callable[..., ad.AnnData]
+ROOT = Path(cellucid_dask.__file__).parents[1]
+
+
+@pytest.fixture
+def moving(small_anndata: Make) -> ad.AnnData:
+    """Return cells as scVelo leaves them, with an embedding of three dimensions beside."""
+    adata = small_anndata()
+    random = np.random.default_rng(5)
+    adata.obsm["X_umap_3d"] = random.normal(size=(40, 3))
+    adata.obsm["velocity_umap"] = random.normal(size=(40, 2))
+    adata.obsm["velocity_umap_3d"] = random.normal(size=(40, 3)).astype(np.float32)
+    adata.obsm["velocity_umap_2d"] = random.normal(size=(40, 2))
+    adata.obsm["drift"] = random.normal(size=(40, 1))
+    return adata
+
+
+def export(adata: Any, target: Path, **options: Any) -> ReadExport:
+    options = {"embeddings": ["X_umap", "X_umap_3d"], **options}
+    cellucid_dask.export(adata, target, **options)
+    return check(target)
+
+
+def assert_vectors(
+    export: ReadExport, adata: ad.AnnData, field: str, key: str, embedding: str
+) -> None:
+    """Compare with the array of obsm in the scale that its embedding got."""
+    points = np.asarray(adata.obsm[embedding], np.float64)
+    scale = 2 / np.ptp(points, axis=0).max()
+    expected = np.asarray(adata.obsm[key], np.float64) * scale
+    found = export.vector(field, points.shape[1])
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+
+
+def test_what_scvelo_leaves(moving: ad.AnnData, tmp_path: Path) -> None:
+    found = export(moving, tmp_path / "export", vector_fields=["velocity_umap"])
+
+    assert_vectors(found, moving, "velocity_umap", "velocity_umap", "X_umap")
+    assert found.identity["vector_fields"] == {
+        "default_field": "velocity_umap",
+        "fields": {
+            "velocity_umap": {
+                "label": "Velocity (UMAP)",
+                "available_dimensions": [2],
+                "default_dimension": 2,
+                "files": {"2d": "vectors/velocity_umap_2d.bin.gz"},
+                "basis": "umap",
+            }
+        },
+    }
+
+
+def test_a_point_and_where_it_goes_are_drawn_alike(moving: ad.AnnData, tmp_path: Path) -> None:
+    moving.obsm["step"] = moving.obsm["X_umap"][::-1] - moving.obsm["X_umap"]
+    found = export(moving, tmp_path / "export", vector_fields=["step"], compression=None)
+
+    points = found.points(2).astype(np.float64)
+    np.testing.assert_allclose(points + found.vector("step", 2), points[::-1], atol=1e-6)
+
+
+def test_an_explicit_name_wins(moving: ad.AnnData, tmp_path: Path) -> None:
+    keys = ["velocity_umap", "velocity_umap_2d", "velocity_umap_3d"]
+    for order in (keys, keys[::-1]):
+        found = export(moving, tmp_path / order[0], vector_fields=order)
+
+        assert_vectors(found, moving, "velocity_umap", "velocity_umap_2d", "X_umap")
+        assert_vectors(found, moving, "velocity_umap", "velocity_umap_3d", "X_umap_3d")
+        field = found.identity["vector_fields"]["fields"]["velocity_umap"]
+        assert field["available_dimensions"] == [2, 3]
+        assert field["default_dimension"] == 3
+
+
+def test_names_of_ones_own(moving: ad.AnnData, tmp_path: Path) -> None:
+    names = {"slow": "velocity_umap", "fast_3d": "velocity_umap_3d"}
+    found = export(moving, tmp_path / "export", vector_fields=names)
+
+    assert_vectors(found, moving, "slow", "velocity_umap", "X_umap")
+    assert_vectors(found, moving, "fast", "velocity_umap_3d", "X_umap_3d")
+    described = found.identity["vector_fields"]
+    assert described["default_field"] == "fast"
+    assert all("basis" not in field for field in described["fields"].values())
+
+
+def test_a_dimension_without_points_is_left_out(moving: ad.AnnData, tmp_path: Path) -> None:
+    with pytest.warns(ExportWarning, match="'drift' is 1D, but the embeddings are 2D and 3D"):
+        found = export(moving, tmp_path / "export", vector_fields=["drift", "velocity_umap"])
+
+    assert set(found.identity["vector_fields"]["fields"]) == {"velocity_umap"}
+
+
+def test_nothing_left_is_nothing_said(moving: ad.AnnData, tmp_path: Path) -> None:
+    found = export(moving, tmp_path / "export", vector_fields=["drift"])
+
+    assert "vector_fields" not in found.identity
+
+
+def test_a_vector_field_is_not_taken_for_an_embedding(moving: ad.AnnData, tmp_path: Path) -> None:
+    keys = ["drift", "velocity_umap", "velocity_umap_2d"]
+    found = export(moving, tmp_path / "export", vector_fields=keys, embeddings=None)
+
+    assert found.identity["embeddings"]["available_dimensions"] == [2, 3]
+
+
+def test_from_files(
+    moving: ad.AnnData,
+    tmp_path: Path,
+    write_h5ad: Callable[..., Path],
+    write_zarr: Callable[..., Path],
+    tree_bytes: Callable[[Path], dict[str, bytes]],
+) -> None:
+    moving.obsm["velocity_umap"] = sparse.csr_matrix(moving.obsm["velocity_umap"])
+    options = {
+        "vector_fields": ["velocity_umap", "velocity_umap_3d"],
+        "created_at": "2026-01-01T00:00:00Z",
+        "dataset_name": "Cells",
+    }
+    sources = {
+        "memory": moving,
+        "h5ad": write_h5ad(moving, tmp_path / "cells.h5ad"),
+        "zarr": write_zarr(moving, tmp_path / "cells.zarr"),
+    }
+    trees = []
+    for name, source in sources.items():
+        export(source, tmp_path / name, **options)
+        trees.append(tree_bytes(tmp_path / name))
+
+    assert trees[0] == trees[1] == trees[2]
+    assert "vectors/velocity_umap_3d.bin.gz" in trees[0]
+
+
+def test_the_plan_counts_them(moving: ad.AnnData, tmp_path: Path) -> None:
+    options = {"vector_fields": ["velocity_umap"], "embeddings": ["X_umap"]}
+    with_field = cellucid_dask.plan(moving, **options)
+    without = cellucid_dask.plan(moving, embeddings=["X_umap"])
+
+    assert with_field.n_objects == without.n_objects + 1
+    found = export(moving, tmp_path / "export", **options)
+    assert len(found.promised_files()) == with_field.n_objects + 3  # the documents
+
+
+def test_force_takes_older_fields_away(moving: ad.AnnData, tmp_path: Path) -> None:
+    export(moving, tmp_path / "export", vector_fields=["velocity_umap"])
+    found = export(moving, tmp_path / "export", force=True)
+
+    assert "vector_fields" not in found.identity
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        (["velocity_tsne"], "'velocity_tsne'; it has .*velocity_umap \\(2 columns\\)"),
+        ("velocity_umap", "list"),
+        (["velocity_umap", "velocity_umap"], "more than once"),
+        (["X_pca"], "'X_pca' has 6 columns"),
+        ({"fast_3d": "velocity_umap"}, "'fast_3d' has 2 columns, but its name says 3D"),
+        ({"../up": "velocity_umap"}, "call it 'up'"),
+        ({"RNA velocity": "velocity_umap"}, "call it 'RNA_velocity'"),
+    ],
+)
+def test_refused(moving: ad.AnnData, tmp_path: Path, asked: Any, match: str) -> None:
+    with pytest.raises(RequestError, match=match):
+        export(moving, tmp_path / "export", vector_fields=asked)
+
+    assert not (tmp_path / "export").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_what_is_not_finite(moving: ad.AnnData, tmp_path: Path, value: float) -> None:
+    moving.obsm["velocity_umap"][[3, 7], 1] = value
+
+    with pytest.raises(RequestError, match=r"'velocity_umap' .* 2 cells \(rows 3, 7\)"):
+        export(moving, tmp_path / "export", vector_fields=["velocity_umap"])
+
+    assert not (tmp_path / "export").exists()
+
+
+def test_other_rows() -> None:
+    with pytest.raises(RequestError, match="'drift' has 3 rows, but there are 4 cells"):
+        scale_vector_field(np.zeros((3, 1)), 1.0, 4, "drift")
+
+
+def test_no_numbers() -> None:
+    with pytest.raises(RequestError, match="real numbers"):
+        scale_vector_field(np.zeros((3, 1), complex), 1.0, 3, "drift")
+
+
+def test_by_the_command_line(
+    moving: ad.AnnData, tmp_path: Path, write_h5ad: Callable[..., Path]
+) -> None:
+    source = write_h5ad(moving, tmp_path / "cells.h5ad")
+
+    def command(*fields: str) -> subprocess.CompletedProcess[str]:
+        given = [word for field in fields for word in ("--vector-field", field)]
+        return subprocess.run(
+            [sys.executable, "-m", "cellucid_dask", "export", source, tmp_path / "export", *given],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+
+    refused = command("velocity_tsne")
+    assert refused.returncode == 2
+    assert "velocity_umap" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    done = command("velocity_umap", "velocity_umap_3d")
+    assert done.returncode == 0, done.stderr
+    described = check(tmp_path / "export").identity["vector_fields"]["fields"]
+    assert described["velocity_umap"]["available_dimensions"] == [2, 3]
+
+
+# Pure parts
+
+
+@given(
+    array=of_numpy.arrays(
+        st.sampled_from([np.float32, np.float64, np.int16]),
+        st.tuples(st.integers(1, 20), st.integers(1, 3)),
+        elements=st.integers(-100, 100),
+    ),
+    scale=st.floats(1e-3, 1e3),
+)
+def test_scaling_rounds_once(array: Any, scale: float) -> None:
+    found = scale_vector_field(array, scale, len(array), "drift")
+
+    assert found.dtype == np.dtype("<f4")
+    np.testing.assert_array_equal(found, (array.astype(np.float64) * scale).astype(np.float32))
+
+
+def test_choosing() -> None:
+    widths = {"a": 2, "b_2d": 2, "b": 2, "c": 3}
+    fields, warnings = choose_vector_fields(widths, {key: key for key in widths}, (2,))
+
+    assert fields == [VectorField("a", 2, "a"), VectorField("b", 2, "b_2d")]
+    assert len(warnings) == 1
+    assert "'c' is 3D" in warnings[0]

@@ -1,0 +1,134 @@
+"""Stores that fail: for a moment, for good, half-way, or before anything began."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+from scipy import sparse
+from viewer_reader import check
+
+import cellucid_dask
+from cellucid_dask import ExportError, RequestError
+from tests.services.stores.proxy import Fault, proxied, sometimes
+from tests.services.stores.servers import Store, free_port
+
+pytestmark = pytest.mark.xdist_group("stores")
+SAME = {"dataset_name": "same", "created_at": "2026-01-01T00:00:00Z", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("source") / "a.h5ad"
+    random = np.random.default_rng(0)
+    matrix = sparse.random(500, 250, 0.3, format="csc", dtype=np.float32, rng=random)
+    ad.AnnData(matrix, obsm={"X_umap": random.random((500, 2), np.float32)}).write_h5ad(path)
+    return path
+
+
+def test_same_bytes_through_a_bad_network(
+    moto: Store, source: Path, tmp_path: Path, tree_bytes: Callable[[Path], Any]
+) -> None:
+    bucket = moto.bucket()
+    moto.fs.put(str(source), f"{bucket}/a.h5ad")
+    cellucid_dask.export(source, tmp_path / "here", **SAME)
+    with proxied(moto.address, sometimes(0.05)) as (address, proxy):
+        options = moto.through(address)
+        cellucid_dask.export(
+            f"{bucket}/a.h5ad", f"{bucket}/out", storage_options=options,
+            source_storage_options=options, **SAME,
+        )  # fmt: skip
+    assert {"503", "reset", "cut", "slow"} <= set(proxy.faults)
+    moto.fs.invalidate_cache()
+    moto.fs.get(f"{bucket}/out/", f"{tmp_path}/out/", recursive=True)
+    check(tmp_path / "out")
+    assert tree_bytes(tmp_path / "out") == tree_bytes(tmp_path / "here")
+
+
+def test_credentials_revoked_half_way(moto: Store, source: Path) -> None:
+    bucket = moto.bucket()
+
+    def revoked(number: int, _method: str) -> Fault:
+        return "403" if number > 60 else None
+
+    with proxied(moto.address, revoked) as (address, _):
+        began = time.monotonic()
+        with pytest.raises(ExportError, match=r"may not be written to .*credentials") as failure:
+            cellucid_dask.export(
+                source, f"{bucket}/out", storage_options=moto.through(address), **SAME
+            )
+        assert time.monotonic() - began < 20
+    assert moto.options["secret"] not in str(failure.value)
+    moto.fs.invalidate_cache()
+    held = moto.fs.find(f"{bucket}/out")
+    assert any("/var/" in name for name in held)
+    assert not [name for name in held if name.endswith("dataset_identity.json")]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", pytest.param("no-such-host.invalid", marks=pytest.mark.slow)],
+)
+def test_nobody_answers(host: str, source: Path) -> None:
+    address = f"http://{host}:{free_port()}"
+    options = {"key": "k", "secret": "s-e-c-r-e-t", "endpoint_url": address}
+    began = time.monotonic()
+    with pytest.raises(RequestError, match="check the address") as refusal:
+        cellucid_dask.export(source, "s3://bucket/out", storage_options=options, **SAME)
+    assert time.monotonic() - began < 20
+    assert "s-e-c-r-e-t" not in str(refusal.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["key", "secret", "anonymous", "other"])
+def test_wrong_credentials(ceph: Store, source: Path, wrong: str) -> None:
+    bucket = ceph.bucket()
+    options = {
+        "key": {**ceph.options, "key": "AKIDWRONG"},
+        "secret": {**ceph.options, "secret": "wrong-secret"},
+        "anonymous": {"anon": True, "endpoint_url": ceph.address},
+        "other": {**ceph.options, "key": "AKIDOTHER", "secret": "other-secret-value"},
+    }[wrong]
+    with pytest.raises(RequestError, match="credentials") as refusal:
+        cellucid_dask.export(source, f"{bucket}/out", storage_options=options, **SAME)
+    assert str(options.get("secret", "-secret-")) not in str(refusal.value)
+    assert not ceph.fs.find(f"{bucket}/out")
+
+
+def test_wrong_azure_key(azure: Store, source: Path) -> None:
+    bucket = azure.bucket()
+    text = azure.options["connection_string"].replace("AccountKey=Eby8", "AccountKey=AAAA")
+    options = {**azure.options, "connection_string": text}
+    with pytest.raises(RequestError, match="credentials") as refusal:
+        cellucid_dask.export(source, f"{bucket}/out", storage_options=options, **SAME)
+    assert "AAAAvdM0" not in str(refusal.value)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Any:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_disk_full(small_disk: Path, source: Path) -> None:
+    with pytest.raises(ExportError, match="the disk is full"):
+        cellucid_dask.export(source, small_disk / "out", **SAME)
+    assert not (small_disk / "out" / "dataset_identity.json").exists()
+
+
+def test_read_only_disk(small_disk: Path, source: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(RequestError, match="read-only"):
+        cellucid_dask.export(source, small_disk / "out", **SAME)

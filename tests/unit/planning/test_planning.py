@@ -1,0 +1,213 @@
+"""A plan covers the matrix once and keeps to its budget."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from cellucid_dask import RequestError
+from cellucid_dask.engine.genes import GeneJob, build
+from cellucid_dask.planning import ExportPlan, Layout, make_plan
+from cellucid_dask.source.matrix import DenseMatrix
+from cellucid_dask.store.target import Target
+
+MIB = 2**20
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> Layout:
+    """Draw a matrix of any storage: what planning is told of it."""
+    n_cells = draw(st.integers(1, 200_000))
+    n_genes = draw(st.integers(1, 3_000))
+    chosen = draw(st.sampled_from([1, 2, 7]))
+    columns = np.arange(0, n_genes, chosen)
+    storage = draw(st.sampled_from(["csr", "csc", "dense", "blocks"]))
+    common: dict[str, Any] = {
+        "shape": (n_cells, n_genes),
+        "dtype": np.dtype(draw(st.sampled_from(["f4", "f8", "u1", "i8"]))),
+        "columns": columns,
+        "value_nbytes": 8,
+    }
+    if storage == "dense":
+        chunk = draw(st.tuples(st.integers(1, n_cells), st.integers(1, n_genes)))
+        return Layout(**common, storage="dense", chunk=chunk, row_major=draw(st.booleans()))
+    if storage == "blocks":
+        height = draw(st.integers(1, n_cells))
+        rows = tuple(min(height, n_cells - at) for at in range(0, n_cells, height))
+        return Layout(**common, storage="csr", fixed_blocks=(rows, (n_genes,)))
+    n_major = n_cells if storage == "csr" else n_genes
+    random = np.random.default_rng(draw(st.integers(0, 100)))
+    most = (n_genes if storage == "csr" else n_cells) // draw(st.sampled_from([1, 10, 1000])) + 1
+    counts = random.integers(0, most, n_major)
+    if draw(st.booleans()):  # one full row or gene among near-empty ones
+        counts[random.integers(n_major)] = n_genes if storage == "csr" else n_cells
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    chunk = (draw(st.sampled_from([1, 10_000, 1_000_000])), 1)
+    return Layout(**common, storage=storage, indptr=indptr, chunk=chunk)
+
+
+def least_of(error: RequestError) -> int:
+    """Return the MiB that the refusal of a budget says would do."""
+    found = re.search(r"at least (\d+) MiB", str(error))
+    assert found, error
+    return int(found[1])
+
+
+def plan_of(layout: Layout, budget: int, workers: int, **options: Any) -> ExportPlan:
+    return make_plan(layout, vector_nbytes=1, memory_budget=budget, n_workers=workers, **options)
+
+
+@given(layouts(), st.integers(20, 2000), st.integers(1, 16), st.booleans())
+def test_plan_covers_the_matrix_within_the_budget(
+    layout: Layout,
+    mebibytes: int,
+    workers: int,
+    shared: bool,
+) -> None:
+    budget = mebibytes * MIB
+    try:
+        plan = plan_of(layout, budget, workers, shared_disk=shared)
+    except RequestError as error:
+        refusal = error
+    else:
+        refusal = None
+    if refusal is not None:
+        assert least_of(refusal) > mebibytes
+        return
+    assert (sum(plan.row_blocks), sum(plan.gene_blocks)) == layout.shape
+    assert min(plan.row_blocks) > 0
+    assert min(plan.gene_blocks) > 0
+    assert sum(plan.encode_blocks) == len(layout.columns)
+    assert plan.route == "direct" or len(plan.row_blocks) > 1
+    assert plan.route != "direct" or len(plan.row_blocks) == 1 or layout.storage == "dense"
+    assert plan.route == "direct" or shared == (plan.route == "scratch")
+    if layout.fixed_blocks is None:
+        assert plan.peak_memory <= budget
+
+
+@given(layouts(), st.integers(1, 8))
+def test_the_least_that_works_works(layout: Layout, workers: int) -> None:
+    try:
+        plan_of(layout, MIB, workers)
+        assume(False)  # noqa: FBT003
+    except RequestError as error:
+        least = least_of(error)
+    assert plan_of(layout, least * MIB, workers).peak_memory <= least * MIB
+
+
+@given(layouts(), st.integers(100, 2000))
+def test_no_block_holds_more_than_its_task(layout: Layout, mebibytes: int) -> None:
+    assume(layout.fixed_blocks is None)
+    try:
+        plan = plan_of(layout, mebibytes * MIB, 2)
+    except RequestError:
+        return
+    if layout.storage == "dense":  # whole rows also transposed; some genes come that way
+        copies = 2 if plan.gene_blocks == layout.shape[1:] else 1
+        held = max(plan.row_blocks) * max(plan.gene_blocks) * copies * layout.dtype.itemsize
+        assert held <= plan.task_memory
+        return
+    sizes = plan.row_blocks if layout.storage == "csr" else plan.gene_blocks
+    edges = np.cumsum((0, *sizes))
+    values = np.diff(np.asarray(layout.indptr)[edges])
+    assert values.max() * layout.value_nbytes <= plan.task_memory
+
+
+@given(st.sets(st.integers(0, 999), min_size=1, max_size=40))
+@example({3, 4, 5, 400, 999})
+def test_unselected_genes_of_csc_are_not_read(chosen: set[int]) -> None:
+    columns = np.array(sorted(chosen))
+    layout = Layout(
+        shape=(1000, 1000), dtype=np.dtype("f4"), storage="csc", columns=columns,
+        value_nbytes=8, indptr=np.arange(0, 1_001_000, 1000),
+    )  # fmt: skip
+    plan = plan_of(layout, 512 * MIB, 2)
+    edges = np.cumsum((0, *plan.gene_blocks))
+    held = [np.isin(np.arange(a, b), columns) for a, b in itertools.pairwise(edges)]
+    assert all(block.all() or not block.any() for block in held)
+    assert sum(plan.gene_blocks) == 1000
+    assert sum(plan.encode_blocks) == len(columns)
+
+
+def test_a_hundred_million_cells_are_planned_in_seconds() -> None:
+    n_cells, n_genes = 100_000_000, 30_000
+    layout = Layout(
+        shape=(n_cells, n_genes), dtype=np.dtype("f4"), storage="csr",
+        columns=np.arange(n_genes), value_nbytes=8, chunk=(100_000, 1),
+        indptr=np.linspace(0, n_cells * 1800, n_cells + 1, dtype=np.int64),
+    )  # fmt: skip
+    start = time.perf_counter()
+    plan = plan_of(layout, 100 * 4 * 1024 * MIB, 100)
+    assert time.perf_counter() - start < 20
+    assert plan.n_tasks < 100_000
+    assert plan.peak_memory <= plan.memory_budget
+
+
+def test_plan_reads_well() -> None:
+    layout = Layout(
+        shape=(10, 5), dtype=np.dtype("f4"), storage="csr", columns=np.arange(5),
+        value_nbytes=8, indptr=np.arange(11),
+    )  # fmt: skip
+    text = str(plan_of(layout, 512 * MIB, 2))
+    assert "10 cells x 5 genes" in text
+    assert "direct" in text
+    assert "1 block of" in text
+
+
+@pytest.mark.parametrize("n_cells", [1_000_000, 10_000_000, 100_000_000])
+@pytest.mark.parametrize("storage", ["csr", "csc"])
+def test_graphs_of_large_atlases_stay_small(n_cells: int, storage: str) -> None:
+    from benchmarks.scale import measure
+
+    found = measure(n_cells, storage)
+    assert found.n_tasks < 100_000
+    assert found.n_edges < 4 * found.n_tasks
+    assert found.build_seconds < 60
+    assert found.plan.peak_memory <= found.plan.memory_budget
+
+
+def test_graph_of_a_dense_matrix_does_not_grow_with_its_cells() -> None:
+    from benchmarks.scale import Nothing
+
+    def graph_of(n_cells: int) -> Any:
+        array = Nothing((n_cells, 2000), np.dtype(np.float32))
+        layout = Layout(
+            shape=array.shape, dtype=array.dtype, storage="dense", columns=np.arange(2000),
+            value_nbytes=4, chunk=(10_000, 20),
+        )  # fmt: skip
+        plan = plan_of(layout, 4096 * MIB, 2)
+        assert plan.route == "direct"
+        assert len(plan.row_blocks) >= n_cells / 100_000, "nothing to grow by"
+        job = GeneJob(
+            Target("memory://nowhere"), tuple(f"var/{gene}" for gene in range(2000)), n_cells, 8,
+            6, plan.tile_values, plan.gather_memory, plan.batch_memory,
+        )  # fmt: skip
+        return build(plan, DenseMatrix(array), layout.columns, job, None).graph
+
+    small, large = (len(cloudpickle.dumps(graph_of(n))) for n in (100_000, 6_400_000))
+    assert large < 2 * small
+
+
+@pytest.mark.parametrize(
+    "name", [path.stem for path in (Path(__file__).parents[2] / "benchmarks").glob("[!_]*.py")]
+)
+def test_benchmarks_import(name: str) -> None:
+    importlib.import_module(f"benchmarks.{name}")
+
+
+def test_workers_that_share_no_disk_cannot_hold_everything() -> None:
+    from benchmarks.scale import measure
+
+    assert measure(1_000_000, shared_disk=False).n_tasks < 100_000
+    with pytest.raises(RequestError, match=r"a scratch that every worker reaches"):
+        measure(10_000_000, shared_disk=False)
