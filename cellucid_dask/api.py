@@ -23,7 +23,7 @@ from cellucid_dask.engine.forecast import (
     forecast_graph_bytes,
     forecast_scratch_bytes,
 )
-from cellucid_dask.engine.gene_warnings import describe
+from cellucid_dask.engine.gene_warnings import gene_warnings
 from cellucid_dask.engine.genes import export_genes
 from cellucid_dask.engine.manifests import finish
 from cellucid_dask.errors import ExportWarning
@@ -150,9 +150,11 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
             done = GeneSummary.empty()
             if before.begun:
                 done = resume.finished(place, request.gene_files)
-            left = np.setdiff1d(np.arange(len(request.gene_files)), done.gene)
+            left = np.setdiff1d(request.gene_columns, done.column)
             rest = request.planned_for(left)
-            with _scratch(settings, place, _gene_scratch(rest)) as scratch:
+            through_scratch = rest is not None and rest.route == "scratch"
+            needed = forecast_scratch_bytes(request, rest, left) if through_scratch else None
+            with _scratch(settings, place, needed) as scratch:
                 resume.begin(place, request, anew=not before.begun)
                 commit.clear(place, before.identity)
                 with place.writer() as out:
@@ -161,9 +163,12 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
                 staging.close()
                 graph = _export_edges(request, place)
                 release_memory()  # the genes will want it
-                summary = GeneSummary.joined([done, export_genes(rest, left, place, scratch)])
+                summary = done
+                if rest is not None:
+                    new = export_genes(request, rest, left, place, scratch)
+                    summary = GeneSummary.joined([done, new])
                 scratch_bytes = scratch.nbytes() if scratch else 0
-            findings = describe(summary, request.genes, settings)
+            findings = gene_warnings(summary, request.gene_ids, settings)
             _warn(findings)
             lease.check()
             finish(place, request, found, summary, before.identity, graph)
@@ -172,8 +177,8 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     return ExportResult(
         target=place.url,
         n_cells=request.source.n_cells,
-        n_genes=len(summary.gene),
-        n_objects=len(summary.gene) + len(other),
+        n_genes=len(summary.column),
+        n_objects=len(summary.column) + len(other),
         nbytes=int(summary.nbytes.sum()) + sum(other.values()),
         scratch_bytes=scratch_bytes + (graph.scratch_bytes if graph else 0),
         seconds=time.perf_counter() - started,
@@ -210,15 +215,15 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     found = export_fields(request, lambda *_: None)
     _warn((*request.warnings, *found.warnings))
     planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
-    planned = replace(planned, scratch_bytes=forecast_scratch_bytes(request))
+    planned = replace(
+        planned, scratch_bytes=forecast_scratch_bytes(request, request.plan, request.gene_columns)
+    )
     planned = request.edge_plan.beside(planned) if request.edge_plan else planned
     return replace(
         planned,
         embeddings={d: each.key for d, each in request.embeddings.items()},
         peak_rss=idle + planned.peak_memory,
-        n_objects=len(found.files)
-        + (len(request.genes.ids) if request.genes else 0)
-        + (2 if request.graph else 0),
+        n_objects=len(found.files) + (len(request.gene_ids)) + (2 if request.graph else 0),
         output_bytes=sum(found.files.values())
         + forecast_gene_bytes(request)
         + forecast_graph_bytes(request),
@@ -280,12 +285,6 @@ def _spool_folder(settings: Settings, target: Target) -> str | None:
         if folder and "://" not in folder and os.access(folder, os.W_OK):
             return folder
     return None
-
-
-def _gene_scratch(request: Request) -> int | None:
-    plan = request.plan
-    through_scratch = plan is not None and plan.route == "scratch"
-    return forecast_scratch_bytes(request) if through_scratch else None
 
 
 def _export_edges(request: Request, target: Target) -> Graph | None:

@@ -11,7 +11,7 @@ import numpy as np
 from cellucid_dask.types import Array
 
 _DTYPES: dict[str, Any] = {
-    "gene": np.int64,
+    "column": np.int64,
     "lowest": np.float64,
     "highest": np.float64,
     "n_missing": np.int64,
@@ -26,8 +26,8 @@ class GeneSummary:
 
     Attributes
     ----------
-    gene
-        Position among the exported genes in source order.
+    column
+        Matrix column of the gene.
     lowest, highest
         float64 range of the finite values.
     n_missing
@@ -38,7 +38,7 @@ class GeneSummary:
         Of the file, hexadecimal: what stores give as a checksum.
     """
 
-    gene: Array
+    column: Array
     lowest: Array
     highest: Array
     n_missing: Array
@@ -52,25 +52,25 @@ class GeneSummary:
 
     @classmethod
     def joined(cls, summaries: Sequence[GeneSummary]) -> GeneSummary:
-        """Put summaries of different genes together, in the order of the genes."""
+        """Put summaries of different genes together, by matrix column."""
         columns = {
             each.name: np.concatenate([getattr(one, each.name) for one in summaries])
             for each in fields(cls)
         }
-        return cls(**columns).take(np.argsort(columns["gene"]))
+        return cls(**columns).take(np.argsort(columns["column"]))
 
     def take(self, rows: Array) -> GeneSummary:
         """Return some of the entries."""
         return GeneSummary(**{name: getattr(self, name)[rows] for name in _DTYPES})
 
     def to_lists(self) -> dict[str, list[Any]]:
-        """Return all but the positions, which mean nothing to another run, for JSON."""
-        found = {name: getattr(self, name).tolist() for name in _DTYPES if name != "gene"}
+        """Return all but the columns, for JSON: a receipt names genes by their files."""
+        found = {name: getattr(self, name).tolist() for name in _DTYPES if name != "column"}
         return {**found, "md5": [each.decode() for each in found["md5"]]}
 
     @classmethod
-    def from_lists(cls, lists: Mapping[str, Any], gene: Array) -> GeneSummary:
-        """Return what `to_lists` wrote, of genes at new positions.
+    def from_lists(cls, lists: Mapping[str, Any], column: Array) -> GeneSummary:
+        """Return what `to_lists` wrote, of genes in these columns.
 
         Raises
         ------
@@ -78,8 +78,10 @@ class GeneSummary:
             It is not that.
         """
         columns = {
-            name: np.array(lists[name], dtype) for name, dtype in _DTYPES.items() if name != "gene"
+            name: np.array(lists[name], dtype)
+            for name, dtype in _DTYPES.items()
+            if name != "column"
         }
-        if any(column.shape != gene.shape for column in columns.values()):
+        if any(values.shape != column.shape for values in columns.values()):
             raise ValueError("columns of different lengths")
-        return cls(gene=gene, **columns)
+        return cls(column=column, **columns)

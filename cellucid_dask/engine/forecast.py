@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.encode.compress import compress
 from cellucid_dask.encode.edges import edge_keys
-from cellucid_dask.encode.gene_vectors import gene_vectors
 from cellucid_dask.encode.gzip_blocks import compress_blocks
+from cellucid_dask.encode.kernel import encode_genes
 from cellucid_dask.encode.tiles import Tile, tiles_of
 from cellucid_dask.format.edges import index_dtype
 from cellucid_dask.planning import ExportPlan
@@ -27,9 +26,10 @@ def forecast_gene_bytes(request: Request) -> int:
     holds the first cells of each vector; what is fixed in a file's size (headers, code
     tables) and what grows with the cells is told apart by encoding half of them too.
     """
-    plan, matrix, columns = request.plan, request.matrix, request.columns
+    plan, matrix = request.plan, request.matrix
     if plan is None or matrix is None:
         return 0
+    columns = request.gene_columns
     array = matrix.dask((plan.row_blocks, plan.gene_blocks))
     if plan.route == "direct":
         per_gene = _of_gene_blocks(request, plan, array, columns)
@@ -38,9 +38,9 @@ def forecast_gene_bytes(request: Request) -> int:
     return int(per_gene * len(columns))
 
 
-def forecast_scratch_bytes(request: Request) -> int:
+def forecast_scratch_bytes(request: Request, plan: ExportPlan | None, columns: Array) -> int:
     """Estimate the bytes of all tiles; of a dense matrix few blocks tell how many are zeros."""
-    plan, matrix = request.plan, request.matrix
+    matrix = request.matrix
     if plan is None or matrix is None:
         return 0
     if plan.route == "direct" or matrix.storage != "dense" or matrix.fixed_blocks is not None:
@@ -49,7 +49,7 @@ def forecast_scratch_bytes(request: Request) -> int:
     nbytes = rows = 0
     for row in _spread(len(plan.row_blocks), most=3):
         block = array.blocks[int(row)].compute()
-        for tile in tiles_of(block, 0, request.columns, tile_values=plan.tile_values):
+        for tile in tiles_of(block, 0, columns, tile_values=plan.tile_values):
             nbytes += int(tile.gene_nbytes.sum())
         rows += plan.row_blocks[row]
     return min(nbytes * plan.shape[0] // rows, plan.scratch_bytes)
@@ -110,6 +110,6 @@ def _sizes(request: Request, tiles: list[Tile], n_cells: int) -> list[int]:
     sizes = []
     for gene in range(tiles[0].n_genes):
         mine = [tile.genes(gene, gene + 1) for tile in tiles]
-        found = gene_vectors(mine, n_cells, settings.var_quantization)
-        sizes.append(len(compress(found.vectors[0], settings.compression)))
+        genes = encode_genes(mine, n_cells, settings.var_quantization, settings.compression)
+        sizes += [len(data) for data in genes.files]
     return sizes

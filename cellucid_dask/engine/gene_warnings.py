@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from cellucid_dask.encode.summary import GeneSummary
-from cellucid_dask.request.genes import GeneSelection
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.types import Array
 
 
-def describe(
-    summary: GeneSummary, genes: GeneSelection | None, settings: Settings
+def gene_warnings(
+    summary: GeneSummary, gene_ids: Mapping[int, str], settings: Settings
 ) -> tuple[str, ...]:
     """Return warnings on genes that are empty, constant or partly missing, and on raw counts."""
-    if genes is None:
+    if not gene_ids:
         return ()
-    told = []
-    ids = np.array(genes.ids, dtype=object)[genes.in_source_order]
+    messages = []
+    ids = np.array([gene_ids[column] for column in summary.column.tolist()], dtype=object)
     lowest, highest = summary.lowest, summary.highest
     constant = lowest == highest
     zero = constant & (lowest == 0) & (summary.n_missing == 0)
     if zero.any():
-        told.append(
+        messages.append(
             f"{zero.sum():,} of {len(ids):,} genes are zero in every cell ({_some(ids, zero)})."
         )
     constant &= lowest != 0
     if constant.any():
-        told.append(
+        messages.append(
             f"{constant.sum():,} of {len(ids):,} genes have one value in every cell "
             f"({_some(ids, constant)})."
         )
     missing = summary.n_missing > 0
     if missing.any():
-        told.append(
+        messages.append(
             f"{missing.sum():,} of {len(ids):,} genes hold {summary.n_missing.sum():,} NaN or "
             f"infinite values, shown as missing ({_some(ids, missing)}). Check the preprocessing."
         )
     whole = (lowest == np.rint(lowest)) & (highest == np.rint(highest))
     if settings.normalize is None and whole.all() and lowest.min() >= 0 and highest.max() > 1:
-        told.append(
+        messages.append(
             f"{settings.layer} looks like raw counts: consider exporting a normalized layer, or "
             "pass --normalize log1p-cp10k, to show expression rather than sequencing depth."
         )
-    return tuple(told)
+    return tuple(messages)
 
 
 def _some(ids: Array, chosen: Array) -> str:

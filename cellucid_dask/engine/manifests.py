@@ -29,20 +29,24 @@ def finish(
     files = set(fields.files)
     if request.genes is not None:
         genes = request.genes
-        ranges = {
-            int(position): (float(low), float(high))
-            for position, low, high in zip(
-                genes.in_source_order, summary.lowest, summary.highest, strict=True
+        ranges = dict(
+            zip(
+                summary.column.tolist(),
+                zip(summary.lowest.tolist(), summary.highest.tolist(), strict=True),
+                strict=True,
             )
-        }
-        entries = [(gene, *ranges[i]) for i, gene in enumerate(genes.ids)]
+        )
+        entries = [
+            (gene, *ranges[column])
+            for gene, column in zip(genes.ids, genes.columns.tolist(), strict=True)
+        ]
         documents[names.VAR_MANIFEST] = manifests.to_json(
             manifests.var_manifest(
                 n_cells, settings.var_gene_id_column, settings.compression,
                 settings.var_quantization, entries,
             )
         )  # fmt: skip
-        files |= set(request.gene_files)
+        files |= set(request.gene_files.values())
     if graph is not None:
         documents[names.CONNECTIVITY_MANIFEST] = manifests.to_json(
             connectivity_manifest(n_cells, graph.n_edges, graph.max_neighbors, settings.compression)
@@ -59,7 +63,7 @@ def finish(
             categorical=[each for each in fields.obs if isinstance(each, CategoricalField)],
         )
         documents[names.OBS_MANIFEST] = manifests.to_json(obs)
-    n_genes = len(summary.gene)
+    n_genes = len(summary.column)
     if identity is not None:
         identity["stats"]["n_genes"] = n_genes
         identity["export_settings"]["var_quantization"] = settings.var_quantization

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -119,13 +119,13 @@ def write_receipt(target: Target, files: Sequence[str], summary: GeneSummary) ->
     target.put({f"{_RECEIPTS}/{name}.json": json.dumps(receipt).encode()})
 
 
-def finished(target: Target, files: Sequence[str]) -> GeneSummary:
+def finished(target: Target, files: Mapping[int, str]) -> GeneSummary:
     """Find the genes that an interrupted run has finished.
 
     Parameters
     ----------
     files
-        The files of all genes, in the order that summaries count in.
+        Paths of the files of all genes, by matrix column.
 
     Returns
     -------
@@ -133,19 +133,20 @@ def finished(target: Target, files: Sequence[str]) -> GeneSummary:
         Of those whose file is there in the size, and where the store tells with the
         checksum, that a receipt names.
     """
-    place = {file: number for number, file in enumerate(files)}
+    column_of = {file: column for column, file in files.items()}
     summaries = [GeneSummary.empty()]
     for data in target.read_many(sorted(target.files(_RECEIPTS))):
         try:
             receipt = json.loads(data)
-            genes = np.array([place.get(name, -1) for name in receipt["files"]], np.int64)
+            genes = np.array([column_of.get(name, -1) for name in receipt["files"]], np.int64)
             summaries.append(GeneSummary.from_lists(receipt, genes))
         except (ValueError, KeyError, TypeError):
             continue  # cut short when its run was killed
     found = GeneSummary.joined(summaries)
-    _, first = np.unique(found.gene, return_index=True)
-    found = found.take(first[found.gene[first] >= 0])
-    return found.take(_intact(target, [files[gene] for gene in found.gene], found))
+    _, first = np.unique(found.column, return_index=True)
+    found = found.take(first[found.column[first] >= 0])
+    paths = [files[column] for column in found.column.tolist()]
+    return found.take(_intact(target, paths, found))
 
 
 def _intact(target: Target, files: Sequence[str], summary: GeneSummary) -> Array:

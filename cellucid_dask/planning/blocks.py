@@ -232,7 +232,7 @@ def split_by_count(indptr: Array, most: int, widest: int) -> Sizes:
 
 
 def split_by_cost(costs: Array, most: int) -> Iterator[tuple[int, int]]:
-    """Cut things in a row into split_by_cost that cost at most `most`, or are of one thing."""
+    """Cut things in a row into ranges that cost at most `most` each, or hold one thing."""
     start = 0
     for count in split_by_count(np.append(0, np.cumsum(costs)), most, len(costs)):
         yield start, start + count

@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from cellucid_dask.display import size
-from cellucid_dask.encode.gene_vectors import RUN_VALUES
+from cellucid_dask.encode.kernel import working_bytes
 from cellucid_dask.encode.tiles import TILE_CELLS, value_dtype
 from cellucid_dask.errors import RequestError
 from cellucid_dask.planning.blocks import Blocking, Layout, choose_blocks, split_evenly
 from cellucid_dask.planning.plan import ExportPlan
 from cellucid_dask.types import Sizes
 
-# Bytes a value takes on its way from codes to a vector: position, two scales, float64, marks.
-_STEP_BYTES = 48
 # Vectors and values of the genes that are quantized together; larger batches gain little.
 _BATCH_BYTES = 16 * 2**20
 # A gene task gathers about this much from scratch.
@@ -27,7 +25,7 @@ _USUAL_DENSITY = 0.1
 def make_plan(
     layout: Layout,
     *,
-    vector_nbytes: int,
+    bits: int | None,
     memory_budget: int,
     n_workers: int,
     shared_disk: bool = True,
@@ -39,8 +37,8 @@ def make_plan(
     ----------
     layout
         The matrix.
-    vector_nbytes
-        Bytes of a code: 1, 2 or 4.
+    bits
+        Of quantization; ``None`` for float32.
     memory_budget
         Bytes that all tasks in flight may hold together.
     n_workers
@@ -58,9 +56,7 @@ def make_plan(
     per_task = max(memory_budget - shared_memory, 0) // n_workers
     n_cells, _ = layout.shape
     stored = _stored_nbytes(layout)
-    # a vector, its compressed copy, and the working memory of one run of values
-    per_gene = n_cells * 2 * vector_nbytes
-    fixed = RUN_VALUES * _STEP_BYTES
+    fixed, per_gene = working_bytes(n_cells, bits)
     reading = choose_blocks(layout, per_task - fixed - per_gene, n_workers)
     encode_blocks = _encode_blocks(layout, reading, n_workers, shared_disk=shared_disk)
     if reading.direct:

@@ -133,9 +133,8 @@ def compare_genes(
         request = resolve(source, replace(settings, gene_identifiers=group))
         if request.plan is None or request.genes is None:
             return
-        order = request.genes.in_source_order
-        vectors = [genes.vectors[request.genes.ids[i]] for i in order]
-        columns = request.genes.columns[order]
+        vectors = [genes.vectors[gene] for gene in request.gene_ids.values()]
+        columns = request.gene_columns
         if unknown := sorted(set(group) - set(request.genes.ids)):
             shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
             yield f"var: the source has no gene {shown} ({len(unknown):,} in all)"

@@ -35,11 +35,6 @@ class GeneSelection:
     columns: np.ndarray[Any, np.dtype[np.int64]]
     warnings: tuple[str, ...] = ()
 
-    @property
-    def in_source_order(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Positions in `ids` that put the columns in ascending order."""
-        return np.argsort(self.columns, kind="stable")
-
 
 def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
     """Choose genes by the settings.

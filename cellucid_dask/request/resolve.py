@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from dask.base import tokenize
@@ -13,7 +12,7 @@ from dask.base import tokenize
 from cellucid_dask.encode.normalize import are_whole
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
-from cellucid_dask.planning import ExportPlan, Layout, make_plan
+from cellucid_dask.planning import ExportPlan, make_plan
 from cellucid_dask.planning.edges import EdgePlan, make_edge_plan
 from cellucid_dask.request.embeddings import Embedding, choose_embeddings, choose_latent
 from cellucid_dask.request.genes import GeneSelection, select_genes
@@ -21,7 +20,7 @@ from cellucid_dask.request.settings import Settings
 from cellucid_dask.request.vector_fields import VectorField, choose_vector_fields
 from cellucid_dask.runtime.resources import find_resources
 from cellucid_dask.source.base import Source
-from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, SparseMatrix
+from cellucid_dask.source.matrix import Matrix
 from cellucid_dask.source.normalized import NormalizedMatrix
 from cellucid_dask.types import Array
 
@@ -60,18 +59,25 @@ class Request:
     edge_plan: EdgePlan | None = None
 
     @cached_property
-    def gene_files(self) -> tuple[str, ...]:
-        """The files of the genes, in the order of the source."""
+    def gene_ids(self) -> dict[int, str]:
+        """Names of the genes by their matrix column, ascending."""
         if self.genes is None:
-            return ()
-        bits, compressed = self.settings.var_quantization, self.settings.compression is not None
-        ids = self.genes.ids
-        return tuple(names.gene_path(ids[i], bits, compressed) for i in self.genes.in_source_order)
+            return {}
+        return dict(sorted(zip(self.genes.columns.tolist(), self.genes.ids, strict=True)))
+
+    @property
+    def gene_columns(self) -> Array:
+        """Matrix columns of the genes: int64, ascending."""
+        return np.fromiter(self.gene_ids, np.int64)
 
     @cached_property
-    def columns(self) -> Array:
-        """The genes' columns, ascending."""
-        return np.empty(0, np.int64) if self.genes is None else np.sort(self.genes.columns)
+    def gene_files(self) -> dict[int, str]:
+        """Paths of the genes' files by their matrix column, ascending."""
+        bits, compressed = self.settings.var_quantization, self.settings.compression is not None
+        return {
+            column: names.gene_path(gene, bits, compressed)
+            for column, gene in self.gene_ids.items()
+        }
 
     @cached_property
     def source_token(self) -> str:
@@ -79,12 +85,13 @@ class Request:
         genes = () if self.genes is None else (self.genes.ids, self.genes.columns)
         return str(tokenize(self.source.fingerprint(self.settings.layer), genes))
 
-    def planned_for(self, genes: Array) -> Request:
-        """Return the request with a plan for some of the genes, by number in `columns`."""
-        if self.matrix is None or len(genes) == len(self.columns):
-            return self
-        plan = _plan(self.matrix, self.columns[genes], self.settings) if len(genes) else None
-        return replace(self, plan=plan)
+    def planned_for(self, columns: Array) -> ExportPlan | None:
+        """Return the plan for some of the genes, by matrix column, ascending; ``None`` for none."""
+        if self.matrix is None or not len(columns):
+            return None
+        if len(columns) == len(self.gene_ids):
+            return self.plan
+        return _plan(self.matrix, columns, self.settings)
 
 
 def resolve(source: Source, settings: Settings) -> Request:
@@ -156,7 +163,7 @@ def _open_graph(source: Source, settings: Settings) -> Matrix | None:
 def _edge_plan(graph: Matrix, settings: Settings) -> EdgePlan:
     resources = find_resources(settings.budget)
     return make_edge_plan(
-        layout_of(graph, np.arange(0)),
+        graph.layout(np.arange(0)),
         memory_budget=resources.memory,
         n_workers=resources.n_workers,
         shared_disk=resources.shares_disk(settings.scratch),
@@ -235,50 +242,11 @@ def _already_normalized(matrix: NormalizedMatrix, plan: ExportPlan) -> list[str]
 
 def _plan(matrix: Matrix, columns: Array, settings: Settings) -> ExportPlan:
     resources = find_resources(settings.budget)
-    bits = settings.var_quantization
     return make_plan(
-        layout_of(matrix, columns),
-        vector_nbytes=4 if bits is None else bits // 8,
+        matrix.layout(columns),
+        bits=settings.var_quantization,
         memory_budget=resources.memory,
         n_workers=resources.n_workers,
         shared_disk=resources.shares_disk(settings.scratch),
-        shared_memory=matrix.totals_nbytes if isinstance(matrix, NormalizedMatrix) else 0,
+        shared_memory=matrix.shared_nbytes,
     )
-
-
-def layout_of(matrix: Matrix, columns: Array) -> Layout:
-    """Say what planning needs of a matrix; reads the row pointers of a sparse one."""
-    common: dict[str, Any] = {
-        "shape": matrix.shape,
-        "dtype": matrix.dtype,
-        "storage": matrix.storage,
-        "columns": columns,
-    }
-    match matrix:
-        case NormalizedMatrix():
-            return replace(
-                layout_of(matrix.counts, columns),
-                dtype=matrix.dtype,
-                work_nbytes=matrix.work_nbytes,
-            )
-        case SparseMatrix():
-            return Layout(
-                **common,
-                value_nbytes=matrix.value_nbytes,
-                indptr=np.asarray(matrix.indptr[0 : matrix.n_major + 1]).astype(np.int64),
-                chunk=(matrix.chunk, 1),
-            )
-        case DenseMatrix():
-            return Layout(
-                **common,
-                value_nbytes=matrix.dtype.itemsize,
-                chunk=matrix.chunks,
-                row_major=matrix.row_major,
-            )
-        case DaskMatrix():
-            return Layout(
-                **common,
-                value_nbytes=matrix.dtype.itemsize + (0 if matrix.storage == "dense" else 4),
-                fixed_blocks=matrix.fixed_blocks,
-            )
-    raise TypeError(type(matrix).__name__)

@@ -12,14 +12,14 @@ from dask.delayed import Delayed
 from dask.system import CPU_COUNT
 
 from cellucid_dask.runtime.cluster import active_client
-from cellucid_dask.runtime.graph import Work
+from cellucid_dask.runtime.graph import TaskGraph
 from cellucid_dask.runtime.progress import Progress, Watch
 from cellucid_dask.runtime.supervise import RETRIES, compute
 
 _LOCAL_THREADS = {None, "threads", "threading"}
 
 
-def run(work: Work, progress: Progress, n_workers: int) -> Any:
+def run(graph: TaskGraph, progress: Progress, n_workers: int) -> Any:
     """Compute the result on the active scheduler.
 
     Parameters
@@ -31,9 +31,9 @@ def run(work: Work, progress: Progress, n_workers: int) -> Any:
     """
     client = active_client()
     if client is not None:
-        return compute(client, work, progress)
-    with Watch(progress, work.reads, work.encodes), _local_threads(n_workers):
-        (result,) = dask.compute(Delayed(work.whole, work.graph))
+        return compute(client, graph, progress)
+    with Watch(progress, graph.reads, graph.encodes), _local_threads(n_workers):
+        (result,) = dask.compute(Delayed(graph.result, graph.tasks))
     return result
 
 

@@ -1,17 +1,13 @@
-"""The graph of a run: its tasks by key, and computing it on whatever scheduler is active."""
+"""The task graph of a run."""
 
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dask
-import dask.threaded
-from dask._task_spec import Alias  # documented in Dask's graph specification
-from dask.core import get_dependencies
 from dask.optimization import cull
 from dask.typing import Key
 
@@ -19,70 +15,55 @@ _FAN_IN = 64
 
 
 @dataclass(frozen=True)
-class Work:
-    """The graph of a run, and the keys in it that matter to who runs it.
+class TaskGraph:
+    """The tasks of a run, and the keys among them that matter to who runs it.
 
     Attributes
     ----------
-    graph
+    tasks
         All tasks, by key.
-    whole
+    result
         Key of the result.
     reads, encodes
-        Keys of the tasks that read the cells to wait as parts, and that put genes.
+        Keys of the tasks that read cells to wait as tiles, and that put genes; progress counts
+        both.
     """
 
-    graph: Mapping[Key, Any]
-    whole: str
-    reads: tuple[str, ...]
-    encodes: tuple[str, ...]
+    tasks: Mapping[Key, Any]
+    result: Key
+    reads: tuple[Key, ...]
+    encodes: tuple[Key, ...]
 
 
-class Builder:
-    """Adds task after task to a graph: chained delayed calls would take quadratic time.
+class GraphBuilder:
+    """Adds task after task to a graph: chained delayed calls would take quadratic time."""
 
-    Parameters
-    ----------
-    shared
-        By name, what many tasks are told.
-    """
+    def __init__(self) -> None:
+        self._token = uuid.uuid4().hex[:12]  # keys of this run are unlike those of others
+        self._tasks: dict[Key, Any] = {}
 
-    def __init__(self, shared: Mapping[str, Any]) -> None:
-        self._token = uuid.uuid4().hex[:12]  # tells the keys of this run from those of others
-        self._tasks: dict[Key, Any] = {self.shared(name): what for name, what in shared.items()}
-        self._array = ""
-        self._needed: Counter[Key] = Counter()
-
-    def read(self, array: Any) -> None:
-        """Add the tasks of a Dask array, to take its blocks."""
-        (array,) = dask.optimize(array)
-        self._array = array.name
-        graph = dict(array.dask)
-        self._needed.update(each for key in graph for each in get_dependencies(graph, key))
-        self._tasks.update(graph)
-
-    def shared(self, name: str) -> str:
-        """Key of what many tasks are told."""
+    def name(self, name: str) -> str:
+        """Return a name for keys of this run."""
         return f"{name}-{self._token}"
 
+    def share(self, name: str, value: Any) -> str:
+        """Add a value that many tasks need, and return its key."""
+        key = self.name(name)
+        self._tasks[key] = value
+        return key
+
     def add(self, name: str, number: str | int, function: Callable[..., Any], *args: Any) -> str:
-        """Add a task; strings among `args` that are keys stand for results."""
-        key = f"{name}-{self._token}-{number}"
+        """Add a task and return its key; keys among `args` stand for results."""
+        key = f"{self.name(name)}-{number}"
         self._tasks[key] = (function, *args)
         return key
 
-    def block(self, *place: int) -> Any:
-        """Return what reads a block of the array, to become part of the task that needs it.
+    def include(self, array: Any) -> None:
+        """Add the tasks of a Dask array, chains of them fused."""
+        (optimized,) = dask.optimize(array)
+        self._tasks.update(dict(optimized.dask))
 
-        As a task of its own, which a scheduler may run long before its result is wanted, it
-        could fill the memory of workers with blocks that wait.
-        """
-        key: Key = (self._array, *place)
-        while isinstance(self._tasks[key], Alias) and self._needed[self._tasks[key].target] == 1:
-            key = self._tasks.pop(key).target
-        return key if self._needed[key] > 1 else self._tasks.pop(key)
-
-    def reduce(self, name: str, keys: Sequence[str], join: Callable[[Any], Any]) -> str:
+    def reduce(self, name: str, keys: Sequence[Key], join: Callable[[Any], Any]) -> Key:
         """Join the results of tasks as a tree: no task waits for all of them at once."""
         level = 0
         while True:
@@ -94,7 +75,7 @@ class Builder:
                 return keys[0]
             level += 1
 
-    def work(self, whole: str, reads: Sequence[str], encodes: Sequence[str]) -> Work:
-        """Return the graph with all that the result needs."""
-        graph, _ = cull(self._tasks, [whole])
-        return Work(graph, whole, tuple(reads), tuple(encodes))
+    def build(self, result: Key, reads: Sequence[Key], encodes: Sequence[Key]) -> TaskGraph:
+        """Return the graph of all that the result needs."""
+        tasks, _ = cull(self._tasks, [result])
+        return TaskGraph(tasks, result, tuple(reads), tuple(encodes))

@@ -89,14 +89,14 @@ class Progress:
 class Watch(Callback):
     """Tells progress of the tasks of a local scheduler."""
 
-    def __init__(self, progress: Progress, reads: Sequence[str], encodes: Sequence[str]) -> None:
+    def __init__(self, progress: Progress, reads: Sequence[Any], encodes: Sequence[Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._progress = progress
         self._reads, self._encodes = set(reads), set(encodes)
 
     def _posttask(self, key: Any, result: Any, *_: Any) -> None:
         if key in self._encodes:
-            self._progress.encoded(len(result.gene), int(result.nbytes.sum()))
+            self._progress.encoded(len(result.column), int(result.nbytes.sum()))
         elif key in self._reads:
             self._progress.read()
 

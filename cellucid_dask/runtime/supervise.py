@@ -14,7 +14,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.runtime.progress import Progress
 
 if TYPE_CHECKING:
-    from cellucid_dask.runtime.graph import Work
+    from cellucid_dask.runtime.graph import TaskGraph
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,15 +54,15 @@ def _announce(error: Exception) -> None:
         time.sleep(_NOTICE)
 
 
-def compute(client: Any, work: Work, progress: Progress) -> Any:
+def compute(client: Any, graph: TaskGraph, progress: Progress) -> Any:
     """Compute a graph on a cluster, and tell `progress` of the tasks on the way.
 
     Parameters
     ----------
     client
         A client that can be waited for.
-    work
-        The graph and its keys.
+    graph
+        The tasks and their keys.
     progress
         Learns the results of the tasks that encode.
 
@@ -81,36 +81,36 @@ def compute(client: Any, work: Work, progress: Progress) -> Any:
     client.subscribe_topic(_FINAL, lambda event: ended.put(event[1]))
     try:
         last, *steps = client.get(
-            work.graph, [work.whole, *work.reads, *work.encodes], sync=False, retries=RETRIES
+            graph.tasks, [graph.result, *graph.reads, *graph.encodes], sync=False, retries=RETRIES
         )
         waiting = {future.key: future for future in (last, *steps)}
         steps.clear()  # a step's result may go as soon as nothing else needs it
         for future in waiting.values():
             future.add_done_callback(ended.put)
-        read, encoded = set(work.reads), set(work.encodes)
+        read, encoded = set(graph.reads), set(graph.encodes)
         while waiting:
-            done = [waiting.pop(one.key) for one in _ended(ended, work)]
+            done = [waiting.pop(one.key) for one in _ended(ended, graph)]
             for summary in client.gather([future for future in done if future.key in encoded]):
-                progress.encoded(len(summary.gene), int(summary.nbytes.sum()))
+                progress.encoded(len(summary.column), int(summary.nbytes.sum()))
             progress.read(sum(future.key in read for future in done))
             for future in done:
                 if future is not last:
                     future.release()
         return last.result()
     except BaseException:
-        _stop(client, work, list(waiting.values()))
+        _stop(client, graph, list(waiting.values()))
         raise
     finally:
         client.unsubscribe_topic(_FINAL)
 
 
-def _ended(queue: SimpleQueue[Any], work: Work) -> Iterator[Any]:
+def _ended(queue: SimpleQueue[Any], graph: TaskGraph) -> Iterator[Any]:
     """Wait for something in the queue, and go through whatever is there; raise what failed."""
     one = queue.get()
     with suppress(Empty):
         while True:
             if isinstance(one, dict):
-                _raise_if_ours(one, work)
+                _raise_if_ours(one, graph)
             elif one.status != "finished":
                 raise _plain(one)
             else:
@@ -118,9 +118,9 @@ def _ended(queue: SimpleQueue[Any], work: Work) -> Iterator[Any]:
             one = queue.get_nowait()
 
 
-def _raise_if_ours(told: dict[str, str], work: Work) -> None:
+def _raise_if_ours(told: dict[str, str], graph: TaskGraph) -> None:
     """Raise the error that a task announced, unless it is of another run on this cluster."""
-    if told["key"] in map(str, work.graph):
+    if told["key"] in map(str, graph.tasks):
         raise {"RequestError": RequestError}.get(told["kind"], ExportError)(told["text"])
 
 
@@ -143,9 +143,9 @@ def _plain(future: Any) -> Exception:
     return found
 
 
-def _stop(client: Any, work: Work, futures: Sequence[Any]) -> None:
+def _stop(client: Any, graph: TaskGraph, futures: Sequence[Any]) -> None:
     """Cancel a run, and wait until none of its tasks occupies a worker."""
-    ours = set(map(str, work.graph))
+    ours = set(map(str, graph.tasks))
     until = time.monotonic() + _LAST_TASKS
     with suppress(OSError, RuntimeError):  # the cluster has gone, and its tasks with it
         for future in futures:  # cancelling keys that depend on one another trips the scheduler

@@ -14,7 +14,6 @@ from scipy import sparse
 from cellucid_dask.errors import RequestError
 from cellucid_dask.source import hdf5
 from cellucid_dask.source.anndata_file import as_dense, stored_matrix
-from cellucid_dask.source.fingerprint import of_matrix
 from cellucid_dask.source.matrix import (
     DaskMatrix,
     DenseMatrix,
@@ -89,7 +88,8 @@ class AnnDataSource:
 
     def fingerprint(self, layer: str) -> str:
         """Return a digest of a layer."""
-        return of_matrix(self.matrix(layer)) if layer in self.layers else ""
+        matrix = self.matrix(layer) if layer in self.layers else None
+        return "" if matrix is None else matrix.fingerprint()
 
 
 def matrix_of(values: Any, what: str = "Expression") -> Matrix | None:

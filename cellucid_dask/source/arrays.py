@@ -11,7 +11,6 @@ import pandas as pd
 
 from cellucid_dask.source.anndata_file import as_dense
 from cellucid_dask.source.anndata_object import matrix_of
-from cellucid_dask.source.fingerprint import of_matrix
 from cellucid_dask.source.matrix import Matrix
 
 
@@ -82,4 +81,5 @@ class ArraysSource:
 
     def fingerprint(self, layer: str) -> str:
         """Return a digest of the expression."""
-        return of_matrix(self.matrix(layer))
+        matrix = self.matrix(layer)
+        return "" if matrix is None else matrix.fingerprint()

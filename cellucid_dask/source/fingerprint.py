@@ -9,14 +9,13 @@ import numpy as np
 from dask.base import tokenize
 from zlib_ng import zlib_ng
 
-from cellucid_dask.source.matrix import DaskMatrix, DenseMatrix, Matrix, Sliceable, SparseMatrix
 from cellucid_dask.store import open_store
 from cellucid_dask.store.retry import with_retries
 
 # What file systems and stores tell of a file that changes with it.
 _STATE = ("size", "mtime", "ETag", "LastModified", "md5Hash", "updated", "etag",
           "last_modified")  # fmt: skip
-# Of arrays that are not in memory, so many split_by_cost of so many values are looked at.
+# Of arrays that are not in memory, so many stretches of so many values are looked at.
 _STRETCHES, _STRETCH = 16, 4096
 
 
@@ -33,21 +32,8 @@ def of_files(url: str, storage_options: Mapping[str, Any]) -> str:
     return str(tokenize(state))
 
 
-def of_matrix(matrix: Matrix | None) -> str:
-    """Return a digest of a matrix: of every value in memory, of some split_by_cost elsewhere."""
-    match matrix:
-        case SparseMatrix():
-            arrays = [matrix.data, matrix.indices, matrix.indptr]
-        case DenseMatrix():
-            arrays = [matrix.array]
-        case DaskMatrix():
-            return str(tokenize(matrix.array.name))
-        case _:
-            return ""
-    return str(tokenize(matrix.shape, str(matrix.dtype), [_checksum(array) for array in arrays]))
-
-
-def _checksum(array: Sliceable) -> int:
+def checksum(array: Any) -> int:
+    """Return a CRC-32 of an array in memory, or of some evenly spread rows of one elsewhere."""
     length = array.shape[0]
     if isinstance(array, np.ndarray):
         rows = [(0, length)]
@@ -55,7 +41,7 @@ def _checksum(array: Sliceable) -> int:
         count = max(_STRETCH // max(int(np.prod(array.shape[1:])), 1), 1)
         starts = np.unique(np.linspace(0, max(length - count, 0), _STRETCHES, dtype=np.int64))
         rows = [(int(start), min(int(start) + count, length)) for start in starts]
-    checksum = 0
+    found = 0
     for start, stop in rows:
-        checksum = zlib_ng.crc32(np.ascontiguousarray(array[start:stop]).data.cast("B"), checksum)
-    return checksum
+        found = zlib_ng.crc32(np.ascontiguousarray(array[start:stop]).data.cast("B"), found)
+    return found

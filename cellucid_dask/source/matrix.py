@@ -1,4 +1,4 @@
-"""The expression matrix of any source, as one lazily loaded Dask array.
+"""The matrix of any source, read by blocks: directly, or as a lazily loaded Dask array.
 
 Whatever holds the numbers (an HDF5 dataset, a Zarr array, numpy) is read by slices, so
 a stored matrix and one in memory differ in nothing else. Blocks come out as scipy
@@ -8,7 +8,7 @@ sparse matrices or numpy arrays, like those of anndata's own lazy reader.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import dask.array as da
 import numpy as np
@@ -17,8 +17,10 @@ from dask.highlevelgraph import HighLevelGraph
 from scipy import sparse
 
 from cellucid_dask.errors import ExportError
+from cellucid_dask.planning import Layout
 from cellucid_dask.runtime.supervise import final
-from cellucid_dask.types import Sizes
+from cellucid_dask.source.fingerprint import checksum
+from cellucid_dask.types import Array, Sizes
 
 Storage = Literal["csr", "csc", "dense"]
 Blocks = tuple[Sizes, Sizes]
@@ -35,7 +37,7 @@ class Sliceable(Protocol):
 
 
 class Matrix(Protocol):
-    """Cells x genes: what planning needs to know, and the lazy array itself.
+    """Cells x genes, read by blocks.
 
     Attributes
     ----------
@@ -46,7 +48,10 @@ class Matrix(Protocol):
     storage
         How blocks come: by row (``csr``), by column (``csc``) or ``dense``.
     fixed_blocks
-        Row and column block sizes that cannot be chosen, of a Dask array.
+        Row and column block sizes that cannot be chosen, of a Dask array; ``None`` of a
+        matrix that `read` can take any region of.
+    shared_nbytes
+        Bytes that are held for as long as the matrix is read.
     """
 
     @property
@@ -57,21 +62,52 @@ class Matrix(Protocol):
     def storage(self) -> Storage: ...  # noqa: D102
     @property
     def fixed_blocks(self) -> Blocks | None: ...  # noqa: D102
+    @property
+    def shared_nbytes(self) -> int: ...  # noqa: D102
+
+    def layout(self, columns: Array) -> Layout:
+        """Return what planning needs to know to read the genes in some columns, ascending."""
+
+    def fingerprint(self) -> str:
+        """Return a digest: of every value in memory, of some of those elsewhere."""
 
     def dask(self, blocks: Blocks) -> da.Array:
         """Return the matrix as a Dask array of these blocks."""
 
+    def prepare(self, blocks: Blocks) -> Self:
+        """Find what reading these blocks takes of all cells, and return the matrix with it."""
+
+    def read(self, rows: slice, columns: slice) -> Any:
+        """Read a region, as scipy sparse or numpy; not of a matrix with fixed blocks."""
+
+
+class _Stored:
+    """What matrices that can be read by any region have in common."""
+
+    fixed_blocks: None = None
+    shared_nbytes = 0
+
+    def prepare(self, _: Blocks) -> Self:
+        """Return the matrix: any region of it can be read by itself."""
+        return self
+
+    def dask(self: Any, blocks: Blocks) -> da.Array:
+        """Return the matrix as a Dask array of these blocks, each read when it is computed."""
+        return lazy_array(self, blocks)
+
 
 @dataclass(frozen=True)
-class SparseMatrix:
-    """A compressed sparse matrix read by slices of its three arrays."""
+class SparseMatrix(_Stored):
+    """A compressed sparse matrix read by slices of its three arrays.
+
+    Blocks of it are all columns of some rows (CSR), or all rows of some columns (CSC).
+    """
 
     data: Sliceable
     indices: Sliceable
     indptr: Sliceable
     shape: tuple[int, int]
     storage: Literal["csr", "csc"]
-    fixed_blocks: None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -80,29 +116,26 @@ class SparseMatrix:
         return np.dtype(np.float32) if stored == np.float16 else stored
 
     @property
-    def n_major(self) -> int:
-        """Number of rows (CSR) or of columns (CSC)."""
-        return self.shape[0 if self.storage == "csr" else 1]
-
-    @property
     def nnz(self) -> int:
         """Number of stored values."""
         return int(self.data.shape[0])
 
-    @property
-    def chunk(self) -> int:
-        """How many stored values come with one read; 1 when any number can."""
-        return max(_chunks(self.data)[0], _chunks(self.indices)[0])
+    def layout(self, columns: Array) -> Layout:
+        """Describe the matrix for planning; reads the row pointers."""
+        n_major = self.shape[0 if self.storage == "csr" else 1]
+        return Layout(
+            shape=self.shape,
+            dtype=self.dtype,
+            storage=self.storage,
+            columns=columns,
+            value_nbytes=self.dtype.itemsize + np.dtype(self.indices.dtype).itemsize,
+            indptr=np.asarray(self.indptr[0 : n_major + 1]).astype(np.int64),
+            chunk=(max(_chunks(self.data)[0], _chunks(self.indices)[0]), 1),
+        )
 
-    @property
-    def value_nbytes(self) -> int:
-        """Bytes of a stored value and its index."""
-        return self.dtype.itemsize + np.dtype(self.indices.dtype).itemsize
-
-    def dask(self, blocks: Blocks) -> da.Array:
-        """Return the matrix as a Dask array of these blocks (all rows or all columns)."""
-        kind = sparse.csr_matrix if self.storage == "csr" else sparse.csc_matrix
-        return _lazy(self, blocks, kind((0, 0), dtype=self.dtype))
+    def fingerprint(self) -> str:
+        """Return a digest of the three arrays."""
+        return _digest(self, self.data, self.indices, self.indptr)
 
     def read(self, rows: slice, columns: slice) -> Any:
         """Read some rows (CSR) or some columns (CSC) as a scipy matrix."""
@@ -125,12 +158,11 @@ class SparseMatrix:
 
 
 @dataclass(frozen=True)
-class DenseMatrix:
+class DenseMatrix(_Stored):
     """A dense matrix read by slices."""
 
     array: Sliceable
     storage: Literal["dense"] = "dense"
-    fixed_blocks: None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -142,21 +174,23 @@ class DenseMatrix:
         """Of the values."""
         return np.dtype(self.array.dtype)
 
-    @property
-    def chunks(self) -> tuple[int, int]:
-        """Rows and columns that come with one read; 1 where any number can."""
-        rows, columns = _chunks(self.array)
-        return rows, columns
-
-    @property
-    def row_major(self) -> bool:
-        """Whether a read along rows is cheaper than one along columns."""
+    def layout(self, columns: Array) -> Layout:
+        """Describe the matrix for planning."""
         flags = getattr(self.array, "flags", None)
-        return flags is None or not flags.f_contiguous
+        rows, across = _chunks(self.array)
+        return Layout(
+            shape=self.shape,
+            dtype=self.dtype,
+            storage=self.storage,
+            columns=columns,
+            value_nbytes=self.dtype.itemsize,
+            chunk=(rows, across),
+            row_major=flags is None or not flags.f_contiguous,
+        )
 
-    def dask(self, blocks: Blocks) -> da.Array:
-        """Return the matrix as a Dask array of these blocks."""
-        return _lazy(self, blocks, np.empty((0, 0), self.dtype))
+    def fingerprint(self) -> str:
+        """Return a digest of the array."""
+        return _digest(self, self.array)
 
     def read(self, rows: slice, columns: slice) -> Any:
         """Read a region."""
@@ -169,6 +203,7 @@ class DaskMatrix:
 
     array: da.Array
     storage: Storage
+    shared_nbytes: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -187,31 +222,60 @@ class DaskMatrix:
         rows, columns = self.array.chunks
         return rows, columns
 
+    def layout(self, columns: Array) -> Layout:
+        """Describe the array for planning; how many values it stores only reading would tell."""
+        return Layout(
+            shape=self.shape,
+            dtype=self.dtype,
+            storage=self.storage,
+            columns=columns,
+            value_nbytes=self.dtype.itemsize + (0 if self.storage == "dense" else 4),
+            fixed_blocks=self.fixed_blocks,
+        )
+
+    def fingerprint(self) -> str:
+        """Return a digest of what Dask calls the array."""
+        return str(tokenize(self.array.name))
+
+    def prepare(self, _: Blocks) -> Self:
+        """Return the matrix."""
+        return self
+
     def dask(self, blocks: Blocks) -> da.Array:
         """Return the array itself: its blocks are its own."""
         if blocks != self.fixed_blocks:
             raise ValueError("the blocks of a Dask array cannot be chosen")
         return self.array
 
+    def read(self, rows: slice, columns: slice) -> Any:
+        """Refuse: only a scheduler can compute a block."""
+        raise TypeError(f"a block of a Dask array is computed, not read: {rows}, {columns}")
+
 
 def _chunks(array: Sliceable) -> tuple[int, ...]:
     return tuple(getattr(array, "chunks", None) or (1,) * len(array.shape))
 
 
-def _lazy(matrix: SparseMatrix | DenseMatrix, blocks: Blocks, meta: Any) -> da.Array:
-    """Build the Dask array whose block (i, j) is ``matrix.read`` of its region."""
+def _digest(matrix: SparseMatrix | DenseMatrix, *arrays: Sliceable) -> str:
+    sums = [checksum(array) for array in arrays]
+    return str(tokenize(matrix.shape, str(matrix.dtype), sums))
+
+
+def lazy_array(matrix: Matrix, blocks: Blocks) -> da.Array:
+    """Return the Dask array whose block (i, j) is ``matrix.read`` of its region."""
     name = "matrix-" + tokenize(id(matrix), blocks)
-    rows, columns = slices(blocks[0]), slices(blocks[1])
-    graph: dict[Any, Any] = {f"source-{name}": matrix}
-    for i, across in enumerate(rows):
-        for j, down in enumerate(columns):
-            graph[name, i, j] = (_read, f"source-{name}", across, down)
+    source = f"source-{name}"
+    graph: dict[Any, Any] = {source: matrix}
+    for i, rows in enumerate(slices(blocks[0])):
+        for j, columns in enumerate(slices(blocks[1])):
+            graph[name, i, j] = (_read, source, rows, columns)
     layer = HighLevelGraph.from_collections(name, graph)
-    return da.Array(layer, name, blocks, meta=meta)
+    kinds = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix, "dense": np.empty}
+    return da.Array(layer, name, blocks, meta=kinds[matrix.storage]((0, 0), dtype=matrix.dtype))
 
 
 @final
-def _read(matrix: SparseMatrix | DenseMatrix, rows: slice, columns: slice) -> Any:
+def _read(matrix: Matrix, rows: slice, columns: slice) -> Any:
     return matrix.read(rows, columns)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dask.array as da
@@ -10,8 +10,9 @@ import numpy as np
 from dask.delayed import delayed
 
 from cellucid_dask.encode.normalize import check_totals, counts_of, log1p_cp10k, row_totals
+from cellucid_dask.planning import Layout
 from cellucid_dask.runtime.compute import run_all
-from cellucid_dask.source.matrix import Blocks, Matrix, Storage
+from cellucid_dask.source.matrix import Blocks, Matrix, Storage, lazy_array
 from cellucid_dask.types import Array
 
 
@@ -19,8 +20,8 @@ from cellucid_dask.types import Array
 class NormalizedMatrix:
     """Cells x genes of log1p counts per ten thousand.
 
-    Blocks of whole rows know their own totals. Where a block holds some of the genes only,
-    a pass over the matrix finds the totals of all cells first, a few blocks at once.
+    Blocks of whole rows give their own totals. Where a block has some of the genes only,
+    `prepare` finds the totals of all cells first, by a pass over the matrix.
 
     Attributes
     ----------
@@ -29,13 +30,15 @@ class NormalizedMatrix:
     layer
         What errors call it.
     at_once
-        Blocks that the first pass reads at once.
+        Blocks that the pass for totals reads at once.
+    totals
+        float64, (cells,): counts of each cell over all genes, once `prepare` has found them.
     """
 
     counts: Matrix
     layer: str
     at_once: int
-    _found: list[Array] = field(default_factory=list, repr=False)  # totals, once they are known
+    totals: Array | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,31 +61,25 @@ class NormalizedMatrix:
         return self.counts.fixed_blocks
 
     @property
-    def totals_nbytes(self) -> int:
-        """Bytes that totals of all cells take, with those of the blocks of the first pass."""
+    def shared_nbytes(self) -> int:
+        """Bytes that totals of all cells take, with those of the blocks of the pass for them."""
         return 0 if self.storage == "csr" else 8 * self.shape[0] * (1 + self.at_once)
 
-    @property
-    def work_nbytes(self) -> int:
-        """Bytes a value takes while it is normalized: itself, its float64, and what it becomes."""
-        return 2 * self.counts.dtype.itemsize + 12
+    def layout(self, columns: Array) -> Layout:
+        """Describe the matrix for planning: values are changed as they are read."""
+        # as read, in float64, and as it becomes
+        work = 2 * self.counts.dtype.itemsize + 12
+        return replace(self.counts.layout(columns), dtype=self.dtype, work_nbytes=work)
 
-    def dask(self, blocks: Blocks) -> da.Array:
-        """Return the normalized matrix as a Dask array of these blocks."""
+    def fingerprint(self) -> str:
+        """Return a digest of the counts."""
+        return self.counts.fingerprint()
+
+    def prepare(self, blocks: Blocks) -> NormalizedMatrix:
+        """Return the matrix with the totals of all cells, if these blocks need them."""
+        if len(blocks[1]) == 1 or self.totals is not None:
+            return self
         counts = self.counts.dask(blocks)
-        options: dict[str, Any] = {
-            "dtype": self.dtype, "meta": _like(counts), "layer": self.layer,
-        }  # fmt: skip
-        if len(blocks[1]) == 1:
-            whole: da.Array = da.map_blocks(_by_own_totals, counts, **options)
-            return whole
-        totals = da.from_array(self._totals(counts)[:, None], chunks=(blocks[0], 1))
-        some: da.Array = da.map_blocks(_by_totals, counts, totals, **options)
-        return some
-
-    def _totals(self, counts: da.Array) -> Array:
-        if self._found:
-            return self._found[0]
         totals = np.zeros(self.shape[0])
         starts = np.cumsum((0, *counts.chunks[0]))
         tasks = [
@@ -91,25 +88,43 @@ class NormalizedMatrix:
         ]
         for first in range(0, len(tasks), self.at_once):
             some = tasks[first : first + self.at_once]
-            found = run_all((task for _, task in some), self.at_once)
-            for (start, _), tile in zip(some, found, strict=True):
-                totals[start : start + len(tile)] += tile
-        self._found.append(check_totals(totals, self.layer))
-        return totals
+            results = run_all((task for _, task in some), self.at_once)
+            for (start, _), part in zip(some, results, strict=True):
+                totals[start : start + len(part)] += part
+        return replace(self, totals=check_totals(totals, self.layer))
 
+    def dask(self, blocks: Blocks) -> da.Array:
+        """Return the normalized matrix as a Dask array of these blocks."""
+        matrix = self.prepare(blocks)
+        if self.fixed_blocks is None:
+            return lazy_array(matrix, blocks)
+        counts = self.counts.dask(blocks)
+        # what Dask knows of its blocks is an empty one of their kind
+        meta = counts._meta.astype(np.float32)  # noqa: SLF001
+        options = {"dtype": self.dtype, "meta": meta, "layer": self.layer}
+        if len(blocks[1]) == 1:
+            whole: da.Array = da.map_blocks(_normalized, counts, None, **options)
+            return whole
+        totals = da.from_array(np.asarray(matrix.totals)[:, None], chunks=(blocks[0], 1))
+        some: da.Array = da.map_blocks(_normalized, counts, totals, **options)
+        return some
 
-def _like(counts: da.Array) -> Any:
-    return counts._meta.astype(np.float32)  # noqa: SLF001  the kind of its blocks
+    def read(self, rows: slice, columns: slice) -> Any:
+        """Read a region and normalize it."""
+        whole = columns.stop - columns.start == self.shape[1]
+        if not whole and self.totals is None:
+            raise ValueError("totals of all cells are needed: call prepare first")
+        totals = None if whole or self.totals is None else self.totals[rows]
+        return _normalized(self.counts.read(rows, columns), totals, self.layer)
 
 
 def _totals_of(block: Any, layer: str) -> Array:
     return row_totals(counts_of(block, layer))
 
 
-def _by_own_totals(block: Any, layer: str) -> Any:
+def _normalized(block: Any, totals: Array | None, layer: str) -> Any:
+    """Normalize a block by its cells' totals; by its own where it has all genes."""
     counts = counts_of(block, layer)
-    return log1p_cp10k(counts, check_totals(row_totals(counts), layer))
-
-
-def _by_totals(block: Any, totals: Array, layer: str) -> Any:
-    return log1p_cp10k(counts_of(block, layer), totals[:, 0])
+    if totals is None:
+        totals = check_totals(row_totals(counts), layer)
+    return log1p_cp10k(counts, totals.reshape(-1))

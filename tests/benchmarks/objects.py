@@ -1,4 +1,4 @@
-"""Objects a second of the whole put path of encode tasks, beside raw ``fs.pipe`` of the same.
+"""Objects a second of an export of genes, beside raw ``fs.pipe`` of the same.
 
 ``python -m tests.benchmarks.objects`` on S3 (moto) and GCS (fake-gcs-server), on this machine.
 """
@@ -8,39 +8,23 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-import dask
+import anndata as ad
 import numpy as np
 from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cellucid_dask.engine.genes import GeneJob, encode_tiles, transpose
-from cellucid_dask.store.target import Target
+import cellucid_dask
 from tests.services.stores import servers
 
 N_CELLS, N_GENES, ROUNDS = 100_000, 1000, 3
 
 
-def _job(url: str, options: dict[str, object]) -> GeneJob:
-    files = tuple(f"var/g{i}.values.u8.gz" for i in range(N_GENES))
-    return GeneJob(
-        target=Target.of(url, options), files=files, n_cells=N_CELLS, bits=8, level=6,
-        tile_values=200_000, gather_memory=64 * 2**20, batch_memory=64 * 2**20,
-    )  # fmt: skip
-
-
-def _encode(job: GeneJob, block: sparse.csc_matrix, first: int) -> object:
-    return encode_tiles(job, [transpose(job, block, 0, None)], first)
-
-
-def _put_by_tasks(job: GeneJob, blocks: list[sparse.csc_matrix]) -> float:
+def _export(adata: ad.AnnData, url: str, options: dict[str, Any]) -> float:
     began = time.perf_counter()
-    tasks, first = [], 0
-    for block in blocks:
-        tasks.append(dask.delayed(_encode)(job, block, first))
-        first += block.shape[1]
-    dask.compute(*tasks, scheduler="threads", num_workers=2)
+    cellucid_dask.export(adata, url, genes_only=True, progress=False, storage_options=options)
     return time.perf_counter() - began
 
 
@@ -48,15 +32,15 @@ def main() -> None:
     """Measure both on both servers and print them."""
     random = np.random.default_rng(0)
     matrix = sparse.random(N_CELLS, N_GENES, 0.06, format="csc", dtype=np.float32, rng=random)
-    blocks = [matrix[:, start : start + 125] for start in range(0, N_GENES, 125)]
+    adata = ad.AnnData(matrix)
     for server in (servers.moto, servers.gcs):
         with server() as store:
             ours, raw, nbytes = [], [], 0
             for _ in range(ROUNDS):
                 bucket = store.bucket()
-                ours.append(_put_by_tasks(_job(f"{bucket}/ours", store.options), blocks))
+                ours.append(_export(adata, f"{bucket}/ours", store.options))
                 store.fs.invalidate_cache()
-                found = store.fs.cat(store.fs.find(f"{bucket}/ours"))
+                found = store.fs.cat(store.fs.find(f"{bucket}/ours/var"))
                 same = {path.replace("/ours/", "/raw/"): data for path, data in found.items()}
                 nbytes = sum(map(len, same.values())) // len(same)
                 began = time.perf_counter()

@@ -19,9 +19,9 @@ STAGES = {
     "read and inflate chunks": ("matrix.py", "read"),
     "transpose tiles": ("tiles.py", "_sparse_tile"),
     "write scratch": ("<method 'write' of '_io.BufferedWriter' objects>",),
-    "read scratch": ("scratch.py", "read_tiles"),
-    "quantize": ("vectors.py", "gene_vectors"),
-    "gzip": ("encode.py", "encode"),
+    "read scratch": ("stored_tiles.py", "read_tiles"),
+    "quantize": ("gene_vectors.py", "gene_vectors"),
+    "gzip": ("compress.py", "compress"),
     "put files": ("target.py", "put"),
 }
 

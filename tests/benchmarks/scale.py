@@ -15,7 +15,8 @@ import numpy as np
 from dask.core import get_dependencies
 
 from cellucid_dask.display import size
-from cellucid_dask.engine.genes import GeneJob, build
+from cellucid_dask.engine.gene_tasks import GeneJob
+from cellucid_dask.engine.genes import build
 from cellucid_dask.errors import RequestError
 from cellucid_dask.planning import ExportPlan, Layout, make_plan
 from cellucid_dask.source.matrix import SparseMatrix
@@ -79,15 +80,15 @@ def measure(
     shape, matrix = layout(n_cells, storage)
     begun = time.perf_counter()
     plan = make_plan(
-        shape, vector_nbytes=1, memory_budget=int(0.4 * memory) * n_workers,
+        shape, bits=8, memory_budget=int(0.4 * memory) * n_workers,
         n_workers=n_workers, shared_disk=shared_disk,
     )  # fmt: skip
     planned = time.perf_counter()
     job = GeneJob(
-        Target("memory://nowhere"), tuple(f"var/{gene}" for gene in range(GENES)), n_cells, 8, 6,
-        plan.tile_values, plan.gather_memory, plan.batch_memory,
+        Target("memory://nowhere"), plan, np.arange(GENES),
+        tuple(f"var/{gene}" for gene in range(GENES)), 8, 6, Scratch("/nowhere"),
     )  # fmt: skip
-    graph = build(plan, matrix, np.arange(GENES), job, Scratch("/nowhere")).graph
+    graph = build(matrix, job).tasks
     edges = sum(len(get_dependencies(graph, key)) for key in graph)
     return Figures(
         plan, len(graph), edges, planned - begun, time.perf_counter() - planned,

@@ -279,7 +279,7 @@ def test_only_the_same_export_is_resumed(
     os.utime(csr, (1, 1))
     with pytest.raises(cellucid_dask.RequestError, match="its file has changed"):
         export(csr, target, resume=True)
-    monkeypatch.setattr(cellucid_dask, "__version__", "99")
+    monkeypatch.setattr("cellucid_dask.engine.resume.__version__", "99")
     with pytest.raises(cellucid_dask.RequestError, match="this is 99"):
         export(csr, target, resume=True)
     assert tree_bytes(target) == before

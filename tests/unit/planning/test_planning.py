@@ -16,7 +16,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from cellucid_dask import RequestError
-from cellucid_dask.engine.genes import GeneJob, build
+from cellucid_dask.engine.gene_tasks import GeneJob
+from cellucid_dask.engine.genes import build
 from cellucid_dask.planning import ExportPlan, Layout, make_plan
 from cellucid_dask.source.matrix import DenseMatrix
 from cellucid_dask.store.target import Target
@@ -64,7 +65,7 @@ def least_of(error: RequestError) -> int:
 
 
 def plan_of(layout: Layout, budget: int, workers: int, **options: Any) -> ExportPlan:
-    return make_plan(layout, vector_nbytes=1, memory_budget=budget, n_workers=workers, **options)
+    return make_plan(layout, bits=8, memory_budget=budget, n_workers=workers, **options)
 
 
 @given(layouts(), st.integers(20, 2000), st.integers(1, 16), st.booleans())
@@ -189,10 +190,10 @@ def test_graph_of_a_dense_matrix_does_not_grow_with_its_cells() -> None:
         assert plan.route == "direct"
         assert len(plan.row_blocks) >= n_cells / 100_000, "nothing to grow by"
         job = GeneJob(
-            Target("memory://nowhere"), tuple(f"var/{gene}" for gene in range(2000)), n_cells, 8,
-            6, plan.tile_values, plan.gather_memory, plan.batch_memory,
+            Target("memory://nowhere"), plan, layout.columns,
+            tuple(f"var/{gene}" for gene in range(2000)), 8, 6,
         )  # fmt: skip
-        return build(plan, DenseMatrix(array), layout.columns, job, None).graph
+        return build(DenseMatrix(array), job).tasks
 
     small, large = (len(cloudpickle.dumps(graph_of(n))) for n in (100_000, 6_400_000))
     assert large < 2 * small

@@ -1,0 +1,186 @@
+"""The tasks of the gene export: what each reads, encodes and puts.
+
+A gene is known by its matrix column; tasks count positions in the list of exported columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from cellucid_dask.encode.kernel import encode_genes, vector_bytes
+from cellucid_dask.encode.summary import GeneSummary
+from cellucid_dask.encode.tiles import SparseTile, Tile, tiles_of
+from cellucid_dask.engine.resume import write_receipt
+from cellucid_dask.engine.stored_tiles import StoredTile, read_indptr, read_tiles, write_tiles
+from cellucid_dask.planning import ExportPlan, split_by_cost
+from cellucid_dask.runtime.supervise import final
+from cellucid_dask.store.scratch import Scratch
+from cellucid_dask.store.target import Target
+from cellucid_dask.types import Array
+
+
+class Reader(Protocol):
+    """What a task reads its block of the matrix from."""
+
+    def read(self, rows: slice, columns: slice) -> Any:
+        """Read a region."""
+
+
+@dataclass(frozen=True)
+class GeneJob:
+    """Settings shared by all tasks.
+
+    Attributes
+    ----------
+    target
+        Where files go.
+    plan
+        How the matrix is cut.
+    columns
+        int64: matrix columns to export, ascending.
+    files
+        Output path of each of `columns`.
+    bits, level
+        Of quantization (``None``: float32) and of gzip (``None``: plain).
+    scratch
+        Where tiles wait, on route ``scratch``.
+    """
+
+    target: Target
+    plan: ExportPlan
+    columns: Array
+    files: tuple[str, ...]
+    bits: int | None
+    level: int | None
+    scratch: Scratch | None = None
+
+    @property
+    def tile_store(self) -> Scratch:
+        """The scratch of a route that has one."""
+        if self.scratch is None:
+            raise ValueError(f"route {self.plan.route} has no scratch")
+        return self.scratch
+
+    @cached_property
+    def row_edges(self) -> Array:
+        """First cell of each row block, and the end."""
+        return np.cumsum((0, *self.plan.row_blocks))
+
+    @cached_property
+    def gene_edges(self) -> Array:
+        """First matrix column of each gene block, and the end."""
+        return np.cumsum((0, *self.plan.gene_blocks))
+
+    @cached_property
+    def bounds(self) -> Array:
+        """Position in `columns` of the first gene of each gene block, and the end."""
+        return np.searchsorted(self.columns, self.gene_edges)
+
+    def ranges(self, j: int) -> list[tuple[int, int]]:
+        """Positions of the genes that each encode task takes of gene block `j`."""
+        first, last = int(self.bounds[j]), int(self.bounds[j + 1])
+        ends = np.cumsum(self.plan.encode_blocks)
+        inner = ends[(ends > first) & (ends < last)].tolist()
+        return list(itertools.pairwise([first, *inner, last]))
+
+    def tiles(self, reader: Reader, i: int, j: int) -> Iterator[Tile]:
+        """Read a block of the matrix and transpose it."""
+        rows = slice(int(self.row_edges[i]), int(self.row_edges[i + 1]))
+        genes = slice(int(self.gene_edges[j]), int(self.gene_edges[j + 1]))
+        columns = self.columns[self.bounds[j] : self.bounds[j + 1]] - genes.start
+        kept = None if len(columns) == genes.stop - genes.start else columns
+        block = reader.read(rows, genes)
+        return tiles_of(block, rows.start, kept, tile_values=self.plan.tile_values)
+
+    def encode(self, tiles: Sequence[Tile], first: int) -> GeneSummary:
+        """Encode and put the genes of some tiles, the first at position `first`."""
+        encoded = encode_genes(tiles, self.plan.shape[0], self.bits, self.level)
+        n_genes = tiles[0].n_genes
+        nbytes = np.zeros(n_genes, np.int64)
+        md5 = np.zeros(n_genes, "S32")
+        with self.target.writer() as out:
+            for gene, data in enumerate(encoded.files):
+                nbytes[gene] = len(data)
+                if not self.target.is_local:  # stores give it back when the run is resumed
+                    md5[gene] = hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
+                out.put(self.files[first + gene], data)
+        columns = self.columns[first : first + n_genes]
+        return GeneSummary(columns, encoded.lowest, encoded.highest, encoded.n_missing, nbytes, md5)
+
+    def encode_in_batches(self, tiles: Sequence[Tile], first: int) -> Iterator[GeneSummary]:
+        """Encode and put the genes of some tiles, as many at once as fit in memory."""
+        vector = np.array(vector_bytes(self.plan.shape[0], self.bits))
+        costs = sum((tile.gene_nbytes for tile in tiles), vector)
+        for start, stop in split_by_cost(costs, self.plan.batch_memory):
+            yield self.encode([tile.genes(start, stop) for tile in tiles], first + start)
+
+    def finish(self, batches: Iterable[GeneSummary], first: int) -> GeneSummary:
+        """Leave a receipt for the genes of a task, once they are all in the target."""
+        summary = GeneSummary.joined(list(batches))
+        files = self.files[first : first + len(summary.column)]
+        write_receipt(self.target, files, summary)
+        return summary
+
+
+@final
+def encode_block(reader: Reader, job: GeneJob, _: int, j: int) -> GeneSummary:
+    """Read all cells of a gene block, one row block after the other, and encode it (task)."""
+    tiles = [tile for i in range(len(job.plan.row_blocks)) for tile in job.tiles(reader, i, j)]
+    first = int(job.bounds[j])
+    return job.finish(job.encode_in_batches(tiles, first), first)
+
+
+@final
+def store_block(reader: Reader, job: GeneJob, i: int, j: int) -> list[StoredTile]:
+    """Read and transpose a block into scratch (task)."""
+    name = f"{i * len(job.plan.gene_blocks) + j}.tiles"
+    return write_tiles(job.tile_store, name, job.tiles(reader, i, j), int(job.bounds[j]))
+
+
+@final
+def encode_stored(job: GeneJob, stored: Sequence[StoredTile], first: int, last: int) -> GeneSummary:
+    """Gather the genes at positions ``first ... last - 1`` from scratch and encode them (task)."""
+    mine = [tile for tile in stored if tile.first_gene <= first < tile.first_gene + tile.n_genes]
+    indptrs = read_indptr(job.tile_store, mine, first, last)
+    nbytes = np.zeros(last - first, np.int64)
+    for tile, indptr in zip(mine, indptrs, strict=True):
+        nbytes += tile.gene_nbytes(indptr)
+
+    def batches() -> Iterator[GeneSummary]:
+        for start, stop in split_by_cost(nbytes, job.plan.gather_memory):
+            some = [indptr[start : stop + 1] for indptr in indptrs]
+            tiles = read_tiles(job.tile_store, mine, some, first + start, first + stop)
+            yield from job.encode_in_batches(tiles, first + start)
+
+    return job.finish(batches(), first)
+
+
+@final
+def split_block(reader: Reader, job: GeneJob, i: int, j: int) -> list[list[Tile]]:
+    """Read and transpose a block, and cut it at the genes of the encode tasks (task)."""
+    tiles, first = list(job.tiles(reader, i, j)), int(job.bounds[j])
+    return [
+        [_own(tile.genes(start - first, stop - first)) for tile in tiles]
+        for start, stop in job.ranges(j)
+    ]
+
+
+def _own(tile: Tile) -> Tile:
+    """Copy a sparse view, so that what travels does not hold the whole tile in memory."""
+    if isinstance(tile, SparseTile):
+        return replace(tile, cells=tile.cells.copy(), values=tile.values.copy())
+    return tile
+
+
+@final
+def encode_tiles(job: GeneJob, blocks: Sequence[list[Tile]], first: int) -> GeneSummary:
+    """Encode the genes that the tiles of all row blocks share (task)."""
+    tiles = list(itertools.chain.from_iterable(blocks))
+    return job.finish(job.encode_in_batches(tiles, first), first)
