@@ -19,8 +19,8 @@ from cellucid_dask.engine import commit, resume
 from cellucid_dask.engine.edges import Graph, export_edges
 from cellucid_dask.engine.fields import export_fields
 from cellucid_dask.engine.forecast import (
+    forecast_edge_bytes,
     forecast_gene_bytes,
-    forecast_graph_bytes,
     forecast_scratch_bytes,
 )
 from cellucid_dask.engine.gene_warnings import gene_warnings
@@ -155,7 +155,7 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
             through_scratch = rest is not None and rest.route == "scratch"
             needed = forecast_scratch_bytes(request, rest, left) if through_scratch else None
             with _scratch(settings, place, needed) as scratch:
-                resume.begin(place, request, anew=not before.begun)
+                resume.begin(place, request, clean=not before.begun)
                 commit.clear(place, before.identity)
                 with place.writer() as out:
                     for name, data in staging:
@@ -223,10 +223,10 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
         planned,
         embeddings={d: each.key for d, each in request.embeddings.items()},
         peak_rss=idle + planned.peak_memory,
-        n_objects=len(found.files) + (len(request.gene_ids)) + (2 if request.graph else 0),
+        n_objects=len(found.files) + (len(request.gene_ids)) + (2 if request.neighbors else 0),
         output_bytes=sum(found.files.values())
         + forecast_gene_bytes(request)
-        + forecast_graph_bytes(request),
+        + forecast_edge_bytes(request),
     )
 
 
@@ -288,7 +288,7 @@ def _spool_folder(settings: Settings, target: Target) -> str | None:
 
 
 def _export_edges(request: Request, target: Target) -> Graph | None:
-    graph, plan, settings = request.graph, request.edge_plan, request.settings
+    graph, plan, settings = request.neighbors, request.edge_plan, request.settings
     if graph is None or plan is None:
         return None
     needed = plan.scratch_bytes if plan.through_scratch else None

@@ -91,7 +91,7 @@ def export_fields(request: Request, keep: Callable[[str, bytes], object]) -> Fie
         )
         add(names.points_path(dimension, compressed), points[dimension])
     vectors: dict[str, list[int]] = {}
-    for each in request.vectors:
+    for each in request.vector_fields:
         values = scale_vector_field(
             _read(request.source.obsm(each.key)),
             scales[each.dimension],

@@ -15,16 +15,17 @@ from cellucid_dask.planning import ExportPlan
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.types import Array
 
-_MOST_GENES = 1000
-_MOST_BLOCKS = 6
+# Encoded for an estimate: more genes or blocks hardly change it.
+_SAMPLE_GENES = 1000
+_SAMPLE_BLOCKS = 6
 
 
 def forecast_gene_bytes(request: Request) -> int:
     """Estimate the bytes of all gene files by encoding a sample.
 
-    Gene blocks hold whole vectors, so their mean is all it takes. Of row blocks a sample
-    holds the first cells of each vector; what is fixed in a file's size (headers, code
-    tables) and what grows with the cells is told apart by encoding half of them too.
+    Gene blocks hold whole vectors, so their mean is enough. Row blocks are encoded as if
+    they were all cells, and half of them too: that separates what is fixed in a file's size
+    (headers, code tables) from what grows with the cells.
     """
     plan, matrix = request.plan, request.matrix
     if plan is None or matrix is None:
@@ -39,7 +40,7 @@ def forecast_gene_bytes(request: Request) -> int:
 
 
 def forecast_scratch_bytes(request: Request, plan: ExportPlan | None, columns: Array) -> int:
-    """Estimate the bytes of all tiles; of a dense matrix few blocks tell how many are zeros."""
+    """Estimate the bytes of all tiles: for a dense matrix, from the zeros in a few blocks."""
     matrix = request.matrix
     if plan is None or matrix is None:
         return 0
@@ -47,7 +48,7 @@ def forecast_scratch_bytes(request: Request, plan: ExportPlan | None, columns: A
         return plan.scratch_bytes
     array = matrix.dask((plan.row_blocks, plan.gene_blocks))
     nbytes = rows = 0
-    for row in _spread(len(plan.row_blocks), most=3):
+    for row in _sample(len(plan.row_blocks), 3):
         block = array.blocks[int(row)].compute()
         for tile in tiles_of(block, 0, columns, tile_values=plan.tile_values):
             nbytes += int(tile.gene_nbytes.sum())
@@ -55,23 +56,27 @@ def forecast_scratch_bytes(request: Request, plan: ExportPlan | None, columns: A
     return min(nbytes * plan.shape[0] // rows, plan.scratch_bytes)
 
 
-def forecast_graph_bytes(request: Request) -> int:
-    """Estimate the bytes of the edges from a block in the middle, as if all were stored twice."""
-    graph, plan = request.graph, request.edge_plan
-    if graph is None or plan is None:
+def forecast_edge_bytes(request: Request) -> int:
+    """Estimate the bytes of the edge files from a block in the middle.
+
+    A neighbor graph usually stores each edge twice.
+    """
+    neighbors, plan = request.neighbors, request.edge_plan
+    if neighbors is None or plan is None:
         return 0
     i, j = len(plan.row_blocks) // 2, len(plan.column_blocks) // 2
-    block = graph.dask((plan.row_blocks, plan.column_blocks)).blocks[i, j].compute()
+    block = neighbors.dask((plan.row_blocks, plan.column_blocks)).blocks[i, j].compute()
     keys = edge_keys(block, sum(plan.row_blocks[:i]), sum(plan.column_blocks[:j]))
     every = np.array([0, len(keys)])
-    dtype, level = index_dtype(graph.shape[0]), request.settings.compression
+    dtype, level = index_dtype(neighbors.shape[0]), request.settings.compression
     halves = (keys >> np.uint64(32), keys & np.uint64(2**32 - 1))
     nbytes = sum(len(compress_blocks(half.astype(dtype), every, level).data) for half in halves)
     return nbytes * len(plan.row_blocks) * len(plan.column_blocks) // 2
 
 
-def _spread(count: int, most: int = _MOST_BLOCKS) -> Array:
-    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+def _sample(count: int, size: int = _SAMPLE_BLOCKS) -> Array:
+    """Choose evenly spread positions among `count`."""
+    return np.unique(np.linspace(0, count - 1, min(count, size)).astype(int))
 
 
 def _of_gene_blocks(request: Request, plan: ExportPlan, array: Any, columns: Array) -> float:
@@ -79,9 +84,9 @@ def _of_gene_blocks(request: Request, plan: ExportPlan, array: Any, columns: Arr
     ranges = np.searchsorted(columns, edges)
     filled = np.flatnonzero(np.diff(ranges))
     sizes = []
-    for block in filled[_spread(len(filled))]:
+    for block in filled[_sample(len(filled))]:
         chosen = columns[ranges[block] : ranges[block + 1]] - edges[block]
-        chosen = chosen[:: -(-len(chosen) * _MOST_BLOCKS // _MOST_GENES)]
+        chosen = chosen[:: -(-len(chosen) * _SAMPLE_BLOCKS // _SAMPLE_GENES)]
         tiles: list[Tile] = []
         for row, first_cell in enumerate(np.cumsum((0, *plan.row_blocks[:-1]))):
             values = array.blocks[row, int(block)].compute()
@@ -91,10 +96,10 @@ def _of_gene_blocks(request: Request, plan: ExportPlan, array: Any, columns: Arr
 
 
 def _of_row_blocks(request: Request, plan: ExportPlan, array: Any, columns: Array) -> float:
-    columns = columns[:: -(-len(columns) // _MOST_GENES)]
+    columns = columns[:: -(-len(columns) // _SAMPLE_GENES)]
     tiles: list[Tile] = []
     bounds = [0]
-    for row in _spread(len(plan.row_blocks)):
+    for row in _sample(len(plan.row_blocks)):
         block = array.blocks[int(row)].compute()
         tiles += tiles_of(block, bounds[-1], columns, tile_values=plan.tile_values)
         bounds.append(bounds[-1] + plan.row_blocks[row])

@@ -1,4 +1,4 @@
-"""What the author of an export should know of its genes."""
+"""Warnings about the genes of an export."""
 
 from __future__ import annotations
 

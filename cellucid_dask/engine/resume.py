@@ -1,8 +1,8 @@
-"""What an interrupted run leaves for the next: a record of what it was, receipts of what it did.
+"""Resuming an interrupted run: its record, and the receipts of its tasks.
 
-The record says from what and how the run was made, each only as a digest. Every encoding
-task leaves a receipt: its genes' files with their sizes and what the manifest needs of
-them. A run that resumes takes the genes whose files are as their receipts say for done.
+The record identifies source and settings, each only by a digest. Every encode task leaves a
+receipt: the files of its genes, their sizes, and what the manifest needs of them. A run that
+resumes skips the genes whose files match their receipts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Record = dict[str, Any]
 
 
 def record_of(request: Request) -> Record:
-    """Say what a run is made of, so that another can tell whether it is the same."""
+    """Identify source, settings and version, for another run to compare with its own."""
     settings = request.settings
     return {
         "version": __version__,
@@ -47,12 +47,12 @@ def record_of(request: Request) -> Record:
 
 
 def was_interrupted(target: Target) -> bool:
-    """Whether a run into the target has begun and not ended."""
+    """Whether a run into the target began and did not end."""
     return target.read(_RECORD) is not None
 
 
 def check_same(target: Target, request: Request) -> bool:
-    """Make sure that what was interrupted, if anything, is this very export.
+    """Check that what was interrupted, if anything, is this very export.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def check_same(target: Target, request: Request) -> bool:
     Raises
     ------
     RequestError
-        It was another source, other settings or another version; says which.
+        It had another source, other settings or another version; the message says which.
     """
     data = target.read(_RECORD)
     if data is None:
@@ -90,9 +90,9 @@ def check_same(target: Target, request: Request) -> bool:
     )
 
 
-def begin(target: Target, request: Request, *, anew: bool) -> None:
-    """Write down what this run is; starting anew, drop the receipts of another."""
-    if anew:
+def begin(target: Target, request: Request, *, clean: bool) -> None:
+    """Record this run; starting over, drop the receipts of another."""
+    if clean:
         target.remove(target.files(_RECEIPTS))
     target.put({_RECORD: json.dumps(record_of(request)).encode()})
 
@@ -105,14 +105,14 @@ def end(target: Target) -> None:
 
 
 def write_receipt(target: Target, files: Sequence[str], summary: GeneSummary) -> None:
-    """Note that the files of some genes are in the target (in a task).
+    """Record that the files of some genes are in the target (in a task).
 
     Parameters
     ----------
     files
         Names of the genes' files, in the order of the summary.
     summary
-        What became of them.
+        Ranges and sizes of the genes.
     """
     receipt = {"files": list(files), **summary.to_lists()}
     name = hashlib.sha256("\n".join(files).encode()).hexdigest()[:24]
@@ -120,7 +120,7 @@ def write_receipt(target: Target, files: Sequence[str], summary: GeneSummary) ->
 
 
 def finished(target: Target, files: Mapping[int, str]) -> GeneSummary:
-    """Find the genes that an interrupted run has finished.
+    """Return the genes that an interrupted run finished.
 
     Parameters
     ----------
@@ -130,8 +130,8 @@ def finished(target: Target, files: Mapping[int, str]) -> GeneSummary:
     Returns
     -------
     GeneSummary
-        Of those whose file is there in the size, and where the store tells with the
-        checksum, that a receipt names.
+        Of those whose file has the size, and where the store reports one the checksum, that a
+        receipt names.
     """
     column_of = {file: column for column, file in files.items()}
     summaries = [GeneSummary.empty()]
@@ -141,23 +141,23 @@ def finished(target: Target, files: Mapping[int, str]) -> GeneSummary:
             genes = np.array([column_of.get(name, -1) for name in receipt["files"]], np.int64)
             summaries.append(GeneSummary.from_lists(receipt, genes))
         except (ValueError, KeyError, TypeError):
-            continue  # cut short when its run was killed
-    found = GeneSummary.joined(summaries)
-    _, first = np.unique(found.column, return_index=True)
-    found = found.take(first[found.column[first] >= 0])
-    paths = [files[column] for column in found.column.tolist()]
-    return found.take(_intact(target, paths, found))
+            continue  # truncated when its run was killed
+    summary = GeneSummary.joined(summaries)
+    _, first = np.unique(summary.column, return_index=True)
+    summary = summary.take(first[summary.column[first] >= 0])
+    paths = [files[column] for column in summary.column.tolist()]
+    return summary.take(_intact(target, paths, summary))
 
 
 def _intact(target: Target, files: Sequence[str], summary: GeneSummary) -> Array:
-    """Tell which genes' files are what their receipts say."""
+    """Mark the genes whose files match their receipts."""
     if not files:
         return np.zeros(0, bool)
-    there = target.files(files[0].rpartition("/")[0])
-    stored = [there.get(file, (-1, None)) for file in files]
+    listing = target.files(files[0].rpartition("/")[0])
+    stored = [listing.get(file, (-1, None)) for file in files]
     sized = np.array([nbytes for nbytes, _ in stored]) == summary.nbytes
     same: Array = sized & (
         np.array([(md5 or "").encode() for _, md5 in stored], "S32") == summary.md5
     )
-    # Stores that encrypt tell checksums of something else: then not a single one fits.
+    # Stores that encrypt report checksums of the encrypted bytes: then none of them matches.
     return same if same.any() else sized

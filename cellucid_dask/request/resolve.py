@@ -1,4 +1,4 @@
-"""An export request, checked against its source before anything is written."""
+"""Settings and source become a request, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Request:
         The columns to export, in order.
     warnings
         What the user should know before the work starts.
-    vectors
-        The vector fields, by name and dimension.
-    graph, edge_plan
+    vector_fields
+        By name and dimension.
+    neighbors, edge_plan
         The neighbor graph and how it is cut; ``None`` when none was asked for.
     """
 
@@ -54,8 +54,8 @@ class Request:
     latent: str | None
     obs_keys: tuple[str, ...]
     warnings: tuple[str, ...]
-    vectors: tuple[VectorField, ...] = ()
-    graph: Matrix | None = None
+    vector_fields: tuple[VectorField, ...] = ()
+    neighbors: Matrix | None = None
     edge_plan: EdgePlan | None = None
 
     @cached_property
@@ -95,7 +95,7 @@ class Request:
 
 
 def resolve(source: Source, settings: Settings) -> Request:
-    """Check what is asked against what is there; reads metadata, and a block to be normalized.
+    """Check settings against a source; reads metadata, and one block if counts are normalized.
 
     Raises
     ------
@@ -107,16 +107,18 @@ def resolve(source: Source, settings: Settings) -> Request:
     embeddings: dict[int, Embedding] = {}
     latent: str | None = None
     obs_keys: tuple[str, ...] = ()
-    vectors: list[VectorField] = []
-    graph, edge_plan = None, None
+    vector_fields: list[VectorField] = []
+    neighbors, edge_plan = None, None
     if not settings.genes_only:
         widths = source.obsm_widths
-        embeddings = choose_embeddings(_without_vectors(widths, settings), settings.embeddings)
+        embeddings = choose_embeddings(
+            _without_vector_fields(widths, settings), settings.embeddings
+        )
         latent = choose_latent(widths, settings.latent)
-        vectors, told = choose_vector_fields(widths, settings.vectors, embeddings)
-        warnings += told
-        graph = _open_graph(source, settings)
-        edge_plan = None if graph is None else _edge_plan(graph, settings)
+        vector_fields, left_out = choose_vector_fields(widths, settings.vectors, embeddings)
+        warnings += left_out
+        neighbors = _open_neighbors(source, settings)
+        edge_plan = None if neighbors is None else _edge_plan(neighbors, settings)
         obs_keys = _obs_keys(source, settings.obs_keys)
     genes, plan = None, None
     if matrix is not None:
@@ -131,39 +133,39 @@ def resolve(source: Source, settings: Settings) -> Request:
             warnings += _already_normalized(matrix, plan)
     return Request(
         source, settings, matrix, genes, plan, embeddings, latent, obs_keys, tuple(warnings),
-        tuple(vectors), graph, edge_plan,
+        tuple(vector_fields), neighbors, edge_plan,
     )  # fmt: skip
 
 
-def _without_vectors(widths: Mapping[str, int], settings: Settings) -> Mapping[str, int]:
-    """Leave out what shall be drawn over an embedding when the search is for embeddings."""
+def _without_vector_fields(widths: Mapping[str, int], settings: Settings) -> Mapping[str, int]:
+    """Leave out vector fields where embeddings are searched for."""
     taken = set(settings.vectors.values()) if settings.embeddings is None else set()
     return {key: width for key, width in widths.items() if key not in taken}
 
 
-def _open_graph(source: Source, settings: Settings) -> Matrix | None:
+def _open_neighbors(source: Source, settings: Settings) -> Matrix | None:
     key = settings.connectivities
     if key is None:
         return None
     known = source.obsp_keys
-    graph = source.obsp(key) if key in known else None
-    if graph is None:
+    neighbors = source.obsp(key) if key in known else None
+    if neighbors is None:
         raise RequestError(f"obsp has no graph {key!r}; it has {', '.join(known) or 'nothing'}.")
-    if graph.shape != (source.n_cells, source.n_cells):
-        rows, columns = graph.shape
+    if neighbors.shape != (source.n_cells, source.n_cells):
+        rows, columns = neighbors.shape
         raise RequestError(
             f"The graph {key!r} is {rows:,} x {columns:,}, but there are {source.n_cells:,} cells: "
             "it must be cells x cells."
         )
-    if graph.dtype.kind not in "biuf":
-        raise RequestError(f"The graph {key!r} holds {graph.dtype}, which is no real number.")
-    return graph
+    if neighbors.dtype.kind not in "biuf":
+        raise RequestError(f"The graph {key!r} holds {neighbors.dtype}, which is no real number.")
+    return neighbors
 
 
-def _edge_plan(graph: Matrix, settings: Settings) -> EdgePlan:
+def _edge_plan(neighbors: Matrix, settings: Settings) -> EdgePlan:
     resources = find_resources(settings.budget)
     return make_edge_plan(
-        graph.layout(np.arange(0)),
+        neighbors.layout(np.arange(0)),
         memory_budget=resources.memory,
         n_workers=resources.n_workers,
         shared_disk=resources.shares_disk(settings.scratch),
@@ -189,14 +191,14 @@ def _genes(source: Source, matrix: Matrix, settings: Settings) -> GeneSelection:
     var = source.var(settings.layer)
     n_cells, n_genes = matrix.shape
     if n_cells != source.n_cells or n_genes != len(var):
-        told = f"{settings.layer} is {n_cells:,} x {n_genes:,}"
+        text = f"{settings.layer} is {n_cells:,} x {n_genes:,}"
         if n_cells == len(var) and n_genes == source.n_cells:
             raise RequestError(
-                f"{told}, but obs has {source.n_cells:,} rows and var {len(var):,}: it is "
+                f"{text}, but obs has {source.n_cells:,} rows and var {len(var):,}: it is "
                 "genes x cells, transpose it."
             )
         raise RequestError(
-            f"{told}, but obs has {source.n_cells:,} rows and var has {len(var):,} rows: "
+            f"{text}, but obs has {source.n_cells:,} rows and var has {len(var):,} rows: "
             "they do not belong together."
         )
     if not n_cells or not n_genes:
@@ -229,7 +231,7 @@ def _obs_keys(source: Source, asked: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _already_normalized(matrix: NormalizedMatrix, plan: ExportPlan) -> list[str]:
-    """Look at one block: counts are whole numbers."""
+    """Warn if the first block does not hold whole numbers, as counts are."""
     block = matrix.counts.dask((plan.row_blocks, plan.gene_blocks)).blocks[0, 0].compute()
     if are_whole(block):
         return []
