@@ -33,7 +33,9 @@ from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import active_client, blocking_client, check_sees
 from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
 from cellucid_dask.source import open_source
-from cellucid_dask.store.lease import hold, refuse_if_held
+from cellucid_dask.source.base import Source
+from cellucid_dask.store.lease import acquire_lease, refuse_if_leased
+from cellucid_dask.store.location import Location
 from cellucid_dask.store.preflight import check_reachable, check_writable
 from cellucid_dask.store.scratch import Scratch, open_scratch
 from cellucid_dask.store.staging import Staging
@@ -137,15 +139,15 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     request = resolve(open_source(source, settings.source_storage_options), settings)
     told = list(request.warnings)
     check_reachable(place)
-    refuse_if_held(place)
+    refuse_if_leased(place)
     commit.check(place, request)
     with Staging(_spool_folder(settings, place)) as staging:
         found = export_fields(request, staging.add)
         told += found.warnings
         _warn(told)
         check_writable(place)
-        with hold(place) as lease:
-            _check_workers(source, place)
+        with acquire_lease(place) as lease:
+            _check_workers(request.source, place)
             before = commit.check(place, request)  # again: until now another run could end here
             done = GeneSummary.empty()
             if before.begun:
@@ -230,15 +232,14 @@ def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: A
     )
 
 
-def _check_workers(source: Any, target: Target) -> None:
+def _check_workers(source: Source, target: Target) -> None:
     """Make sure that the workers of a cluster see the local files they will work on."""
     client = active_client()
     if client is None:
         return
-    if target.is_local:
-        check_sees(client, target.url)
-    if isinstance(source, str | os.PathLike) and "://" not in str(source):
-        check_sees(client, os.path.abspath(os.path.expanduser(source)))  # noqa: PTH100, PTH111
+    for location in (target, getattr(source, "location", None)):  # of a source in a file
+        if location is not None and location.is_local:
+            check_sees(client, location.url)
 
 
 def _signature(first: Callable[..., Any]) -> inspect.Signature:
@@ -281,10 +282,10 @@ def _scratch(settings: Settings, target: Target, needed: int | None) -> Iterator
 
 def _spool_folder(settings: Settings, target: Target) -> str | None:
     """Choose a disk as for scratch; the system's folder of temporary files may be memory."""
-    for folder in (settings.scratch, target.parent):
-        if folder and "://" not in folder and os.access(folder, os.W_OK):
-            return folder
-    return None
+    folders = [Location.of(path) for path in (settings.scratch, target.parent) if path]
+    return next(
+        (each.url for each in folders if each.is_local and os.access(each.url, os.W_OK)), None
+    )
 
 
 def _export_edges(request: Request, target: Target) -> Graph | None:

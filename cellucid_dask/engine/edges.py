@@ -92,7 +92,7 @@ def sort_stored(
 ) -> EdgeRange:
     """Sort and encode edges in scratch; `places` has a start and a stop a block (task)."""
     filled = np.flatnonzero(places[:, 0] < places[:, 1]).tolist()
-    found = scratch.read([(_file(each), *(8 * places[each]).tolist()) for each in filled])
+    found = scratch.read_ranges([(_file(each), *(8 * places[each]).tolist()) for each in filled])
     keys = [np.frombuffer(data, np.uint64) for data in found]
     return sort_edges(keys, bounds, dtype, level)
 

@@ -93,7 +93,7 @@ def read_indptr(
     for tile in sparse:
         at = tile.offset + (start - tile.first_gene) * _INDPTR.itemsize
         ranges.append((tile.file, at, at + (stop - start + 1) * _INDPTR.itemsize))
-    found = iter(scratch.read(ranges) if ranges else ())
+    found = iter(scratch.read_ranges(ranges) if ranges else ())
     return [
         np.zeros(0, np.int64)
         if tile.nnz is None
@@ -119,7 +119,7 @@ def read_tiles(
         first, last = int(indptr[0]), int(indptr[-1])
         ranges.append((tile.file, cells + first * width, cells + last * width))
         ranges.append((tile.file, values + first * item, values + last * item))
-    found = iter(scratch.read(ranges))
+    found = iter(scratch.read_ranges(ranges))
     return [
         DenseTile(
             tile.first_cell,

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import names, schema
 from cellucid_dask.format.decode import DamageError
-from cellucid_dask.store.failures import explain
 from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
@@ -50,9 +49,7 @@ def content_of(target: Target, name: str, data: bytes | Exception) -> bytes:
     if isinstance(data, FileNotFoundError | NotADirectoryError):
         raise ExportError(f"{target.url}/{name} is missing.") from data
     if isinstance(data, Exception):
-        raise ExportError(
-            explain(data, f"{target.url}/{name}", "read", target.storage_options)
-        ) from data
+        raise ExportError(target.explain(data, "read", name)) from data
     return data
 
 

@@ -18,10 +18,11 @@ from cellucid_dask.request.embeddings import Embedding, choose_embeddings, choos
 from cellucid_dask.request.genes import GeneSelection, select_genes
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.request.vector_fields import VectorField, choose_vector_fields
-from cellucid_dask.runtime.resources import find_resources
+from cellucid_dask.runtime.resources import Resources, find_resources
 from cellucid_dask.source.base import Source
 from cellucid_dask.source.matrix import Matrix
 from cellucid_dask.source.normalized import NormalizedMatrix
+from cellucid_dask.store.location import Location
 from cellucid_dask.types import Array
 
 
@@ -162,13 +163,21 @@ def _open_neighbors(source: Source, settings: Settings) -> Matrix | None:
     return neighbors
 
 
+def _is_scratch_shared(resources: Resources, scratch: str | None) -> bool:
+    """Whether all workers reach the scratch: a store, or a folder that they all see."""
+    if scratch is None:
+        return resources.shares_disk(None)
+    location = Location.of(scratch)
+    return not location.is_local or resources.shares_disk(location.url)
+
+
 def _edge_plan(neighbors: Matrix, settings: Settings) -> EdgePlan:
     resources = find_resources(settings.budget)
     return make_edge_plan(
         neighbors.layout(np.arange(0)),
         memory_budget=resources.memory,
         n_workers=resources.n_workers,
-        shared_disk=resources.shares_disk(settings.scratch),
+        shared_disk=_is_scratch_shared(resources, settings.scratch),
     )
 
 
@@ -249,6 +258,6 @@ def _plan(matrix: Matrix, columns: Array, settings: Settings) -> ExportPlan:
         bits=settings.var_quantization,
         memory_budget=resources.memory,
         n_workers=resources.n_workers,
-        shared_disk=resources.shares_disk(settings.scratch),
+        shared_disk=_is_scratch_shared(resources, settings.scratch),
         shared_memory=matrix.shared_nbytes,
     )

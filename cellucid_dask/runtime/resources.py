@@ -37,8 +37,8 @@ class Resources:
     client: Any = None
 
     def shares_disk(self, scratch: str | None) -> bool:
-        """Whether all workers reach one scratch: a store, or a disk they all see."""
-        if self.client is None or (scratch is not None and "://" in scratch):
+        """Whether all workers see one local folder; ``None`` is the system's."""
+        if self.client is None:
             return True
         if scratch is not None and not Path(scratch).is_dir():
             raise RequestError(f"Scratch {scratch} is not a directory that can be written to.")

@@ -1,13 +1,50 @@
-"""Where cells come from: h5ad and Zarr, local or by URL, and AnnData objects."""
+"""Where cells come from: files, local or by URL, and AnnData objects."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.source.base import Source
+from cellucid_dask.store.location import Location
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file or folder that cells can be read from.
+
+    Attributes
+    ----------
+    opener
+        ``"module:function"``, imported on first use: called with a `Location`, it returns a
+        `Source` of which only metadata are read.
+    suffixes
+        Endings of its names.
+    is_folder
+        Whether it is a folder on a local disk.
+    takes_part
+        Whether a path may end in ``#name`` for a part of the file. The opener then takes
+        `part`, a string or ``None``.
+    """
+
+    opener: str
+    suffixes: tuple[str, ...]
+    is_folder: bool = False
+    takes_part: bool = False
+
+
+# By name. A local file or folder with no known suffix is of the first kind that fits, and so is
+# a URL: a Zarr store may have any name.
+KINDS = {
+    "zarr": Kind("cellucid_dask.source.anndata_file:open_zarr", (".zarr",), is_folder=True),
+    "h5ad": Kind("cellucid_dask.source.anndata_file:open_h5ad", (".h5ad", ".h5", ".hdf5")),
+}
 
 
 def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -> Source:
@@ -29,9 +66,7 @@ def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -
     if isinstance(source, Source):
         return source
     if isinstance(source, str | PathLike):
-        from cellucid_dask.source.anndata_file import open_file  # noqa: PLC0415
-
-        return open_file(fspath(source), dict(storage_options or {}))
+        return _open_file(fspath(source), storage_options or {})
     if all(hasattr(source, name) for name in ("obs", "var", "obsm", "layers", "n_obs")):
         from cellucid_dask.source.anndata_object import AnnDataSource  # noqa: PLC0415
 
@@ -40,3 +75,49 @@ def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -
         f"The source is a {type(source).__name__}: pass a path or URL of an h5ad or AnnData Zarr, "
         "or an AnnData object."
     )
+
+
+def _open_file(path: str, storage_options: Mapping[str, Any]) -> Source:
+    location, part = _split_part(path, storage_options)
+    if location.is_local and not Path(location.url).exists():
+        raise RequestError(f"{location.url} does not exist.")
+    kind = _kind_of(location)
+    if part is not None and not kind.takes_part:
+        raise RequestError(
+            f"{location.url} is one data set without parts: leave out #{part} after its name."
+        )
+    module, _, function = kind.opener.partition(":")
+    opener = getattr(import_module(module), function)
+    source: Source = (partial(opener, part=part) if kind.takes_part else opener)(location)
+    return source
+
+
+def _split_part(path: str, storage_options: Mapping[str, Any]) -> tuple[Location, str | None]:
+    """Split ``#name`` off a path or URL, unless the ``#`` belongs to the file's own name.
+
+    On a local disk it does if there is such a file, or none without the ``#name`` either; in a
+    URL, unless what stands before the ``#`` ends like a file of a known kind and the rest does not.
+    """
+    whole = Location.of(path, storage_options)
+    stem, mark, part = path.rpartition("#")
+    if not mark:
+        return whole, None
+    location = Location.of(stem, storage_options)
+    if whole.is_local:
+        is_part = not Path(whole.url).exists() and Path(location.url).exists()
+    else:
+        is_part = "/" not in part and _has_suffix(location) and not _has_suffix(whole)
+    return (location, part) if is_part else (whole, None)
+
+
+def _has_suffix(location: Location) -> bool:
+    return any(location.name.endswith(kind.suffixes) for kind in KINDS.values())
+
+
+def _kind_of(location: Location) -> Kind:
+    kinds = [
+        kind
+        for kind in KINDS.values()
+        if not location.is_local or kind.is_folder == Path(location.url).is_dir()
+    ]
+    return next((kind for kind in kinds if location.name.endswith(kind.suffixes)), kinds[0])

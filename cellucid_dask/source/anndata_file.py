@@ -1,13 +1,13 @@
-"""h5ad files and AnnData Zarr stores; their groups look alike, so one class reads both."""
+"""h5ad files and AnnData Zarr stores; their groups are alike, so one class reads both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import h5py
 import numpy as np
@@ -16,37 +16,45 @@ import zarr
 from anndata.io import read_elem
 from scipy import sparse
 
-from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.errors import RequestError
 from cellucid_dask.source import hdf5, legacy
 from cellucid_dask.source.fingerprint import of_files
 from cellucid_dask.source.matrix import DenseMatrix, Matrix, Sliceable, SparseMatrix
 from cellucid_dask.source.text import TextColumn
-from cellucid_dask.store import open_store
-from cellucid_dask.store.failures import Failure, explain, failure_of
+from cellucid_dask.store.failures import Failure, failure_of
+from cellucid_dask.store.location import Location
 from cellucid_dask.store.retry import with_retries
 
-_HDF5_SUFFIXES = (".h5ad", ".h5", ".hdf5")
+
+def open_h5ad(location: Location) -> FileSource:
+    """Open an h5ad file."""
+    with _refusing(location):
+        file = location
+        if location.is_local:  # a link may come to point elsewhere while the export runs
+            file = replace(location, url=str(Path(location.url).resolve()))
+        return FileSource(hdf5.open_file(file), location, partial(hdf5.reader, file=file))
 
 
-def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
-    """Open an h5ad file or an AnnData Zarr store by path or URL."""
-    url = url.removeprefix("file://")
-    name = PurePosixPath(urlsplit(url).path.rstrip("/")).name or url
-    remote = "://" in url
-    if not remote:
-        url = str(Path(url).expanduser().absolute())  # workers may be in another folder
-        if not Path(url).exists():
-            raise RequestError(f"{url} does not exist.")
-    if remote:
-        open_store(url, storage_options)  # a missing package or a bad option is said here
-    is_zarr = not url.rstrip("/").endswith(_HDF5_SUFFIXES) if remote else Path(url).is_dir()
+def open_zarr(location: Location) -> FileSource:
+    """Open an AnnData Zarr store."""
+    with _refusing(location):
+        if location.is_local:
+            return FileSource(zarr.open_group(location.url, mode="r"), location)
+        # not left to Zarr, which in newer versions takes memory:// for a store of its own
+        store = zarr.storage.FsspecStore.from_url(
+            location.url, dict(location.storage_options), read_only=True
+        )
+        group = zarr.open_group(store, mode="r")
+        return FileSource(group, location, partial(RetriedArray, location=location))
+
+
+@contextmanager
+def _refusing(location: Location) -> Iterator[None]:
+    """Turn errors of opening into a `RequestError` that says what is wrong with the file."""
+    url = location.url
     try:
-        if is_zarr:
-            group: Any = zarr.open_group(_zarr_store(url, storage_options), mode="r")
-            again = partial(RetriedArray, url=url, storage_options=storage_options)
-            return FileSource(group, name, again if remote else _same, url, storage_options)
-        file = hdf5.FileBytes(url if remote else str(Path(url).resolve()), storage_options)
-        return FileSource(file.open(), name, partial(hdf5.reader, file=file), url, storage_options)
+        _ = location.filesystem  # refuses a missing package or a bad option
+        yield
     except RequestError:
         raise
     except FileNotFoundError:
@@ -56,9 +64,9 @@ def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
     except Exception as error:  # stores raise errors of their own
         failure = failure_of(error)
         if failure in (Failure.DENIED, Failure.MISSING) or (
-            remote and failure is Failure.TRANSIENT
+            failure is Failure.TRANSIENT and not location.is_local
         ):
-            raise RequestError(explain(error, url, "read", storage_options)) from error
+            raise RequestError(location.explain(error, "read")) from error
         if isinstance(error, OSError | ValueError | KeyError | ImportError):
             raise RequestError(
                 f"{url} cannot be read as AnnData: it is not an h5ad file or Zarr store, "
@@ -69,11 +77,10 @@ def open_file(url: str, storage_options: Mapping[str, Any]) -> FileSource:
 
 @dataclass(frozen=True)
 class RetriedArray:
-    """A Zarr array in a store, read again when the store fails for a moment."""
+    """A Zarr array in a store; reads that fail for a moment are tried again."""
 
     array: Any
-    url: str
-    storage_options: Mapping[str, Any] = field(repr=False)
+    location: Location
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,24 +95,13 @@ class RetriedArray:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """What comes with one read."""
+        """Shape of the region that is read at once."""
         return tuple(self.array.chunks)
 
     def __getitem__(self, selection: Any) -> Any:
         """Read a region."""
-        try:
+        with self.location.explaining("read"):
             return with_retries(lambda: self.array[selection])
-        except Exception as error:
-            if failure_of(error) is Failure.OTHER:
-                raise
-            raise ExportError(explain(error, self.url, "read", self.storage_options)) from error
-
-
-def _zarr_store(url: str, storage_options: Mapping[str, Any]) -> Any:
-    if "://" not in url:
-        return url
-    # not left to Zarr, which in newer versions takes memory:// for a store of its own
-    return zarr.storage.FsspecStore.from_url(url, dict(storage_options), read_only=True)
 
 
 def _same(array: Any) -> Any:
@@ -113,23 +109,27 @@ def _same(array: Any) -> Any:
 
 
 class FileSource:
-    """An AnnData on disk or in a store, by its HDF5 or Zarr group."""
+    """An AnnData on disk or in a store.
+
+    Parameters
+    ----------
+    group
+        Its HDF5 or Zarr group.
+    location
+        Of the file or store.
+    open_array
+        Makes of a dataset of the group what tasks read it by.
+    """
 
     def __init__(
-        self,
-        group: Any,
-        name: str,
-        open_array: Callable[[Any], Any],
-        url: str,
-        storage_options: Mapping[str, Any],
+        self, group: Any, location: Location, open_array: Callable[[Any], Any] = _same
     ) -> None:
+        self.location, self.name = location, location.name
         if "obs" not in group or "var" not in group:
-            raise RequestError(f"{name} is not AnnData: it has no obs and var.")
+            raise RequestError(f"{self.name} is not AnnData: it has no obs and var.")
         self._group = group
         self._open_array = open_array
-        self._url, self._storage_options = url, storage_options
         self._frame: pd.DataFrame | None = None  # obs, where it cannot be read by column
-        self.name = name
         self.n_cells = self._count_cells()
 
     def _count_cells(self) -> int:
@@ -143,9 +143,9 @@ class FileSource:
     @property
     def layers(self) -> list[str]:
         """Matrices that can be exported."""
-        found = ["X"] if "X" in self._group else []
-        found += ["raw"] if "raw/X" in self._group or "raw.X" in self._group else []
-        return found + (sorted(self._group["layers"]) if "layers" in self._group else [])
+        names = ["X"] if "X" in self._group else []
+        names += ["raw"] if "raw/X" in self._group or "raw.X" in self._group else []
+        return names + (sorted(self._group["layers"]) if "layers" in self._group else [])
 
     @property
     def obs_keys(self) -> list[str]:
@@ -219,12 +219,12 @@ class FileSource:
         return stored_matrix(self._group[self._obsp()[key]], self._open_array)
 
     def _obsp(self) -> dict[str, str]:
-        """Where they lie, by name; AnnData before 0.7 kept the graph in uns."""
+        """Return their paths in the group, by name; AnnData before 0.7 kept the graph in uns."""
         old = {key: f"uns/neighbors/{key}" for key in ("connectivities", "distances")}
-        places = {key: place for key, place in old.items() if place in self._group}
+        paths = {key: path for key, path in old.items() if path in self._group}
         if "obsp" in self._group:
-            places |= {str(key): f"obsp/{key}" for key in self._group["obsp"]}
-        return places
+            paths |= {str(key): f"obsp/{key}" for key in self._group["obsp"]}
+        return paths
 
     def var(self, layer: str) -> pd.DataFrame:
         """Read the var table of X and the layers, or of raw."""
@@ -240,7 +240,7 @@ class FileSource:
 
     def fingerprint(self, layer: str) -> str:  # noqa: ARG002  a file changes as a whole
         """Return a digest of size and age of the files."""
-        return of_files(self._url, self._storage_options)
+        return of_files(self.location)
 
 
 def _shape(element: Any) -> tuple[int, ...]:

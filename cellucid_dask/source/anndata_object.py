@@ -22,6 +22,7 @@ from cellucid_dask.source.matrix import (
     SparseMatrix,
     Storage,
 )
+from cellucid_dask.store.location import Location
 
 
 class AnnDataSource:
@@ -121,7 +122,7 @@ def _reader(array: Any) -> Any:
     filename = array.file.filename
     path = Path(filename.decode() if isinstance(filename, bytes) else filename)
     on_disk = path.is_file() and array.file.driver in ("sec2", "stdio")
-    return hdf5.reader(array, hdf5.FileBytes(str(path.resolve()))) if on_disk else array
+    return hdf5.reader(array, Location(str(path.resolve()))) if on_disk else array
 
 
 def _dask_matrix(array: da.Array, what: str) -> DaskMatrix:

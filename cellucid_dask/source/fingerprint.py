@@ -9,7 +9,7 @@ import numpy as np
 from dask.base import tokenize
 from zlib_ng import zlib_ng
 
-from cellucid_dask.store import open_store
+from cellucid_dask.store.location import Location
 from cellucid_dask.store.retry import with_retries
 
 # What file systems and stores tell of a file that changes with it.
@@ -19,9 +19,9 @@ _STATE = ("size", "mtime", "ETag", "LastModified", "md5Hash", "updated", "etag",
 _STRETCHES, _STRETCH = 16, 4096
 
 
-def of_files(url: str, storage_options: Mapping[str, Any]) -> str:
+def of_files(location: Location) -> str:
     """Return a digest of size and age of a file, or of every file in a folder."""
-    fs, path = open_store(url, storage_options)
+    fs, path = location.filesystem, location.path()
     found = with_retries(lambda: fs.find(path, detail=True))
     if not isinstance(found, Mapping) or not found:  # adlfs lists a single file
         found = {path: with_retries(lambda: fs.info(path))}

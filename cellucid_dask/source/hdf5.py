@@ -1,16 +1,14 @@
 """Reading HDF5 datasets chunk by chunk, without HDF5.
 
 HDF5 decompresses under one global lock, so threads wait for each other. The file is
-opened once to learn where each chunk lies; after that a chunk is a byte range of the
+opened once to learn the offset of each chunk; after that a chunk is a byte range of the
 file (or of an object in a store), inflated by ISA-L outside any lock.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,52 +17,20 @@ import numpy as np
 from isal import isal_zlib
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.store import open_store
-from cellucid_dask.store.failures import explain
-from cellucid_dask.store.transfer import read_ranges
+from cellucid_dask.store.location import Location
 from cellucid_dask.types import Array
 
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 _ABSENT = np.iinfo(np.uint64).max
 
 
-@dataclass(frozen=True)
-class FileBytes:
-    """A file to read byte ranges of, local or in a store; cheap to send to a worker."""
-
-    url: str
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the URL is a local path."""
-        return "://" not in self.url
-
-    def read(self, ranges: list[tuple[int, int]]) -> list[bytes]:
-        """Read byte ranges (start, size)."""
-        if self.is_local:
-            with open(self.url, "rb", buffering=0) as file:  # noqa: PTH123  plain and fast
-                found = [os.pread(file.fileno(), size, start) for start, size in ranges]
-        else:
-            found = self._fetch(ranges)
-        if any(len(data) != size for data, (_, size) in zip(found, ranges, strict=True)):
-            raise ExportError(f"{self.url} is truncated: some of its chunks lie beyond its end.")
-        return found
-
-    def _fetch(self, ranges: list[tuple[int, int]]) -> list[bytes]:
-        fs, path = open_store(self.url, self.storage_options)
-        try:
-            return read_ranges(fs, [(path, start, start + size) for start, size in ranges])
-        except Exception as error:  # stores raise errors of their own
-            raise ExportError(explain(error, self.url, "read", self.storage_options)) from error
-
-    def open(self) -> Any:
-        """Open the file for the HDF5 library; a remote one keeps a few small blocks."""
-        if self.is_local:
-            return h5py.File(self.url, "r")
-        fs, path = open_store(self.url, self.storage_options)
-        # metadata are small reads close together: blocks of 1 MiB
-        return h5py.File(fs.open(path, "rb", block_size=2**20, cache_type="blockcache"), "r")
+def open_file(file: Location) -> h5py.File:
+    """Open a file for the HDF5 library; of a remote one a few small blocks are cached."""
+    if file.is_local:
+        return h5py.File(file.url, "r")
+    # metadata are small reads close together: blocks of 1 MiB
+    remote = file.filesystem.open(file.path(), "rb", block_size=2**20, cache_type="blockcache")
+    return h5py.File(remote, "r")
 
 
 @dataclass(frozen=True)
@@ -74,14 +40,14 @@ class ChunkedDataset:
     Attributes
     ----------
     offsets, sizes
-        uint64, one a chunk in C order of the chunk grid: where it lies in the file.
+        uint64, one a chunk in C order of the chunk grid: its byte range in the file.
     skipped
         uint32: which filters each chunk was written without.
     filters
         HDF5 filter numbers in the order of writing, deflate and shuffle only.
     """
 
-    file: FileBytes
+    file: Location
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunks: tuple[int, ...]
@@ -102,16 +68,16 @@ class ChunkedDataset:
             range(start // chunk, -(-stop // chunk))
             for (start, stop), chunk in zip(wanted, self.chunks, strict=True)
         ]
-        places = list(itertools.product(*touched))
-        numbers = np.ravel_multi_index(np.array(places).T, grid)
+        positions = list(itertools.product(*touched))
+        numbers = np.ravel_multi_index(np.array(positions).T, grid)
         ranges = [
-            (int(self.offsets[number]), int(self.sizes[number]))
+            ("", int(self.offsets[number]), int(self.offsets[number]) + int(self.sizes[number]))
             for number in numbers
             if self.offsets[number] != _ABSENT
         ]
-        stored = iter(self.file.read(ranges))
-        for number, place in zip(numbers, places, strict=True):
-            source, target = _overlap(place, self.chunks, wanted)
+        stored = iter(self.file.read_ranges(ranges))
+        for number, position in zip(numbers, positions, strict=True):
+            source, target = _overlap(position, self.chunks, wanted)
             if self.offsets[number] == _ABSENT:
                 out[target] = self.fill
             else:
@@ -142,11 +108,11 @@ class ChunkedDataset:
 
 
 def _overlap(
-    place: tuple[int, ...], chunks: tuple[int, ...], wanted: list[tuple[int, int]]
+    position: tuple[int, ...], chunks: tuple[int, ...], wanted: list[tuple[int, int]]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Return what a chunk holds of a region: where in the chunk, and where in the region."""
+    """Return the overlap of a chunk and a region: its slices in the chunk, and in the region."""
     source, target = [], []
-    for at, size, (start, stop) in zip(place, chunks, wanted, strict=True):
+    for at, size, (start, stop) in zip(position, chunks, wanted, strict=True):
         first, last = max(at * size, start), min((at + 1) * size, stop)
         source.append(slice(first - at * size, last - at * size))
         target.append(slice(first - start, last - start))
@@ -155,9 +121,9 @@ def _overlap(
 
 @dataclass(frozen=True)
 class ContiguousDataset:
-    """An HDF5 dataset that lies in the file as one run of bytes."""
+    """An HDF5 dataset that is one run of bytes in the file."""
 
-    file: FileBytes
+    file: Location
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int
@@ -168,7 +134,8 @@ class ContiguousDataset:
         row = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         if stop == start:
             return np.empty([0, *(b - a for a, b in rest)], self.dtype.newbyteorder("="))
-        (data,) = self.file.read([(self.offset + start * row, (stop - start) * row)])
+        first = self.offset + start * row
+        (data,) = self.file.read_ranges([("", first, first + (stop - start) * row)])
         values = np.frombuffer(data, self.dtype).reshape(stop - start, *self.shape[1:])
         region = values[(slice(None), *(slice(a, b) for a, b in rest))]
         return region.astype(self.dtype.newbyteorder("="), copy=False)
@@ -178,7 +145,7 @@ class ContiguousDataset:
 class LibraryDataset:
     """An HDF5 dataset that only the library can read (other filters, virtual, external)."""
 
-    file: FileBytes
+    file: Location
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -186,7 +153,7 @@ class LibraryDataset:
 
     def __getitem__(self, selection: Any) -> Array:
         """Read a region."""
-        with _H5PY, self.file.open() as file:
+        with _H5PY, open_file(self.file) as file:
             values = np.asarray(file[self.name][selection])
         return values.astype(self.dtype.newbyteorder("="), copy=False)
 
@@ -194,7 +161,7 @@ class LibraryDataset:
 _H5PY = threading.Lock()
 
 
-def reader(dataset: h5py.Dataset, file: FileBytes) -> Any:
+def reader(dataset: h5py.Dataset, file: Location) -> Any:
     """Return the fastest reader that can read the dataset."""
     plist = dataset.id.get_create_plist()
     filters = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
@@ -209,7 +176,7 @@ def reader(dataset: h5py.Dataset, file: FileBytes) -> Any:
     return LibraryDataset(file, dataset.name, dataset.shape, dataset.dtype, dataset.chunks)
 
 
-def _chunked(dataset: h5py.Dataset, file: FileBytes, filters: tuple[int, ...]) -> ChunkedDataset:
+def _chunked(dataset: h5py.Dataset, file: Location, filters: tuple[int, ...]) -> ChunkedDataset:
     grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
     count = int(np.prod(grid))
     offsets = np.full(count, _ABSENT, np.uint64)
@@ -226,7 +193,7 @@ def _chunked(dataset: h5py.Dataset, file: FileBytes, filters: tuple[int, ...]) -
 
     if dataset.id.get_num_chunks():
         dataset.id.chunk_iter(note)
-        dataset.id.refresh()  # or HDF5 would keep all it has read of the places
+        dataset.id.refresh()  # or HDF5 would keep the whole index in memory
     return ChunkedDataset(
         file, dataset.shape, dataset.dtype, dataset.chunks, offsets, sizes, skipped, filters,
         dataset.fillvalue,

@@ -1,7 +1,7 @@
-"""What went wrong in a store, in a few kinds, and in plain words.
+"""Failures of stores: classified into a few kinds, and explained in plain words.
 
 Every store raises errors of its own, from packages that need not be installed here: they
-are told apart by what they carry, never by their class.
+are classified by their attributes and the names of their classes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Failure(Enum):
-    """What a failure means for whoever waits."""
+    """Kinds of failures, by what can be done about them."""
 
     TRANSIENT = auto()  # another try may succeed
     DENIED = auto()
@@ -44,7 +44,7 @@ _STATUSES = {401: Failure.DENIED, 403: Failure.DENIED, 404: Failure.MISSING, 507
     dict.fromkeys((408, 425, 429, 500, 502, 503, 504, 509), Failure.TRANSIENT)
 )
 
-# S3 says these with status 400
+# error codes that S3 sends with status 400
 _CODES = dict.fromkeys(
     (
         "BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown", "Throttling",
@@ -79,12 +79,9 @@ _CLASSES = dict.fromkeys(
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Tell what an error of any store means; its causes are asked where it says nothing."""
-    for each in _with_causes(error):
-        found = _kind(each)
-        if found is not None:
-            return found
-    return Failure.OTHER
+    """Classify an error of any store, or else the first of its causes that can be classified."""
+    kinds = (_kind(each) for each in _with_causes(error))
+    return next((kind for kind in kinds if kind is not None), Failure.OTHER)
 
 
 def _with_causes(error: BaseException) -> Iterator[BaseException]:
@@ -112,7 +109,7 @@ def _kind(error: BaseException) -> Failure | None:
 
 
 def _code(error: BaseException) -> str:
-    """Return the store's own name of an error, or nothing."""
+    """Return the store's own code of an error, or an empty string."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping):  # botocore
         return str(response.get("Error", {}).get("Code", ""))
@@ -121,21 +118,23 @@ def _code(error: BaseException) -> str:
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the HTTP status that an error stands for, if it does."""
+    """Return the HTTP status that an error carries, or `None`."""
     response = getattr(error, "response", None)
-    places: list[Any] = [getattr(error, name, None) for name in ("status", "status_code", "code")]
+    candidates: list[Any] = [
+        getattr(error, name, None) for name in ("status", "status_code", "code")
+    ]
     if isinstance(response, Mapping):
-        places.append(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
+        candidates.append(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
     else:
-        places.append(getattr(response, "status_code", None))
-    for each in places:
+        candidates.append(getattr(response, "status_code", None))
+    for each in candidates:
         if isinstance(each, int | str) and re.fullmatch(r"[1-5]\d\d", str(each)):
             return int(each)
     return None
 
 
 def reason(error: BaseException, storage_options: Mapping[str, Any]) -> str:
-    """Return a few words of the store's own, without any of the secrets it was given."""
+    """Return a few words of the store's own, with the values of its options masked."""
     for each in _with_causes(error):
         code = _code(each)
         if code and not code.isdigit():
@@ -161,11 +160,11 @@ def explain(error: BaseException, url: str, done: str, storage_options: Mapping[
     Parameters
     ----------
     url
-        The place.
+        What was being read or written.
     done
         What could not be done with it, as a participle: ``"written to"``.
     storage_options
-        Whose values must not be seen.
+        Options whose values must not be shown.
     """
     why = reason(error, storage_options)
     return {

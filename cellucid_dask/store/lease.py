@@ -1,8 +1,8 @@
-"""One run a target: its owner holds a lease, which lapses when the owner dies.
+"""A lease on a target, so that one run at a time writes to it; it expires when its owner dies.
 
-Local disks, memory, S3, GCS and Azure create the lease only where there is none, so of two
-runs one is refused for certain; other stores are asked first, which two runs that begin
-in the same instant may both survive.
+Local disks, memory, S3, GCS and Azure create the file of a lease only if there is none, so
+one of two runs is certainly refused. Other stores are asked first: two runs that begin in the
+same instant may both go on.
 """
 
 from __future__ import annotations
@@ -20,15 +20,20 @@ from cellucid_dask.store.owner import is_running, this_process
 from cellucid_dask.store.target import RUN_DIR, Target
 
 _LEASE = f"{RUN_DIR}/lease.json"
-# Seconds: a lease is renewed often, so that only a dead owner ever lets it lapse.
-_RENEW, _LIFE = 20.0, 90.0
 
 
 class Lease:
-    """What says that a target is being written to, and by whom."""
+    """A file in the target that says which process is writing to it.
 
-    def __init__(self, target: Target) -> None:
+    Parameters
+    ----------
+    renew_every, valid_for
+        Seconds. It is renewed often, so that only a dead owner lets it expire.
+    """
+
+    def __init__(self, target: Target, renew_every: float = 20.0, valid_for: float = 90.0) -> None:
         self._target = target
+        self._renew_every, self._valid_for = renew_every, valid_for
         self._me = {"token": uuid.uuid4().hex, **this_process()}
         self._ended = threading.Event()
         self._lost = False
@@ -36,24 +41,24 @@ class Lease:
     def take(self) -> None:
         """Take the lease, in one step where the store can, or refuse."""
         while not self._target.create(_LEASE, self._document()):
-            refuse_if_held(self._target)
+            refuse_if_leased(self._target)
             self._target.remove([_LEASE])  # its owner is dead
 
     def _document(self) -> bytes:
-        return json.dumps({**self._me, "expires": time.time() + _LIFE}).encode()
+        return json.dumps({**self._me, "expires": time.time() + self._valid_for}).encode()
 
     def keep(self) -> None:
         """Renew the lease until it is released."""
-        while not self._ended.wait(_RENEW):
-            with suppress(Exception):  # a store that stumbles now is asked again in time
+        while not self._ended.wait(self._renew_every):
+            with suppress(Exception):  # the next turn comes well before it expires
                 if not self._is_mine():
                     self._lost = True
                     return
                 self._target.put({_LEASE: self._document()})
 
     def _is_mine(self) -> bool:
-        held = _read(self._target)
-        return held is not None and held["token"] == self._me["token"]
+        current = _read(self._target)
+        return current is not None and current["token"] == self._me["token"]
 
     def check(self) -> None:
         """Make sure that the target is still this run's.
@@ -71,12 +76,12 @@ class Lease:
     def release(self) -> None:
         """Give the lease back."""
         self._ended.set()
-        with suppress(Exception):  # it lapses by itself
+        with suppress(Exception):  # it expires by itself
             if self._is_mine():
                 self._target.remove([_LEASE])
 
 
-def refuse_if_held(target: Target) -> None:
+def refuse_if_leased(target: Target) -> None:
     """Refuse a target that another run is writing to.
 
     Raises
@@ -84,15 +89,15 @@ def refuse_if_held(target: Target) -> None:
     RequestError
         Saying whose it is and how long to wait.
     """
-    held = _read(target)
-    if held is None:
+    lease = _read(target)
+    if lease is None:
         return
-    wait = held["expires"] - time.time()
-    alive = is_running(held)
+    wait = lease["expires"] - time.time()
+    alive = is_running(lease)
     if alive or (alive is None and wait > 0):
         raise RequestError(
-            f"{target.url} is being written to by another run (process {held['pid']} on "
-            f"{held['host']}): wait for it, or stop it and try again in {max(wait, 0):.0f} s."
+            f"{target.url} is being written to by another run (process {lease['pid']} on "
+            f"{lease['host']}): wait for it, or stop it and try again in {max(wait, 0):.0f} s."
         )
 
 
@@ -101,23 +106,29 @@ def _read(target: Target) -> Mapping[str, Any] | None:
     if data is None:
         return None
     try:
-        held: Mapping[str, Any] = json.loads(data)
-        float(held["expires"])
+        lease: Mapping[str, Any] = json.loads(data)
+        float(lease["expires"])
     except (ValueError, KeyError, TypeError):
         return {"token": "", "expires": 0.0, "host": "", "pid": 0, "started": 0.0}
-    return held
+    return lease
 
 
 @contextmanager
-def hold(target: Target) -> Iterator[Lease]:
-    """Keep a target to oneself for as long as the block runs."""
+def acquire_lease(target: Target) -> Iterator[Lease]:
+    """Keep other runs out of a target while the block runs.
+
+    Raises
+    ------
+    RequestError
+        Another run is writing to it.
+    """
     lease = Lease(target)
     lease.take()
-    keeper = threading.Thread(target=lease.keep, daemon=True, name="lease")
-    keeper.start()
+    renewal = threading.Thread(target=lease.keep, daemon=True, name="lease")
+    renewal.start()
     try:
         yield lease
     finally:
         lease.release()
-        keeper.join(timeout=_RENEW)
+        renewal.join(timeout=20)
         target.remove_if_empty(RUN_DIR)

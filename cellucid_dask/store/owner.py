@@ -1,4 +1,4 @@
-"""Which process owns a thing, and does it live."""
+"""Naming the process that owns a lease or a scratch folder, and asking whether it still runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def this_process() -> dict[str, Any]:
 
 
 def is_running(owner: Mapping[str, Any]) -> bool | None:
-    """Tell whether a process that `this_process` named runs; ``None`` if on another host."""
+    """Return whether a process that `this_process` named runs; ``None`` if on another host."""
     if owner["host"] != socket.gethostname():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Finding out before the work whether a target can be listed and written to."""
+"""Checks before the work that a location answers, can be listed and can be written to."""
 
 from __future__ import annotations
 
@@ -8,107 +8,111 @@ from pathlib import Path
 from typing import Any
 
 from cellucid_dask.errors import RequestError
-from cellucid_dask.store.failures import Failure, explain, failure_of
-from cellucid_dask.store.target import Target, write_local
+from cellucid_dask.store.failures import Failure, failure_of
+from cellucid_dask.store.location import Location
+from cellucid_dask.store.target import write_local
 from cellucid_dask.store.transfer import is_async, with_timeout
 
 _PROBE = ".cellucid-dask-write-test"
-_PATIENCE = 10.0  # seconds for the first answer of a store
+_SECONDS = 10.0  # for the first answer of a store
 
 
-def check_reachable(target: Target) -> None:
-    """List the place, so that wrong credentials are told from an empty place.
+def check_reachable(location: Location, seconds: float = _SECONDS) -> None:
+    """List a folder, so that wrong credentials are told from an empty folder.
 
     Raises
     ------
     RequestError
-        It cannot be listed, or does not answer soon.
+        It cannot be listed, or does not answer in time.
     """
-    with _refusing(target, "listed"), suppress(FileNotFoundError, NotADirectoryError):
-        _call_with_timeout(target, "ls", target.store[1])
+    with _refusing(location, "listed", seconds):
+        _call(location, seconds, "ls", location.path())
 
 
-def check_answers(target: Target, name: str) -> None:
+def check_answers(location: Location, name: str, seconds: float = _SECONDS) -> None:
     """Ask for one file, so that a store which does not answer is given up soon.
 
-    Whatever else is wrong, reading will tell, and try again where that helps.
+    Any other failure is left to the reading that follows, which retries where that helps.
 
     Raises
     ------
     RequestError
         It does not answer.
     """
-    if target.is_local:
+    if location.is_local:
         return
-    with _refusing(target, "read"):
+    with _refusing(location, "read", seconds):
         try:
-            _call_with_timeout(target, "info", target.path(name))
+            _call(location, seconds, "info", location.path(name))
         except Exception as error:
-            if isinstance(error, TimeoutError) or failure_of(error) is Failure.TRANSIENT:
+            if failure_of(error) is Failure.TRANSIENT:
                 raise
 
 
-def check_writable(target: Target) -> None:
+def check_writable(location: Location, seconds: float = _SECONDS) -> None:
     """Write and remove a small file, so that a wrong target fails now and not in an hour.
 
     Raises
     ------
     RequestError
-        Saying what is wrong with the place or the credentials.
+        Saying what is wrong with the location or the credentials.
     """
-    if target.is_local:
-        _check_folder(target)
+    if location.is_local:
+        _check_folder(location)
         return
-    path = target.path(_PROBE)
-    with _refusing(target, "written to"):
-        _call_with_timeout(target, "pipe_file", path, b"test")
-    with _refusing(target, "cleared of files, which an export needs to do,"):
-        _call_with_timeout(target, "rm_file", path)
+    path = location.path(_PROBE)
+    with _refusing(location, "written to", seconds):
+        _call(location, seconds, "pipe_file", path, b"test")
+    with _refusing(location, "cleared of files, which an export needs to do,", seconds):
+        _call(location, seconds, "rm_file", path)
 
 
-def _check_folder(target: Target) -> None:
-    fresh = not Path(target.url).exists()
+def _check_folder(location: Location) -> None:
+    folder, probe = Path(location.url), Path(location.path(_PROBE))
+    is_new = not folder.exists()
     try:
-        with _refusing(target, "written to"):
-            write_local(f"{target.url}/{_PROBE}", b"test")
+        with _refusing(location, "written to"):
+            write_local(str(probe), b"test")
     finally:
         with suppress(OSError):
-            Path(target.url, _PROBE).unlink()
-        if fresh:
+            probe.unlink()
+        if is_new:
             with suppress(OSError):
-                Path(target.url).rmdir()
+                folder.rmdir()
 
 
-def _call_with_timeout(target: Target, method: str, *arguments: Any) -> None:
-    """Call a method of the store, for a few seconds at most where it can be interrupted."""
-    fs = target.store[0]
+def _call(location: Location, seconds: float, method: str, *arguments: Any) -> None:
+    """Call a method of the store, for a limited time where it can be interrupted."""
+    fs = location.filesystem
     if is_async(fs):
-        with_timeout(fs, _PATIENCE, lambda: getattr(fs, f"_{method}")(*arguments))
+        with_timeout(fs, seconds, lambda: getattr(fs, f"_{method}")(*arguments))
     else:
         getattr(fs, method)(*arguments)
 
 
 @contextmanager
-def _refusing(target: Target, done: str) -> Iterator[None]:
+def _refusing(location: Location, done: str, seconds: float = _SECONDS) -> Iterator[None]:
     try:
         yield
     except RequestError:
         raise
-    except NotADirectoryError as error:
-        raise RequestError(f"{target.url} is a file, or lies under one: name a folder.") from error
     except Exception as error:  # stores raise errors of their own
         missing = failure_of(error) is Failure.MISSING
         if missing and done == "listed":  # nothing there yet, as it should be
             return
-        if missing and target.is_local:
+        if isinstance(error, NotADirectoryError):
             raise RequestError(
-                f"{target.url} cannot be made there: name another folder."
+                f"{location.url} is a file, or lies under one: name a folder."
+            ) from error
+        if missing and location.is_local:
+            raise RequestError(
+                f"{location.url} cannot be made there: name another folder."
             ) from error
         raise RequestError(
-            f"{target.url}: the bucket or container does not exist; create it first."
+            f"{location.url}: the bucket or container does not exist; create it first."
             if missing
-            else f"{target.url} did not answer within {_PATIENCE:.0f} seconds: check the "
+            else f"{location.url} did not answer within {seconds:.0f} seconds: check the "
             "address, the network and the credentials."
             if isinstance(error, TimeoutError)
-            else explain(error, target.url, done, target.storage_options)
+            else location.explain(error, done)
         ) from error

@@ -1,4 +1,4 @@
-"""A scratch folder: on a local disk or in a store, and removed whatever happens."""
+"""A scratch folder, on a local disk or in a store, that is removed however the export ends."""
 
 from __future__ import annotations
 
@@ -10,122 +10,81 @@ import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from cellucid_dask.errors import ExportError, ExportWarning, RequestError
-from cellucid_dask.store import open_store
-from cellucid_dask.store.failures import Failure, failure_of, reason
+from cellucid_dask.errors import ExportWarning, RequestError
+from cellucid_dask.store.failures import reason
+from cellucid_dask.store.location import Location
 from cellucid_dask.store.owner import is_running, this_process
 from cellucid_dask.store.preflight import check_writable
 from cellucid_dask.store.retry import with_retries
-from cellucid_dask.store.target import Target
-from cellucid_dask.store.transfer import is_async, read_ranges
+from cellucid_dask.store.transfer import is_async
 from cellucid_dask.types import Array
 
 _PREFIX = "cellucid-dask-scratch-"
 _OWNER = "owner.json"
 
 
-@dataclass(frozen=True)
-class Scratch:
-    """A folder for parts, on a local disk or, by URL, in a store that all workers reach."""
+class Scratch(Location):
+    """A temporary folder on a local disk or, by URL, in a store that all workers reach."""
 
-    url: str
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the folder is a local path."""
-        return "://" not in self.url
-
-    def _path(self, name: str) -> str:
-        return f"{self.url}/{name}"
+    def explain(self, error: BaseException, done: str, name: str = "") -> str:
+        """Say in a sentence why it could not be `done` ("read")."""
+        return (
+            f"Scratch at {super().explain(error, done, name)} "
+            "Another scratch folder is named with --scratch."
+        )
 
     def write(self, name: str, arrays: Iterable[Array]) -> None:
         """Write contiguous arrays, one after the other, to a file of their own."""
-        with self._failing_plainly("written"), self._open(name) as out:
+        with self.explaining("written to"), self._open(name) as out:
             for array in arrays:
                 out.write(array.data.cast("B"))
 
     def _open(self, name: str) -> Any:
         if self.is_local:
-            return open(self._path(name), "wb")  # noqa: PTH123  faster than fsspec's
-        fs, root = open_store(self.url, self.storage_options)
-        return fs.open(f"{root}/{name}", "wb")
-
-    @contextmanager
-    def _failing_plainly(self, done: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            known = isinstance(error, OSError) or failure_of(error) is not Failure.OTHER
-            if isinstance(error, ExportError | RequestError) or not known:
-                raise
-            why = reason(error, self.storage_options)
-            raise ExportError(
-                f"Scratch at {self.url} could not be {done} ({why}): "
-                "free some space there or name another place with --scratch."
-            ) from error
+            return open(self.path(name), "wb")  # noqa: PTH123  faster than fsspec's
+        return self.filesystem.open(self.path(name), "wb")
 
     def nbytes(self) -> int:
         """Return the size of all that was written so far."""
-        fs, path = open_store(self.url, self.storage_options)
-        fs.invalidate_cache()  # others wrote there
-        with self._failing_plainly("listed"):
-            return int(with_retries(lambda: fs.du(path)))
-
-    def read(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
-        """Read byte ranges ``(file, start, stop)``."""
-        if not self.is_local:
-            fs, root = open_store(self.url, self.storage_options)
-            with self._failing_plainly("read"):
-                wanted = [(f"{root}/{file}", start, stop) for file, start, stop in ranges]
-                return read_ranges(fs, wanted)
-        return list(self._read_local(ranges))
-
-    def _read_local(self, ranges: Sequence[tuple[str, int, int]]) -> Iterator[bytes]:
-        name, descriptor = None, -1
-        try:
-            for file, start, stop in ranges:
-                if file != name:
-                    if name is not None:
-                        os.close(descriptor)
-                    name, descriptor = file, os.open(self._path(file), os.O_RDONLY)
-                data = os.pread(descriptor, stop - start, start)
-                if len(data) != stop - start:
-                    raise ExportError(f"Scratch at {self.url} was cut short while in use.")
-                yield data
-        finally:
-            if name is not None:
-                os.close(descriptor)
+        self.filesystem.invalidate_cache()  # others wrote there
+        with self.explaining("listed"):
+            return int(with_retries(lambda: self.filesystem.du(self.path())))
 
 
 @contextmanager
 def open_scratch(
-    where: str | None, beside: str | None, needed: int, storage_options: Mapping[str, Any]
+    path: str | None, beside: str | None, needed: int, storage_options: Mapping[str, Any]
 ) -> Iterator[Scratch]:
-    """Make a scratch folder, and remove it whatever happens.
+    """Make a scratch folder, and remove it at the end of the block.
 
     Parameters
     ----------
-    where
-        The directory or URL asked for; ``None`` for the system's.
+    path
+        The directory or URL asked for; ``None`` for the system's directory.
     beside
-        A local directory to fall back on when the system's has too little room or is
-        held in memory.
+        A local directory to fall back on when the system's has too little space or is
+        in memory.
     needed
-        Bytes the export will put there.
+        Bytes the export will write there.
+
+    Raises
+    ------
+    RequestError
+        It cannot be written to, or has too little space.
     """
-    if where is not None and "://" in where and not where.startswith("file://"):
-        yield from _remote(where, storage_options)
+    parent = Location.of(path, storage_options) if path else None
+    if parent and not parent.is_local:
+        yield from _open_remote(parent)
         return
-    parent = _roomy([where.removeprefix("file://")] if where else _system(beside), needed)
-    _sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    folders = [parent.url] if parent else [tempfile.gettempdir(), *([beside] if beside else [])]
+    chosen = _choose(folders, needed)
+    _remove_stale(chosen)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=chosen))
     try:
         (folder / _OWNER).write_text(json.dumps(this_process()))
         yield Scratch(str(folder))
@@ -133,12 +92,12 @@ def open_scratch(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remote(where: str, storage_options: Mapping[str, Any]) -> Iterator[Scratch]:
-    scratch = Scratch(f"{where.rstrip('/')}/{_PREFIX}{uuid.uuid4().hex}", storage_options)
-    fs, path = open_store(scratch.url, storage_options)
+def _open_remote(parent: Location) -> Iterator[Scratch]:
+    scratch = Scratch(parent.url + f"/{_PREFIX}{uuid.uuid4().hex}", parent.storage_options)
+    fs, path = scratch.filesystem, scratch.path()
     if not is_async(fs):  # object stores have no folders
         fs.makedirs(path, exist_ok=True)
-    check_writable(Target(scratch.url, storage_options))
+    check_writable(scratch)
     try:
         yield scratch
     finally:
@@ -147,7 +106,7 @@ def _remote(where: str, storage_options: Mapping[str, Any]) -> Iterator[Scratch]
             with suppress(FileNotFoundError):
                 with_retries(lambda: fs.rm(path, recursive=True))
         except Exception as error:  # noqa: BLE001  must not hide how the export ended
-            why = reason(error, storage_options)
+            why = reason(error, scratch.storage_options)
             warnings.warn(
                 f"Scratch at {scratch.url} could not be removed ({why}): remove it yourself.",
                 ExportWarning,
@@ -155,27 +114,23 @@ def _remote(where: str, storage_options: Mapping[str, Any]) -> Iterator[Scratch]
             )
 
 
-def _system(beside: str | None) -> list[str]:
-    return [tempfile.gettempdir(), *([beside] if beside else [])]
-
-
-def _roomy(candidates: Sequence[str], needed: int) -> str:
-    """Return the first directory with room on a real disk, else the first with room."""
-    usable = [each for each in candidates if Path(each).is_dir() and os.access(each, os.W_OK)]
+def _choose(folders: Sequence[str], needed: int) -> str:
+    """Return the first directory with enough space on a real disk, else in memory."""
+    usable = [each for each in folders if Path(each).is_dir() and os.access(each, os.W_OK)]
     if not usable:
-        raise RequestError(f"Scratch {candidates[0]} is not a directory that can be written to.")
-    roomy = [each for each in usable if shutil.disk_usage(each).free >= needed]
-    if not roomy:
-        most = max(shutil.disk_usage(each).free for each in usable)
+        raise RequestError(f"Scratch {folders[0]} is not a directory that can be written to.")
+    available = {each: shutil.disk_usage(each).free for each in usable}
+    large = [each for each in usable if available[each] >= needed]
+    if not large:
         raise RequestError(
             f"Scratch needs {needed / 1e9:.2f} GB, and {' and '.join(usable)} "
-            f"has {most / 1e9:.2f} GB free: name a larger disk with --scratch."
+            f"has {max(available.values()) / 1e9:.2f} GB free: name a larger disk with --scratch."
         )
-    return next((each for each in roomy if not _in_memory(each)), roomy[0])
+    return next((each for each in large if not _in_memory(each)), large[0])
 
 
 def _in_memory(path: str) -> bool:
-    """Whether files there live in RAM, where scratch would break the memory budget."""
+    """Whether files there are in memory, where scratch would break the memory budget."""
     real, best = os.path.realpath(path), ("", "")
     for disk in psutil.disk_partitions(all=True):
         inside = os.path.commonpath([real, disk.mountpoint]) == disk.mountpoint
@@ -184,8 +139,8 @@ def _in_memory(path: str) -> bool:
     return best[1] in {"tmpfs", "ramfs"}
 
 
-def _sweep(parent: str) -> None:
-    """Remove what dead runs of this host left behind."""
+def _remove_stale(parent: str) -> None:
+    """Remove the scratch of runs of this host that have died."""
     for folder in Path(parent).glob(f"{_PREFIX}*"):
         with suppress(OSError, ValueError, KeyError):
             owner = json.loads((folder / _OWNER).read_text())

@@ -1,4 +1,4 @@
-"""Where encoded files wait until the whole request is known to be good."""
+"""A buffer for encoded metadata: nothing reaches the target until every column is validated."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Self
 
 from cellucid_dask.errors import ExportError
 
-_IN_MEMORY = 2**22
-
 
 class Staging:
     """Files by name: few in memory, many in one temporary file that has no name.
@@ -17,16 +15,18 @@ class Staging:
     Parameters
     ----------
     folder
-        Where the temporary file lies; ``None`` for the system's place.
+        Where the temporary file lies; ``None`` for the system's folder.
+    max_memory
+        Bytes above which they go to the temporary file.
     """
 
-    def __init__(self, folder: str | None) -> None:
-        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=folder)  # noqa: SIM115
+    def __init__(self, folder: str | None, max_memory: int = 2**22) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_memory, dir=folder)  # noqa: SIM115
         self._folder = folder or tempfile.gettempdir()
         self._sizes: dict[str, int] = {}
 
     def add(self, name: str, data: bytes) -> None:
-        """Set a file aside.
+        """Append a file.
 
         Raises
         ------
@@ -43,13 +43,13 @@ class Staging:
         self._sizes[name] = len(data)
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        """Walk over the files, names and bytes, in the order they came."""
+        """Iterate over names and contents, in the order they were added."""
         self._file.seek(0)
         for name, size in self._sizes.items():
             yield name, self._file.read(size)
 
     def close(self) -> None:
-        """Give the space back."""
+        """Free the memory or the temporary file."""
         self._file.close()
 
     def __enter__(self) -> Self:

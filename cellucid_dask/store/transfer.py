@@ -1,4 +1,4 @@
-"""Many objects at once: to a store whose calls are asynchronous, or one after the other."""
+"""Many objects at once where a store's calls are asynchronous, else one after the other."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from fsspec.asyn import sync
 
 from cellucid_dask.store.failures import Failure, failure_of
-from cellucid_dask.store.retry import pauses, retried_async, with_retries
-
-# What may be on its way at once, of one writer.
-_BYTES = 8 * 2**20
-_OBJECTS = 128
+from cellucid_dask.store.retry import pauses, with_retries, with_retries_async
 
 
 def is_async(fs: Any) -> bool:
@@ -33,46 +29,58 @@ def with_timeout(fs: Any, seconds: float, call: Callable[[], Awaitable[Any]]) ->
     TimeoutError
         It took longer.
     """
-    return sync(fs.loop, asyncio.wait_for, retried_async(call), seconds)
+    return sync(fs.loop, asyncio.wait_for, with_retries_async(call), seconds)
 
 
 class Uploads:
-    """Objects on their way to a store: a bounded number of them, and of their bytes.
+    """Concurrent writes to a store, bounded in number and bytes.
 
     Leaving the context waits for all of them, or raises the first failure. Each object
-    is retried by itself. Whoever puts waits while too much is under way.
+    is retried by itself. `put` blocks while too much is under way.
+
+    Parameters
+    ----------
+    fs
+        The file system; with a synchronous one, objects are written one after the other.
+    max_bytes, max_objects
+        Limits of what is under way at once.
     """
 
-    def __init__(self, fs: Any) -> None:
+    def __init__(self, fs: Any, max_bytes: int = 8 * 2**20, max_objects: int = 128) -> None:
         self._fs = fs
-        self._room = threading.Condition()
+        self._max_bytes = max_bytes
+        self._min_cost = max_bytes // max_objects  # small objects count for more than their bytes
+        self._changed = threading.Condition()
         self._under_way: dict[Future[Any], int] = {}
         self._error: BaseException | None = None
 
     def put(self, path: str, data: bytes, content_type: str) -> None:
         """Begin to write an object."""
-        kind = headers(self._fs, content_type)
+        options = headers(self._fs, content_type)
         if not is_async(self._fs):
-            with_retries(lambda: self._fs.pipe_file(path, data, **kind))
+            with_retries(lambda: self._fs.pipe_file(path, data, **options))
             return
-        cost = max(len(data), _BYTES // _OBJECTS)  # small objects count for more than their bytes
-        with self._room:
-            self._room.wait_for(
-                lambda: self._error or sum(self._under_way.values()) + cost <= _BYTES
-                or not self._under_way
-            )  # fmt: skip
+        cost = max(len(data), self._min_cost)
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._error
+                    or not self._under_way
+                    or sum(self._under_way.values()) + cost <= self._max_bytes
+                )
+            )
             self._raise()
-            call = retried_async(partial(self._fs._pipe_file, path, data, **kind))  # noqa: SLF001
+            call = with_retries_async(partial(self._fs._pipe_file, path, data, **options))  # noqa: SLF001
             future = asyncio.run_coroutine_threadsafe(call, self._fs.loop)
             self._under_way[future] = cost
         future.add_done_callback(self._done)
 
     def _done(self, future: Future[Any]) -> None:
-        with self._room:
+        with self._changed:
             self._under_way.pop(future, None)
             if not future.cancelled() and self._error is None:
                 self._error = future.exception()
-            self._room.notify_all()
+            self._changed.notify_all()
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -82,53 +90,69 @@ class Uploads:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        whole = raised == (None, None, None)
-        if whole:
-            with self._room:
-                self._room.wait_for(lambda: self._error or not self._under_way)
-        with self._room:
-            left = list(self._under_way)  # only after a failure is there any
+        succeeded = raised == (None, None, None)
+        if succeeded:
+            with self._changed:
+                self._changed.wait_for(lambda: self._error or not self._under_way)
+        with self._changed:
+            left = list(self._under_way)  # empty unless something failed
         for future in left:
             future.cancel()
-        if whole:
+        if succeeded:
             self._raise()
 
 
-def read_ranges(fs: Any, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
-    """Read byte ranges ``(path, start, stop)`` side by side; only what fails is read again.
+def fetch_ranges(
+    fs: Any, ranges: Sequence[tuple[str, int, int]], sleep: Callable[[float], None] = time.sleep
+) -> list[bytes | Exception]:
+    """Read byte ranges side by side; those that fail for a moment are read again.
 
     Parameters
     ----------
     fs
         A file system; with a synchronous one the ranges are read in turn.
+    ranges
+        Each ``(path, start, stop)``.
+
+    Returns
+    -------
+    list
+        Of each range its bytes, or the error that reading it met last.
     """
-    found: list[Any] = [None] * len(ranges)
+    results: list[Any] = [None] * len(ranges)
     left = list(range(len(ranges)))
     waits = pauses()
-    while True:
-        answers = fs.cat_ranges(
-            [ranges[i][0] for i in left],
-            [ranges[i][1] for i in left],
-            [ranges[i][2] for i in left],
-            on_error="return",
-        )
+    while left:
+        paths, starts, stops = zip(*(ranges[i] for i in left), strict=True)
+        answers = fs.cat_ranges(list(paths), list(starts), list(stops), on_error="return")
         for i, answer in zip(left, answers, strict=True):
-            found[i] = answer
-        left = [i for i in left if isinstance(found[i], Exception)]
-        if not left:
-            return [bytes(each) for each in found]
-        lasting = [found[i] for i in left if failure_of(found[i]) is not Failure.TRANSIENT]
-        pause = None if lasting else next(waits, None)
+            results[i] = answer if isinstance(answer, Exception) else bytes(answer)
+        left = [
+            i
+            for i in left
+            if isinstance(results[i], Exception) and failure_of(results[i]) is Failure.TRANSIENT
+        ]
+        pause = next(waits, None) if left else None
         if pause is None:
-            raise (lasting or [found[left[0]]])[0]
-        time.sleep(pause)
+            break
+        sleep(pause)
+    return results
+
+
+def read_ranges(fs: Any, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    """Read byte ranges as `fetch_ranges` does, or raise the first error."""
+    results = fetch_ranges(fs, ranges)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return cast("list[bytes]", results)
 
 
 def headers(fs: Any, content_type: str) -> dict[str, Any]:
-    """Return the keywords with which a store is told a type; it guesses none by itself.
+    """Return the keywords that set an object's content type; fsspec's stores guess none.
 
-    Never an encoding: the viewer inflates ``.gz`` itself, and would get what a browser
-    had inflated before.
+    No content encoding: the viewer inflates ``.gz`` itself, which would fail on what the
+    browser had inflated already.
     """
     protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
     if "s3" in protocols:
@@ -143,6 +167,6 @@ def headers(fs: Any, content_type: str) -> dict[str, Any]:
 
 
 def content_type(name: str) -> str:
-    """Return the media type of a file; a ``.gz`` is what it is, not an encoding of something."""
+    """Return the media type of a file; a ``.gz`` is gzip itself, not an encoding of something."""
     known = {".gz": "application/gzip", ".json": "application/json"}
     return known.get(name[name.rfind(".") :], "application/octet-stream")

@@ -310,7 +310,7 @@ def test_resumes_in_a_store(csr: Path, tmp_path: Path, monkeypatch: pytest.Monke
     put = Writer.put
 
     def fail(self: Writer, name: str, data: bytes) -> None:
-        with self._target._failing_plainly():
+        with self._target.explaining_writes():
             if "values" in name and fs.exists(f"/{tmp_path.name}/out/var"):
                 raise OSError("out of order")
         put(self, name, data)

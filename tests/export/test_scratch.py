@@ -84,7 +84,7 @@ def test_nothing_is_left_when_the_target_fills_up(
     tall: Path, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Target, _: Any) -> None:
-        with self._failing_plainly():
+        with self.explaining_writes():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Target, "put", full)
@@ -106,7 +106,7 @@ def test_nothing_is_left_when_a_gene_cannot_be_written(
     def fill_up(self: Writer, name: str, data: bytes) -> None:
         if name.startswith("var/"):
             waiting.extend(scratch.glob("*/*.tiles"))
-            with self._target._failing_plainly():
+            with self._target.explaining_writes():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         put(self, name, data)
 

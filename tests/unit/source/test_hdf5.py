@@ -11,6 +11,7 @@ import pytest
 
 from cellucid_dask import ExportError
 from cellucid_dask.source import hdf5
+from cellucid_dask.store.location import Location
 
 LAYOUTS: list[dict[str, Any]] = [
     {},
@@ -24,7 +25,7 @@ LAYOUTS: list[dict[str, Any]] = [
 
 
 def open_reader(dataset: h5py.Dataset) -> Any:
-    return hdf5.reader(dataset, hdf5.FileBytes(str(dataset.file.filename)))
+    return hdf5.reader(dataset, Location(str(dataset.file.filename)))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: "-".join(layout) or "contiguous")

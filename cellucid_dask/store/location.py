@@ -1,0 +1,220 @@
+"""A file or folder by its path or URL: on a local disk, or in any fsspec store."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import fsspec
+
+from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.store.failures import explain, reason
+from cellucid_dask.store.retry import with_retries
+from cellucid_dask.store.transfer import fetch_ranges, read_ranges
+
+_EXTRAS = {
+    "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure",
+    "az": "azure", "http": "http", "https": "http",
+}  # fmt: skip
+# botocore keeps 10 connections, fewer than there are objects in flight
+_CONNECTIONS = {"max_pool_connections": 64}
+
+
+@dataclass(frozen=True)
+class Location:
+    """A file, folder or prefix; names below it are relative, with ``/``. Cheap to pickle.
+
+    Attributes
+    ----------
+    url
+        An absolute local path, or a URL such as ``s3://bucket/atlas``.
+    storage_options
+        fsspec options of its store; never logged or stored.
+    """
+
+    url: str
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls, path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Return the location of a path or URL; workers may run in another folder."""
+        location = cls(os.fspath(path).removeprefix("file://"), dict(storage_options or {}))
+        if location.is_local:
+            return replace(location, url=str(Path(location.url).expanduser().absolute()))
+        return replace(location, url=re.sub(r"(?<![:/])/+$", "", location.url))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a local path."""
+        return "://" not in self.url
+
+    @property
+    def name(self) -> str:
+        """Last part of the path, without the query of a URL."""
+        path = self.url if self.is_local else self.url.partition("?")[0]
+        return path.rstrip("/").rpartition("/")[2]
+
+    @property
+    def parent(self) -> str | None:
+        """The local folder that it lies in; ``None`` in a store."""
+        return os.path.dirname(self.url) if self.is_local else None  # noqa: PTH120
+
+    @cached_property
+    def _store(self) -> tuple[Any, str]:
+        protocol = "" if self.is_local else self.url.partition(":")[0]
+        if protocol and urlsplit(self.url).password:
+            raise RequestError(
+                "The URL holds a password, and URLs are shown: pass it as a storage option instead."
+            )
+        options = dict(self.storage_options)
+        if protocol in ("s3", "s3a"):
+            options["config_kwargs"] = _CONNECTIONS | dict(options.get("config_kwargs") or {})
+        try:
+            fs, path = fsspec.core.url_to_fs(self.url, **options)
+        except ImportError as error:
+            raise RequestError(
+                f"{protocol}:// needs a package that is not installed: "
+                f'pip install "cellucid-dask[{_EXTRAS.get(protocol, protocol)}]".'
+            ) from error
+        except Exception as error:  # stores raise errors of their own
+            raise RequestError(
+                f"{self.url} cannot be opened ({reason(error, self.storage_options)}): check the "
+                "address and its storage options."
+            ) from error
+        return fs, str(path).rstrip("/")
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system.
+
+        Raises
+        ------
+        RequestError
+            There is no such kind of store, its package is missing, or it refuses the options.
+        """
+        return self._store[0]
+
+    def path(self, name: str = "") -> str:
+        """Return the path of a file below in the file system, or of the location itself."""
+        root = self.url if self.is_local else self._store[1]
+        return f"{root}/{name}" if name else root
+
+    def _url_of(self, name: str) -> str:
+        return f"{self.url}/{name}" if name else self.url
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the open file system behind: each process opens its own."""
+        return {"url": self.url, "storage_options": self.storage_options}
+
+    def explain(self, error: BaseException, done: str, name: str = "") -> str:
+        """Say in a sentence why this, or a file below, could not be `done` ("read")."""
+        return explain(error, self._url_of(name), done, self.storage_options)
+
+    @contextmanager
+    def explaining(self, done: str, advice: str = "") -> Iterator[None]:
+        """Turn what a store raises inside the block into an `ExportError` in plain words.
+
+        Parameters
+        ----------
+        done
+            What the block does, as a participle: ``"written to"``.
+        advice
+            A sentence to add.
+        """
+        try:
+            yield
+        except (ExportError, RequestError, MemoryError):
+            raise
+        except Exception as error:  # stores raise errors of their own
+            raise ExportError(f"{self.explain(error, done)} {advice}".rstrip()) from error
+
+    def read(self, name: str) -> bytes | None:
+        """Read a file; ``None`` when there is none."""
+        with self.explaining("read"):
+            try:
+                return bytes(with_retries(lambda: self.filesystem.cat_file(self.path(name))))
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def read_ranges(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+        """Read byte ranges ``(name, start, stop)``, many at once where the store can.
+
+        Errors of a local disk are raised as they are: on a cluster the task may succeed on
+        another worker.
+
+        Raises
+        ------
+        ExportError
+            A store fails, or a file ends before the range does.
+        """
+        if self.is_local:
+            found = list(self._read_local(ranges))
+        else:
+            with self.explaining("read"):
+                wanted = [(self.path(name), start, stop) for name, start, stop in ranges]
+                found = read_ranges(self.filesystem, wanted)
+        for data, (name, start, stop) in zip(found, ranges, strict=True):
+            if len(data) != stop - start:
+                raise ExportError(
+                    f"{self._url_of(name)} is truncated: it ends before byte {stop:,}."
+                )
+        return found
+
+    def _read_local(self, ranges: Sequence[tuple[str, int, int]]) -> Iterator[bytes]:
+        for name, group in groupby(ranges, key=lambda each: each[0]):
+            with open(self.path(name), "rb", buffering=0) as file:  # noqa: PTH123  faster
+                for _, start, stop in group:
+                    yield os.pread(file.fileno(), stop - start, start)
+
+    def fetch(self, max_bytes: Mapping[str, int]) -> dict[str, bytes | Exception]:
+        """Read the beginnings of files, many at once where the store can.
+
+        Parameters
+        ----------
+        max_bytes
+            By name, how many bytes to read at most.
+
+        Returns
+        -------
+        dict
+            By name the contents, or the error that reading met.
+        """
+        if self.is_local:
+            return {name: _read(self.path(name), limit) for name, limit in max_bytes.items()}
+        ranges = [(self.path(name), 0, limit) for name, limit in max_bytes.items()]
+        return dict(zip(max_bytes, fetch_ranges(self.filesystem, ranges), strict=True))
+
+    def tree(self) -> dict[str, int] | None:
+        """Return the sizes of all files below, by name; ``None`` where a store has no lists."""
+        if {"http", "https"} & set(self.filesystem.protocol):
+            return None
+        self.filesystem.invalidate_cache()
+        with self.explaining("listed"):
+            try:
+                entries = with_retries(lambda: self.filesystem.find(self._store[1], detail=True))
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        prefix = f"{self._store[1]}/"
+        return {
+            str(path).removeprefix(prefix): int(entry["size"])
+            for path, entry in entries.items()
+            if str(path).startswith(prefix)
+        }
+
+
+def _read(path: str, max_bytes: int) -> bytes | Exception:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read(min(max_bytes, os.fstat(file.fileno()).st_size))
+    except OSError as error:
+        return error
