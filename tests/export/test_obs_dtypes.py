@@ -205,7 +205,6 @@ def test_text_and_latent_in_blocks_and_from_the_spool(
     monkeypatch.setattr(categories, "_BLOCK", 7)
     monkeypatch.setattr(fields_export, "_BLOCK", 7)
     monkeypatch.setattr(fields_export, "_HELD", 0)
-    monkeypatch.setattr(staging, "_IN_MEMORY", 1)
     whole = tree_bytes(tmp_path / "whole" / "a")
     assert check(tmp_path / "whole" / "a").labels("alone").tolist() == adata.obs_names.tolist()
     for path in paths:

@@ -6,14 +6,18 @@ import errno
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 import cellucid_dask
 from cellucid_dask.errors import RequestError
-from cellucid_dask.store import failures, open_store, preflight, retry
+from cellucid_dask.read import files
+from cellucid_dask.store import failures, retry
 from cellucid_dask.store.failures import Failure, explain, failure_of, reason
+from cellucid_dask.store.location import Location
+from cellucid_dask.store.preflight import check_answers
 
 
 def made(name: str, base: type[BaseException] = Exception, **attributes: Any) -> BaseException:
@@ -106,9 +110,8 @@ def test_every_failure_has_words() -> None:
         assert explain(error, "s3://b/a", "read", {}).startswith("s3://b/a ")
 
 
-def test_transient_failures_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transient_failures_are_tried_again() -> None:
     waited: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", waited.append)
     answers = iter([ConnectionResetError(), TimeoutError(), 7])
 
     def call() -> int:
@@ -117,15 +120,14 @@ def test_transient_failures_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
             raise answer
         return answer
 
-    assert retry.with_retries(call) == 7
+    assert retry.with_retries(call, waited.append) == 7
     assert len(waited) == 2
     assert 0.2 <= waited[0] <= 0.6 <= waited[1] <= 1.8
 
 
 @pytest.mark.parametrize(("error", "tries"), [(TimeoutError(), 6), (PermissionError(), 1)])
-def test_tries_are_bounded(error: Exception, tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tries_are_bounded(error: Exception, tries: int) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", waited.append)
     calls = []
 
     def call() -> None:
@@ -133,14 +135,14 @@ def test_tries_are_bounded(error: Exception, tries: int, monkeypatch: pytest.Mon
         raise error
 
     with pytest.raises(type(error)):
-        retry.with_retries(call)
+        retry.with_retries(call, waited.append)
     assert len(calls) == tries
     assert sum(waited) < 75
 
 
 def test_a_password_in_a_url_is_refused() -> None:
     with pytest.raises(RequestError, match="storage option") as refusal:
-        open_store("sftp://me:hush@host/x", {})
+        _ = Location("sftp://me:hush@host/x").filesystem
     assert "hush" not in str(refusal.value)
 
 
@@ -149,7 +151,7 @@ def test_a_store_that_never_answers_is_given_up(
     read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("s3fs")
-    monkeypatch.setattr(preflight, "_PATIENCE", 1.0)
+    monkeypatch.setattr(files, "check_answers", partial(check_answers, seconds=1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         options = {"endpoint_url": f"http://127.0.0.1:{port}", "key": "a", "secret": "b"}

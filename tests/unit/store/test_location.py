@@ -1,0 +1,175 @@
+"""One location: of a local disk and of a store alike."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.store.location import Location
+from cellucid_dask.store.scratch import Scratch, open_scratch
+from cellucid_dask.store.target import Target
+from cellucid_dask.store.transfer import fetch_ranges, read_ranges
+
+
+@pytest.fixture(params=["local", "store"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
+    if request.param == "local":
+        yield Target.of(tmp_path / "out")
+        return
+    yield Target.of(f"memory://{tmp_path.name}/out")
+    fsspec.filesystem("memory").rm(f"/{tmp_path.name}", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "url", "name"),
+    [
+        ("s3://bucket/atlas", "s3://bucket/atlas", "atlas"),
+        ("s3://bucket/a/b.zarr//", "s3://bucket/a/b.zarr", "b.zarr"),
+        ("s3://bucket", "s3://bucket", "bucket"),
+        ("memory://", "memory://", "memory:"),
+        ("https://host/a.h5ad?sig=x/y", "https://host/a.h5ad?sig=x/y", "a.h5ad"),
+        ("file:///data/a.h5ad", "/data/a.h5ad", "a.h5ad"),
+        ("/data/a#b?c/", "/data/a#b?c", "a#b?c"),
+        ("/", "/", ""),
+        ("~/a", f"{Path.home()}/a", "a"),
+        ("a/b", f"{Path.cwd()}/a/b", "b"),
+    ],
+)
+def test_of(given: str, url: str, name: str) -> None:
+    location = Location.of(given)
+    assert (location.url, location.name) == (url, name)
+    assert location.is_local == url.startswith("/")
+    assert location.parent == (os.path.dirname(url) if url.startswith("/") else None)  # noqa: PTH120
+
+
+def test_options_are_not_shown_and_the_open_store_is_not_sent() -> None:
+    target = Target.of("memory://a/b", {"secret": "hush"})
+    assert "hush" not in repr(target)
+    assert target.path("c") == "/a/b/c"
+    sent = pickle.loads(pickle.dumps(target))  # noqa: S301
+    assert sent == target
+    assert vars(sent) == {"url": "memory://a/b", "storage_options": {"secret": "hush"}}
+
+
+def test_listing_and_removing(target: Target) -> None:
+    assert target.names("var") == set()
+    assert target.tree() == {}
+    target.put({"a.json": b"{}", "var/x": b"12", "var/y": b"123", "obs/z": b"1"})
+    assert target.names() == {"a.json"}
+    assert target.names("var", "nowhere") == {"a.json", "var/x", "var/y"}
+    assert target.folders() == {"var", "obs"}
+    assert {name: size for name, (size, _) in target.files("var").items()} == {
+        "var/x": 2, "var/y": 3,
+    }  # fmt: skip
+    assert target.tree() == {"a.json": 2, "var/x": 2, "var/y": 3, "obs/z": 1}
+    target.remove(["var/x", "var/nowhere"])
+    assert target.names("var") == {"a.json", "var/y"}
+
+
+def test_reading(target: Target) -> None:
+    target.put({"x": b"0123456789", "y": b"abc", "empty": b""})
+    assert target.read("x") == b"0123456789"
+    assert target.read("nowhere") is None
+    assert target.read_many(["y", "nowhere", "empty", "x"]) == [b"abc", b"", b"0123456789"]
+    assert target.read_many([]) == []
+    assert target.read_ranges([("x", 2, 5), ("y", 0, 1), ("x", 9, 10)]) == [b"234", b"a", b"9"]
+    found = target.fetch({"x": 4, "y": 100, "nowhere": 1})
+    assert (found["x"], found["y"]) == (b"0123", b"abc")
+    assert isinstance(found["nowhere"], FileNotFoundError)
+
+
+def test_range_beyond_the_end_is_refused(target: Target) -> None:
+    target.put({"x": b"0123456789"})
+    with pytest.raises(ExportError, match=r"out/x is truncated: it ends before byte 11\."):
+        target.read_ranges([("x", 0, 4), ("x", 8, 11)])
+
+
+def test_only_one_creates_a_file(target: Target) -> None:
+    assert target.create("lease", b"mine")
+    assert not target.create("lease", b"theirs")
+    assert target.create("lease", b"mine")  # as after an answer that was lost
+    assert target.read("lease") == b"mine"
+
+
+def test_errors_are_explained_once() -> None:
+    location = Location("s3://b/a", {"secret": "hush-hush"})
+    with (
+        pytest.raises(ExportError, match=r"^s3://b/a could not be read: no \*\*\* here\. So\.$"),
+        location.explaining("written to"),
+        location.explaining("read", "So."),
+    ):
+        raise ValueError("no hush-hush here.")
+    with pytest.raises(RequestError, match=r"^as it is$"), location.explaining("read"):
+        raise RequestError("as it is")
+    with pytest.raises(MemoryError), location.explaining("read"):
+        raise MemoryError
+    with pytest.raises(ExportError, match="--resume"), Target("/a").explaining_writes():
+        raise PermissionError
+
+
+def test_scratch_says_that_it_is_scratch(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"^Scratch at .* does not exist.*--scratch\.$"):
+        Scratch(str(tmp_path / "nowhere")).write("a", [])
+
+
+@pytest.mark.parametrize("scheme", ["", "file://", "memory://"])
+def test_scratch_is_removed(tmp_path: Path, scheme: str) -> None:
+    fs = fsspec.filesystem("memory")
+    with open_scratch(f"{scheme}{tmp_path}", None, 1, {}) as scratch:
+        with scratch._open("a") as out:
+            out.write(b"0123")
+        assert scratch.read_ranges([("a", 1, 3)]) == [b"12"]
+        assert scratch.nbytes() >= 4
+        assert scratch.is_local != scheme.startswith("memory")
+        there = fs.find(str(tmp_path)) if scheme == "memory://" else list(tmp_path.iterdir())
+        assert there
+    assert not fs.find(str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+class Flaky:
+    """A file system whose answers are given in advance, by path."""
+
+    def __init__(self, answers: dict[str, list[Any]]) -> None:
+        self.answers = answers
+        self.asked: list[list[str]] = []
+
+    def cat_ranges(
+        self, paths: list[str], starts: list[int], stops: list[int], on_error: str
+    ) -> list[Any]:
+        assert on_error == "return"
+        assert len(paths) == len(starts) == len(stops)
+        self.asked.append(paths)
+        return [self.answers[path].pop(0) for path in paths]
+
+
+def test_only_what_fails_for_a_moment_is_read_again() -> None:
+    gone = FileNotFoundError("c")
+    fs = Flaky({"a": [b"1"], "b": [TimeoutError(), TimeoutError(), b"2"], "c": [gone]})
+    waited: list[float] = []
+    ranges = [("a", 0, 1), ("b", 0, 1), ("c", 0, 1)]
+    assert fetch_ranges(fs, ranges, waited.append) == [b"1", b"2", gone]
+    assert fs.asked == [["a", "b", "c"], ["b"], ["b"]]
+    assert len(waited) == 2
+
+
+def test_reading_again_comes_to_an_end() -> None:
+    errors = [TimeoutError() for _ in range(10)]
+    fs = Flaky({"a": list(errors)})
+    waited: list[float] = []
+    assert fetch_ranges(fs, [("a", 0, 1)], waited.append) == [errors[5]]
+    assert len(fs.asked) == 6
+    assert sum(waited) < 75
+
+
+def test_the_first_error_is_raised() -> None:
+    fs = Flaky({"a": [b"1"], "b": [PermissionError("b")], "c": [FileNotFoundError("c")]})
+    with pytest.raises(PermissionError, match="b"):
+        read_ranges(fs, [("a", 0, 1), ("b", 0, 1), ("c", 0, 1)])
