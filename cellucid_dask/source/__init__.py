@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from os import PathLike, fspath
 from pathlib import Path
@@ -22,15 +21,14 @@ class Kind:
     Attributes
     ----------
     opener
-        ``"module:function"``, imported on first use: called with a `Location`, it returns a
-        `Source` of which only metadata are read.
+        ``"module:function"``, imported on first use: makes a `Source` of a `Location`.
     suffixes
         Endings of its names.
     is_folder
         Whether it is a folder on a local disk.
     takes_part
-        Whether a path may end in ``#name`` for a part of the file. The opener then takes
-        `part`, a string or ``None``.
+        Whether a path may end in ``#name`` for a part of the file: the opener's second
+        argument, ``None`` without one.
     """
 
     opener: str
@@ -39,8 +37,7 @@ class Kind:
     takes_part: bool = False
 
 
-# By name. A local file or folder with no known suffix is of the first kind that fits, and so is
-# a URL: a Zarr store may have any name.
+# A file or folder without a known suffix is of the first kind that fits, and a URL of the first.
 KINDS = {
     "zarr": Kind("cellucid_dask.source.anndata_file:open_zarr", (".zarr",), is_folder=True),
     "h5ad": Kind("cellucid_dask.source.anndata_file:open_h5ad", (".h5ad", ".h5", ".hdf5")),
@@ -88,21 +85,19 @@ def _open_file(path: str, storage_options: Mapping[str, Any]) -> Source:
         )
     module, _, function = kind.opener.partition(":")
     opener = getattr(import_module(module), function)
-    source: Source = (partial(opener, part=part) if kind.takes_part else opener)(location)
+    source: Source = opener(location, part) if kind.takes_part else opener(location)
     return source
 
 
 def _split_part(path: str, storage_options: Mapping[str, Any]) -> tuple[Location, str | None]:
-    """Split ``#name`` off a path or URL, unless the ``#`` belongs to the file's own name.
+    """Split ``#name`` off a path or URL, unless it belongs to the file's own name.
 
-    On a local disk it does if there is such a file, or none without the ``#name`` either; in a
-    URL, unless what stands before the ``#`` ends like a file of a known kind and the rest does not.
+    On a local disk, what exists decides. In a URL the ``#`` must follow the suffix of a known
+    kind, and no such suffix or folder may follow it.
     """
     whole = Location.of(path, storage_options)
     stem, mark, part = path.rpartition("#")
-    if not mark:
-        return whole, None
-    location = Location.of(stem, storage_options)
+    location = Location.of(stem, storage_options) if mark else whole
     if whole.is_local:
         is_part = not Path(whole.url).exists() and Path(location.url).exists()
     else:
@@ -115,9 +110,7 @@ def _has_suffix(location: Location) -> bool:
 
 
 def _kind_of(location: Location) -> Kind:
-    kinds = [
-        kind
-        for kind in KINDS.values()
-        if not location.is_local or kind.is_folder == Path(location.url).is_dir()
-    ]
-    return next((kind for kind in kinds if location.name.endswith(kind.suffixes)), kinds[0])
+    kinds = list(KINDS.values())
+    if location.is_local:
+        kinds = [each for each in kinds if each.is_folder == Path(location.url).is_dir()]
+    return next((each for each in kinds if location.name.endswith(each.suffixes)), kinds[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,21 @@ import zarr
 from anndata.io import read_elem
 from scipy import sparse
 
-from cellucid_dask.errors import RequestError
+from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.source import hdf5, legacy
 from cellucid_dask.source.fingerprint import of_files
 from cellucid_dask.source.matrix import DenseMatrix, Matrix, Sliceable, SparseMatrix
 from cellucid_dask.source.text import TextColumn
 from cellucid_dask.store.failures import Failure, failure_of
 from cellucid_dask.store.location import Location
-from cellucid_dask.store.retry import with_retries
+from cellucid_dask.store.preflight import check_answers
+from cellucid_dask.store.retry import with_retries_async
 
 
 def open_h5ad(location: Location) -> FileSource:
     """Open an h5ad file."""
     with _refusing(location):
+        check_answers(location)
         file = location
         if location.is_local:  # a link may come to point elsewhere while the export runs
             file = replace(location, url=str(Path(location.url).resolve()))
@@ -38,29 +40,29 @@ def open_h5ad(location: Location) -> FileSource:
 def open_zarr(location: Location) -> FileSource:
     """Open an AnnData Zarr store."""
     with _refusing(location):
-        if location.is_local:
-            return FileSource(zarr.open_group(location.url, mode="r"), location)
-        # not left to Zarr, which in newer versions takes memory:// for a store of its own
-        store = zarr.storage.FsspecStore.from_url(
-            location.url, dict(location.storage_options), read_only=True
-        )
-        group = zarr.open_group(store, mode="r")
-        return FileSource(group, location, partial(RetriedArray, location=location))
+        check_answers(location, "zarr.json")
+        store: Any = location.url
+        if not location.is_local:  # Zarr by itself would take memory:// for a store of its own
+            fsspec_store = zarr.storage.FsspecStore.from_url(
+                location.url, dict(location.storage_options), read_only=True
+            )
+            store = _RetryingStore(fsspec_store, location)
+        return FileSource(zarr.open_group(store, mode="r"), location, lambda array: array)
 
 
 @contextmanager
 def _refusing(location: Location) -> Iterator[None]:
     """Turn errors of opening into a `RequestError` that says what is wrong with the file."""
-    url = location.url
     try:
-        _ = location.filesystem  # refuses a missing package or a bad option
         yield
     except RequestError:
         raise
     except FileNotFoundError:
         raise RequestError(
-            f"{url} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
+            f"{location.url} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
         ) from None
+    except ExportError as error:
+        raise RequestError(str(error)) from error
     except Exception as error:  # stores raise errors of their own
         failure = failure_of(error)
         if failure in (Failure.DENIED, Failure.MISSING) or (
@@ -69,43 +71,25 @@ def _refusing(location: Location) -> Iterator[None]:
             raise RequestError(location.explain(error, "read")) from error
         if isinstance(error, OSError | ValueError | KeyError | ImportError):
             raise RequestError(
-                f"{url} cannot be read as AnnData: it is not an h5ad file or Zarr store, "
+                f"{location.url} cannot be read as AnnData: it is not an h5ad file or Zarr store, "
                 "or it is truncated."
             ) from error
         raise
 
 
-@dataclass(frozen=True)
-class RetriedArray:
-    """A Zarr array in a store; reads that fail for a moment are tried again."""
+class _RetryingStore(zarr.storage.WrapperStore[Any]):
+    """A Zarr store that retries reads, and explains those that fail for good."""
 
-    array: Any
-    location: Location
+    def __init__(self, store: Any, location: Location) -> None:
+        super().__init__(store)
+        self._location = location
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the array."""
-        return tuple(self.array.shape)
+    def _with_store(self, store: Any) -> _RetryingStore:
+        return type(self)(store, self._location)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the array."""
-        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
-        return dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Shape of the region that is read at once."""
-        return tuple(self.array.chunks)
-
-    def __getitem__(self, selection: Any) -> Any:
-        """Read a region."""
-        with self.location.explaining("read"):
-            return with_retries(lambda: self.array[selection])
-
-
-def _same(array: Any) -> Any:
-    return array
+    async def get(self, *arguments: Any, **options: Any) -> Any:
+        with self._location.explaining("read"):
+            return await with_retries_async(partial(self._store.get, *arguments, **options))
 
 
 class FileSource:
@@ -121,9 +105,7 @@ class FileSource:
         Makes of a dataset of the group what tasks read it by.
     """
 
-    def __init__(
-        self, group: Any, location: Location, open_array: Callable[[Any], Any] = _same
-    ) -> None:
+    def __init__(self, group: Any, location: Location, open_array: Callable[[Any], Any]) -> None:
         self.location, self.name = location, location.name
         if "obs" not in group or "var" not in group:
             raise RequestError(f"{self.name} is not AnnData: it has no obs and var.")

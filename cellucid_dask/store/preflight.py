@@ -29,21 +29,22 @@ def check_reachable(location: Location, seconds: float = _SECONDS) -> None:
         _call(location, seconds, "ls", location.path())
 
 
-def check_answers(location: Location, name: str, seconds: float = _SECONDS) -> None:
-    """Ask for one file, so that a store which does not answer is given up soon.
+def check_answers(location: Location, name: str = "", seconds: float = _SECONDS) -> None:
+    """Ask for a file, so that a store which does not answer is given up soon.
 
     Any other failure is left to the reading that follows, which retries where that helps.
 
     Raises
     ------
     RequestError
-        It does not answer.
+        It does not answer, or cannot be opened at all.
     """
     if location.is_local:
         return
+    path = location.path(name)
     with _refusing(location, "read", seconds):
         try:
-            _call(location, seconds, "info", location.path(name))
+            _call(location, seconds, "info", path)
         except Exception as error:
             if failure_of(error) is Failure.TRANSIENT:
                 raise

@@ -105,19 +105,9 @@ class Uploads:
 def fetch_ranges(
     fs: Any, ranges: Sequence[tuple[str, int, int]], sleep: Callable[[float], None] = time.sleep
 ) -> list[bytes | Exception]:
-    """Read byte ranges side by side; those that fail for a moment are read again.
+    """Read byte ranges ``(path, start, stop)`` side by side where the store can.
 
-    Parameters
-    ----------
-    fs
-        A file system; with a synchronous one the ranges are read in turn.
-    ranges
-        Each ``(path, start, stop)``.
-
-    Returns
-    -------
-    list
-        Of each range its bytes, or the error that reading it met last.
+    Transient failures are retried; of each range its bytes come back, or its last error.
     """
     results: list[Any] = [None] * len(ranges)
     left = list(range(len(ranges)))
@@ -127,11 +117,8 @@ def fetch_ranges(
         answers = fs.cat_ranges(list(paths), list(starts), list(stops), on_error="return")
         for i, answer in zip(left, answers, strict=True):
             results[i] = answer if isinstance(answer, Exception) else bytes(answer)
-        left = [
-            i
-            for i in left
-            if isinstance(results[i], Exception) and failure_of(results[i]) is Failure.TRANSIENT
-        ]
+        errors = {i: results[i] for i in left if isinstance(results[i], Exception)}
+        left = [i for i, error in errors.items() if failure_of(error) is Failure.TRANSIENT]
         pause = next(waits, None) if left else None
         if pause is None:
             break

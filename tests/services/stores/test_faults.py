@@ -17,6 +17,7 @@ from viewer_reader import check
 
 import cellucid_dask
 from cellucid_dask import ExportError, RequestError
+from cellucid_dask.source import open_source
 from tests.services.stores.proxy import Fault, proxied, sometimes
 from tests.services.stores.servers import Store, free_port
 
@@ -29,20 +30,23 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "a.h5ad"
     random = np.random.default_rng(0)
     matrix = sparse.random(500, 250, 0.3, format="csc", dtype=np.float32, rng=random)
-    ad.AnnData(matrix, obsm={"X_umap": random.random((500, 2), np.float32)}).write_h5ad(path)
+    adata = ad.AnnData(matrix, obsm={"X_umap": random.random((500, 2), np.float32)})
+    adata.write_h5ad(path)
+    adata.write_zarr(path.with_suffix(".zarr"))
     return path
 
 
+@pytest.mark.parametrize("name", ["a.h5ad", "a.zarr"])
 def test_same_bytes_through_a_bad_network(
-    moto: Store, source: Path, tmp_path: Path, tree_bytes: Callable[[Path], Any]
+    moto: Store, source: Path, name: str, tmp_path: Path, tree_bytes: Callable[[Path], Any]
 ) -> None:
     bucket = moto.bucket()
-    moto.fs.put(str(source), f"{bucket}/a.h5ad")
+    moto.fs.put(str(source.parent / name), f"{bucket}/{name}", recursive=True)
     cellucid_dask.export(source, tmp_path / "here", **SAME)
     with proxied(moto.address, sometimes(0.05)) as (address, proxy):
         options = moto.through(address)
         cellucid_dask.export(
-            f"{bucket}/a.h5ad", f"{bucket}/out", storage_options=options,
+            f"{bucket}/{name}", f"{bucket}/out", storage_options=options,
             source_storage_options=options, **SAME,
         )  # fmt: skip
     assert {"503", "reset", "cut", "slow"} <= set(proxy.faults)
@@ -82,6 +86,16 @@ def test_nobody_answers(host: str, source: Path) -> None:
     began = time.monotonic()
     with pytest.raises(RequestError, match="check the address") as refusal:
         cellucid_dask.export(source, "s3://bucket/out", storage_options=options, **SAME)
+    assert time.monotonic() - began < 20
+    assert "s-e-c-r-e-t" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["a.zarr", pytest.param("a.h5ad", marks=pytest.mark.slow)])
+def test_source_that_does_not_answer(name: str) -> None:
+    options = {"key": "k", "secret": "s-e-c-r-e-t", "endpoint_url": f"http://[::1]:{free_port()}"}
+    began = time.monotonic()
+    with pytest.raises(RequestError, match="check the address") as refusal:
+        open_source(f"s3://bucket/{name}", options)
     assert time.monotonic() - began < 20
     assert "s-e-c-r-e-t" not in str(refusal.value)
 

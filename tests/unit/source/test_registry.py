@@ -74,3 +74,12 @@ def test_kind_that_takes_a_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     (tmp_path / "a.parts#rna").touch()
     with pytest.raises(RequestError, match="cannot be read as AnnData"):
         open_source(f"{path}#rna")  # the file of this name, which is empty
+
+
+@pytest.mark.parametrize("name", ["a.h5ad", "a.zarr"])
+def test_url_that_cannot_be_opened(name: str) -> None:
+    with pytest.raises(RequestError, match="storage option") as refusal:
+        open_source(f"s3://me:hush@bucket/{name}")
+    assert "hush" not in str(refusal.value)
+    with pytest.raises(RequestError, match=r"^nowhere://a/.* cannot be opened"):
+        open_source(f"nowhere://a/{name}")
