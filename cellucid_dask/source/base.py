@@ -1,4 +1,4 @@
-"""Source: what an export needs of a data set."""
+"""The protocol that every source of cells implements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cellucid_dask.source.matrix import Matrix, Sliceable
 
 @runtime_checkable
 class Source(Protocol):
-    """What an export needs of an AnnData, read as late and as little as possible.
+    """An AnnData, of which as little as possible is read, as late as possible.
 
     Attributes
     ----------
@@ -20,7 +20,7 @@ class Source(Protocol):
     n_cells
         Number of observations.
     layers
-        ``"X"``, ``"raw"`` and layer names, as far as they exist.
+        Those of ``"X"``, ``"raw"`` and the names of layers that exist.
     obs_keys
         Column names of obs.
     obsm_widths
@@ -48,13 +48,13 @@ class Source(Protocol):
         """Open one array of obsm, to be read by slices of rows."""
 
     def obsp(self, key: str) -> Matrix | None:
-        """Open one matrix of obsp, cells x cells; ``None`` when its place is empty."""
+        """Open one matrix of obsp, cells x cells; ``None`` if it is stored as empty."""
 
     def var(self, layer: str) -> pd.DataFrame:
         """Read the var table that goes with a layer."""
 
     def matrix(self, layer: str) -> Matrix | None:
-        """Open the matrix of a layer; ``None`` when its place is empty."""
+        """Open the matrix of a layer; ``None`` if it is stored as empty."""
 
     def fingerprint(self, layer: str) -> str:
         """Return a digest that changes when the source of a layer does."""

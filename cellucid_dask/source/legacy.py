@@ -34,8 +34,8 @@ def _categories(uns: Any, name: str) -> Any:
     key = f"{name}_categories"
     if key not in uns:
         return None
-    found = np.atleast_1d(np.asarray(uns[key][()] if hasattr(uns[key], "shape") else uns[key]))
-    return None if found.dtype.names else pd.Index(_text(found)).drop_duplicates()
+    values = np.atleast_1d(np.asarray(uns[key][()] if hasattr(uns[key], "shape") else uns[key]))
+    return None if values.dtype.names else pd.Index(_text(values)).drop_duplicates()
 
 
 def _text(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

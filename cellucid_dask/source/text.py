@@ -1,4 +1,4 @@
-"""Columns of strings in files, read a slice at a time: as Python objects they are huge."""
+"""String columns of files, read by slices: as Python objects a whole one takes too much memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TextColumn:
-    """Strings that stay where they are until a slice is asked for.
+    """Strings in a file, read a slice at a time.
 
     Attributes
     ----------
     values
-        str or bytes.
+        str or bytes, shape (cells,).
     mask
-        Where there is no value; ``None`` when there is one everywhere.
+        bool, true where a value is missing; ``None`` when none is.
     """
 
     values: Any
@@ -31,7 +31,7 @@ class TextColumn:
         return int(self.values.shape[0])
 
     def __getitem__(self, rows: slice) -> np.ndarray[Any, Any]:
-        """Read some rows as objects, ``None`` where there is no value."""
+        """Read some rows as objects, ``None`` where the value is missing."""
         values = np.array(self.values[rows], dtype=object)
         if self.mask is not None:
             values[np.asarray(self.mask[rows], bool)] = None

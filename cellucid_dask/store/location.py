@@ -18,7 +18,7 @@ import fsspec
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.store.failures import explain, reason
 from cellucid_dask.store.retry import with_retries
-from cellucid_dask.store.transfer import fetch_ranges, read_ranges
+from cellucid_dask.store.transfer import fetch_ranges
 
 _EXTRAS = {
     "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure",
@@ -51,7 +51,7 @@ class Location:
         location = cls(os.fspath(path).removeprefix("file://"), dict(storage_options or {}))
         if location.is_local:
             return replace(location, url=str(Path(location.url).expanduser().absolute()))
-        return replace(location, url=re.sub(r"(?<![:/])/+$", "", location.url))
+        return replace(location, url=re.sub(r"^([^?]*[^?:/])/+$", r"\1", location.url))
 
     @property
     def is_local(self) -> bool:
@@ -157,18 +157,22 @@ class Location:
         ExportError
             A store fails, or a file ends before the range does.
         """
+        found: list[bytes | Exception]
         if self.is_local:
             found = list(self._read_local(ranges))
         else:
-            with self.explaining("read"):
-                wanted = [(self.path(name), start, stop) for name, start, stop in ranges]
-                found = read_ranges(self.filesystem, wanted)
+            wanted = [(self.path(name), start, stop) for name, start, stop in ranges]
+            found = fetch_ranges(self.filesystem, wanted)
+        results = []
         for data, (name, start, stop) in zip(found, ranges, strict=True):
+            if isinstance(data, Exception):
+                raise ExportError(self.explain(data, "read", name)) from data
             if len(data) != stop - start:
                 raise ExportError(
                     f"{self._url_of(name)} is truncated: it ends before byte {stop:,}."
                 )
-        return found
+            results.append(data)
+        return results
 
     def _read_local(self, ranges: Sequence[tuple[str, int, int]]) -> Iterator[bytes]:
         for name, group in groupby(ranges, key=lambda each: each[0]):

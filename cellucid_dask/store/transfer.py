@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from fsspec.asyn import sync
 
@@ -124,15 +124,6 @@ def fetch_ranges(
             break
         sleep(pause)
     return results
-
-
-def read_ranges(fs: Any, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
-    """Read byte ranges as `fetch_ranges` does, or raise the first error."""
-    results = fetch_ranges(fs, ranges)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-    return cast("list[bytes]", results)
 
 
 def headers(fs: Any, content_type: str) -> dict[str, Any]:

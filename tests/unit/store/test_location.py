@@ -15,7 +15,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.scratch import Scratch, open_scratch
 from cellucid_dask.store.target import Target
-from cellucid_dask.store.transfer import fetch_ranges, read_ranges
+from cellucid_dask.store.transfer import fetch_ranges
 
 
 @pytest.fixture(params=["local", "store"])
@@ -34,7 +34,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
         ("s3://bucket/a/b.zarr//", "s3://bucket/a/b.zarr", "b.zarr"),
         ("s3://bucket", "s3://bucket", "bucket"),
         ("memory://", "memory://", "memory:"),
-        ("https://host/a.h5ad?sig=x/y", "https://host/a.h5ad?sig=x/y", "a.h5ad"),
+        ("https://host/a.h5ad?sig=x/y/", "https://host/a.h5ad?sig=x/y/", "a.h5ad"),
         ("file:///data/a.h5ad", "/data/a.h5ad", "a.h5ad"),
         ("/data/a#b?c/", "/data/a#b?c", "a#b?c"),
         ("/", "/", ""),
@@ -89,6 +89,13 @@ def test_range_beyond_the_end_is_refused(target: Target) -> None:
     target.put({"x": b"0123456789"})
     with pytest.raises(ExportError, match=r"out/x is truncated: it ends before byte 11\."):
         target.read_ranges([("x", 0, 4), ("x", 8, 11)])
+
+
+def test_range_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    target = Target.of(f"memory://{tmp_path.name}")
+    target.put({"x": b"0123"})
+    with pytest.raises(ExportError, match=rf"^memory://{tmp_path.name}/y does not exist"):
+        target.read_ranges([("x", 0, 4), ("y", 0, 4)])
 
 
 def test_only_one_creates_a_file(target: Target) -> None:
@@ -167,9 +174,3 @@ def test_reading_again_comes_to_an_end() -> None:
     assert fetch_ranges(fs, [("a", 0, 1)], waited.append) == [errors[5]]
     assert len(fs.asked) == 6
     assert sum(waited) < 75
-
-
-def test_the_first_error_is_raised() -> None:
-    fs = Flaky({"a": [b"1"], "b": [PermissionError("b")], "c": [FileNotFoundError("c")]})
-    with pytest.raises(PermissionError, match="b"):
-        read_ranges(fs, [("a", 0, 1), ("b", 0, 1), ("c", 0, 1)])
