@@ -16,7 +16,7 @@ import numpy as np
 from cellucid_dask.display import size, table
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine import commit, resume
-from cellucid_dask.engine.edges import Graph, export_edges
+from cellucid_dask.engine.edges import EdgeFiles, export_edges
 from cellucid_dask.engine.fields import export_fields
 from cellucid_dask.engine.forecast import (
     forecast_edge_bytes,
@@ -288,10 +288,10 @@ def _spool_folder(settings: Settings, target: Target) -> str | None:
     )
 
 
-def _export_edges(request: Request, target: Target) -> Graph | None:
-    graph, plan, settings = request.neighbors, request.edge_plan, request.settings
-    if graph is None or plan is None:
+def _export_edges(request: Request, target: Target) -> EdgeFiles | None:
+    neighbors, plan, settings = request.neighbors, request.edge_plan, request.settings
+    if neighbors is None or plan is None:
         return None
     needed = plan.scratch_bytes if plan.through_scratch else None
     with _scratch(settings, target, needed) as scratch:
-        return export_edges(graph, plan, target, settings.compression, scratch)
+        return export_edges(neighbors, plan, target, settings.compression, scratch)

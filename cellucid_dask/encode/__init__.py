@@ -1,1 +1,1 @@
-"""From rows of cells to one encoded vector a gene, without I/O."""
+"""From rows of cells to the bytes of one file per gene, without I/O."""

@@ -1,8 +1,8 @@
-"""A long vector -> one file, encoded in blocks that tasks make side by side.
+"""A long vector -> one file, compressed in blocks that tasks can make in parallel.
 
-A gzip member is a run of deflate blocks, and blocks that begin afresh can be made apart
-and joined; the checksum of the whole follows from those of the blocks. Where a vector is
-cut must depend on nothing but the vector, for the bytes depend on it.
+A gzip member is a sequence of deflate blocks, and blocks that do not refer to earlier data can
+be compressed separately and joined; the checksum of the whole follows from those of the blocks.
+Where a vector is cut must depend on the vector alone, because the bytes depend on it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from zlib_ng import zlib_ng
 from cellucid_dask.encode.compress import GZIP_HEADER
 from cellucid_dask.types import Array
 
-_LAST_BLOCK = b"\x03\x00"  # deflate's shortest: empty, and the final one
+_LAST_BLOCK = b"\x03\x00"  # the shortest deflate block: empty, and marked as the last
 
 
 @dataclass(frozen=True)
 class GzipBlocks:
-    """Some values as they are stored.
+    """Consecutive values of a vector as they are stored.
 
     Attributes
     ----------
     data
-        Their bytes, or the deflate blocks of them.
+        The plain bytes, or deflate blocks.
     size, checksum
-        Length and CRC-32 of their plain bytes.
+        Length and CRC-32 of the plain bytes.
     """
 
     data: bytes
@@ -40,14 +40,14 @@ class GzipBlocks:
 
 
 def compress_blocks(vector: Array, cuts: Sequence[int] | Array, level: int | None) -> GzipBlocks:
-    """Encode the next values of a vector.
+    """Encode consecutive values of a vector.
 
     Parameters
     ----------
     vector
-        One-dimensional, little-endian.
+        (n,), little-endian.
     cuts
-        Where deflate begins afresh, ascending, from 0 to the vector's length.
+        int, ascending from 0 to n: deflate starts without history at each.
     level
         gzip level 1-9, or ``None`` for the plain bytes.
     """
@@ -65,7 +65,7 @@ def compress_blocks(vector: Array, cuts: Sequence[int] | Array, level: int | Non
 
 
 class Sink(Protocol):
-    """What blocks are written to."""
+    """A file that blocks are written to."""
 
     def write(self, data: bytes, /) -> Any: ...  # noqa: D102
 
@@ -73,10 +73,17 @@ class Sink(Protocol):
 class GzipWriter:
     """Writes the blocks of a vector, in order, as one file.
 
+    Parameters
+    ----------
+    out
+        The file.
+    level
+        As given to `compress_blocks`.
+
     Attributes
     ----------
     nbytes
-        Written so far.
+        Bytes written so far.
     """
 
     def __init__(self, out: Sink, level: int | None) -> None:
@@ -91,14 +98,14 @@ class GzipWriter:
     def add(self, blocks: GzipBlocks) -> None:
         """Write the next blocks."""
         self._write(blocks.data)
-        # CRC-32 is affine: the checksum so far, moved on past a blocks of zeros, and the blocks's
+        # CRC-32 is affine: advance the checksum over as many zeros, then add that of the blocks
         zeros = bytes(blocks.size)
-        moved = zlib_ng.crc32(zeros, self._checksum) ^ zlib_ng.crc32(zeros)
-        self._checksum = moved ^ blocks.checksum
+        advanced = zlib_ng.crc32(zeros, self._checksum) ^ zlib_ng.crc32(zeros)
+        self._checksum = advanced ^ blocks.checksum
         self._size += blocks.size
 
     def finish(self) -> None:
-        """Write what ends the file."""
+        """Write the end of the file."""
         if self._compressed:
             trailer = struct.pack("<LL", self._checksum, self._size & 0xFFFFFFFF)
             self._write(_LAST_BLOCK + trailer)

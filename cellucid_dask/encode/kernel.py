@@ -1,7 +1,7 @@
-"""Tiles of some genes -> the bytes of their files.
+"""The boundary between the engine and the kernel: tiles of some genes -> the bytes of their files.
 
-This is the boundary between the engine and the kernel: whoever encodes genes, for a run or for a
-forecast, calls `encode_genes`, and whoever plans memory asks `working_bytes`.
+Whoever encodes genes, for a run or for a forecast, calls `encode_genes`; whoever plans memory
+calls `working_bytes`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from cellucid_dask.encode.gene_vectors import RUN_VALUES, gene_vectors
 from cellucid_dask.encode.tiles import Tile
 from cellucid_dask.types import Array
 
-# Bytes a value takes on its way from tile to vector: position, two scales, float64, marks.
-_STEP_BYTES = 48
+# Working memory per value between tile and vector: position, offset, scale, float64 code, masks.
+_WORK_BYTES = 48
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class EncodedGenes:
     Attributes
     ----------
     files
-        Bytes of each gene's file, in order; compressed one by one as they are taken.
+        Bytes of each gene's file, in order; each is compressed when it is taken.
     lowest, highest
         float64, (n_genes,): the range of the finite float32 values.
     n_missing
-        int64, (n_genes,): how many values are NaN or infinite.
+        int64, (n_genes,): number of values that are NaN or infinite.
     """
 
     files: Iterator[bytes]
@@ -46,8 +46,8 @@ def encode_genes(
     Parameters
     ----------
     tiles
-        Tiles of the same genes that together hold every cell once (a sparse tile may leave out
-        values, which are then zero).
+        Tiles of the same genes that together cover every cell once (values missing from a
+        sparse tile are zero).
     n_cells
         Values of a gene.
     bits
@@ -61,16 +61,18 @@ def encode_genes(
 
 
 def vector_bytes(n_cells: int, bits: int | None) -> int:
-    """Return the size of a gene's values before they are compressed."""
+    """Return the size of a gene's values before compression, in bytes."""
     return n_cells * (4 if bits is None else bits // 8)
 
 
 def working_bytes(n_cells: int, bits: int | None) -> tuple[int, int]:
-    """Return the memory that `encode_genes` takes beside its tiles.
+    """Return the memory that `encode_genes` needs beside its tiles.
 
     Returns
     -------
-    tuple
-        Bytes that any call takes; and bytes of one gene: its vector and its compressed copy.
+    fixed
+        Bytes that any call needs.
+    per_gene
+        Bytes of one gene: its vector and its compressed copy.
     """
-    return RUN_VALUES * _STEP_BYTES, 2 * vector_bytes(n_cells, bits)
+    return RUN_VALUES * _WORK_BYTES, 2 * vector_bytes(n_cells, bits)

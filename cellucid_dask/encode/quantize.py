@@ -1,4 +1,4 @@
-"""The rules by which one vector of float32 values becomes 8 or 16 bit codes."""
+"""How a vector of float32 values becomes 8- or 16-bit codes."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ CODE_DTYPE = {8: "<u1", 16: "<u2"}
 
 
 def as_float32(values: Any) -> npt.NDArray[np.float32]:
-    """Return values as float32; what float32 cannot hold becomes infinite.
+    """Return values as float32; those beyond its range become infinite.
 
     Parameters
     ----------
     values
-        Real numbers.
+        Real numbers, of any shape.
 
     Returns
     -------
     ndarray
-        The values, uncopied where they are float32 already.
+        float32; the input itself, not a copy, if it is float32 already.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(values, dtype="<f4")
@@ -33,43 +33,43 @@ def finite_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
     Parameters
     ----------
     values
-        A vector of float32.
+        float32, (n,).
 
     Returns
     -------
-    tuple of float
-        Both exact, never -0.0; (0.0, 0.0) when no value is finite.
+    lowest, highest
+        Exact, never -0.0; both 0.0 if no value is finite.
     """
     if not values.size:
         return 0.0, 0.0
-    lo, hi = float(values.min()), float(values.max())
-    if not (np.isfinite(lo) and np.isfinite(hi)):
+    lowest, highest = float(values.min()), float(values.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
         finite = values[np.isfinite(values)]
         if not finite.size:
             return 0.0, 0.0
-        lo, hi = float(finite.min()), float(finite.max())
-    return lo + 0.0, hi + 0.0
+        lowest, highest = float(finite.min()), float(finite.max())
+    return lowest + 0.0, highest + 0.0
 
 
-def scale(lo: npt.ArrayLike, hi: npt.ArrayLike, bits: int) -> npt.NDArray[np.float64]:
-    """Return how many codes there are to a unit of value.
+def scale(lowest: npt.ArrayLike, highest: npt.ArrayLike, bits: int) -> npt.NDArray[np.float64]:
+    """Return the number of codes per unit of value.
 
     Parameters
     ----------
-    lo, hi
-        Smallest and largest value, of one vector or of many.
+    lowest, highest
+        The range of one vector, or arrays of the ranges of many.
     bits
         8 or 16.
 
     Returns
     -------
     ndarray
-        Codes per unit, in the shape of `lo` and `hi`; 0 where they are equal.
+        float64, in the shape of `lowest` and `highest`; 0 where they are equal.
     """
-    width = np.subtract(hi, lo, dtype=np.float64)
-    codes = np.zeros(width.shape)
-    np.divide(MAX_CODE[bits], width, out=codes, where=width != 0)
-    return codes
+    width = np.subtract(highest, lowest, dtype=np.float64)
+    codes_per_unit = np.zeros(width.shape)
+    np.divide(MAX_CODE[bits], width, out=codes_per_unit, where=width != 0)
+    return codes_per_unit
 
 
 def quantize(
@@ -80,20 +80,22 @@ def quantize(
     Parameters
     ----------
     values
-        A vector of float32.
+        float32, (n,).
     bits
         8 or 16.
 
     Returns
     -------
-    tuple
-        The codes, the smallest and the largest finite value.
+    codes
+        uint8 or uint16, (n,); ``MISSING_CODE[bits]`` where a value is not finite.
+    lowest, highest
+        The finite range.
     """
-    lo, hi = finite_range(values)
+    lowest, highest = finite_range(values)
     finite = np.isfinite(values)
-    position = np.where(finite, values, lo).astype(np.float64)
-    position -= lo
-    position *= scale(lo, hi, bits)
-    codes = np.rint(position, out=position).astype(CODE_DTYPE[bits])
+    exact = np.where(finite, values, lowest).astype(np.float64)
+    exact -= lowest
+    exact *= scale(lowest, highest, bits)
+    codes = np.rint(exact, out=exact).astype(CODE_DTYPE[bits])
     codes[~finite] = MISSING_CODE[bits]
-    return codes, lo, hi
+    return codes, lowest, highest

@@ -1,9 +1,9 @@
-"""What the manifest, the warnings and a resumed run need of genes that are encoded."""
+"""Range, size and checksum of encoded genes, for the manifest, warnings and a resumed run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,20 +22,21 @@ _DTYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class GeneSummary:
-    """Of some genes, one entry a gene each.
+    """One entry per encoded gene.
 
     Attributes
     ----------
     column
-        Matrix column of the gene.
+        int64, (n_genes,): matrix column of the gene.
     lowest, highest
-        float64 range of the finite values.
+        float64, (n_genes,): range of the finite values.
     n_missing
-        NaN and infinite values.
+        int64, (n_genes,): number of NaN and infinite values.
     nbytes
-        Size of the file.
+        int64, (n_genes,): size of the file.
     md5
-        Of the file, hexadecimal: what stores give as a checksum.
+        S32, (n_genes,): MD5 of the file in hexadecimal, as object stores report it; empty for
+        local files.
     """
 
     column: Array
@@ -52,30 +53,29 @@ class GeneSummary:
 
     @classmethod
     def joined(cls, summaries: Sequence[GeneSummary]) -> GeneSummary:
-        """Put summaries of different genes together, by matrix column."""
+        """Concatenate summaries of different genes and sort by matrix column."""
         columns = {
-            each.name: np.concatenate([getattr(one, each.name) for one in summaries])
-            for each in fields(cls)
+            name: np.concatenate([getattr(each, name) for each in summaries]) for name in _DTYPES
         }
         return cls(**columns).take(np.argsort(columns["column"]))
 
     def take(self, rows: Array) -> GeneSummary:
-        """Return some of the entries."""
+        """Return the entries at some positions."""
         return GeneSummary(**{name: getattr(self, name)[rows] for name in _DTYPES})
 
     def to_lists(self) -> dict[str, list[Any]]:
-        """Return all but the columns, for JSON: a receipt names genes by their files."""
-        found = {name: getattr(self, name).tolist() for name in _DTYPES if name != "column"}
-        return {**found, "md5": [each.decode() for each in found["md5"]]}
+        """Return all but the columns, for JSON: a receipt identifies genes by their files."""
+        lists = {name: getattr(self, name).tolist() for name in _DTYPES if name != "column"}
+        return {**lists, "md5": [each.decode() for each in lists["md5"]]}
 
     @classmethod
     def from_lists(cls, lists: Mapping[str, Any], column: Array) -> GeneSummary:
-        """Return what `to_lists` wrote, of genes in these columns.
+        """Rebuild a summary from the result of `to_lists` and the columns of its genes.
 
         Raises
         ------
         ValueError, KeyError, TypeError
-            It is not that.
+            `lists` is damaged, or of other genes.
         """
         columns = {
             name: np.array(lists[name], dtype)

@@ -1,7 +1,7 @@
-"""Tiles: some cells' values of some genes, gene after gene.
+"""Tiles: the values of some cells and some genes, sorted by gene.
 
 A row-major block is cut into tiles that are small enough to be transposed in cache;
-a gene-major block is one tile already. Everything after this room sees tiles only.
+a gene-major block is one tile already. Later stages see tiles only.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import ExportError
 from cellucid_dask.types import Array
 
-# Rows of a tile are numbered in 16 bits.
+# Cells of a tile cut from rows: their numbers fit in 16 bits.
 TILE_CELLS = 2**16
-# What is stored dense is mostly zeros all the same: up to this share of values it is held as
-# sparse, in 6 or 8 bytes a value instead of 4. Tiles then follow the values, not the cells.
-_MOST_FILLED = 1 / 4
+# Matrices stored dense are mostly zeros too: up to this share of non-zeros a tile is kept sparse,
+# in 6 or 8 bytes per value instead of 4. Its size then depends on the values, not on the cells.
+_MAX_SPARSE_DENSITY = 1 / 4
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class SparseTile:
     Attributes
     ----------
     first_cell, n_cells
-        The cells the tile covers.
+        The cells that the tile covers.
     indptr
-        int, (n_genes + 1,): where each gene's values begin.
+        int, (n_genes + 1,): offset of each gene's first value, and the end.
     cells
-        unsigned int, (nnz,): the cell of each value, counted from `first_cell`.
+        uint16 or uint32, (nnz,): the cell of each value, relative to `first_cell`.
     values
-        (nnz,): in the source's dtype where that is exact in float32, else float32.
+        (nnz,): in the source's dtype where float32 represents it exactly, else float32.
     """
 
     first_cell: int
@@ -48,44 +48,53 @@ class SparseTile:
 
     @property
     def n_genes(self) -> int:
-        """Number of genes covered."""
+        """Number of genes that the tile covers."""
         return len(self.indptr) - 1
 
     @property
     def gene_nbytes(self) -> Array:
-        """Bytes of each gene's values and their cells: int, (n_genes,)."""
+        """int, (n_genes,): bytes of each gene's values and cells."""
         nbytes: Array = np.diff(self.indptr) * (self.cells.itemsize + self.values.itemsize)
         return nbytes
 
     def genes(self, start: int, stop: int) -> SparseTile:
         """Return the tile of genes ``start ... stop - 1``, as a view."""
         indptr = self.indptr[start : stop + 1]
-        here = slice(int(indptr[0]), int(indptr[-1]))
+        part = slice(int(indptr[0]), int(indptr[-1]))
         return SparseTile(
-            self.first_cell, self.n_cells, indptr - indptr[0], self.cells[here], self.values[here]
+            self.first_cell, self.n_cells, indptr - indptr[0], self.cells[part], self.values[part]
         )
 
 
 @dataclass(frozen=True)
 class DenseTile:
-    """All values of cells ``first_cell ...``: `values` is (n_genes, n_cells)."""
+    """All values of cells ``first_cell ...``.
+
+    Attributes
+    ----------
+    first_cell
+        The first cell that the tile covers.
+    values
+        (n_genes, n_cells): in the source's dtype where float32 represents it exactly, else
+        float32.
+    """
 
     first_cell: int
     values: Array
 
     @property
     def n_cells(self) -> int:
-        """Number of cells covered."""
+        """Number of cells that the tile covers."""
         return int(self.values.shape[1])
 
     @property
     def n_genes(self) -> int:
-        """Number of genes covered."""
+        """Number of genes that the tile covers."""
         return int(self.values.shape[0])
 
     @property
     def gene_nbytes(self) -> Array:
-        """Bytes of each gene's values: int, (n_genes,)."""
+        """int, (n_genes,): bytes of each gene's values."""
         return np.full(self.n_genes, self.n_cells * self.values.itemsize)
 
     def genes(self, start: int, stop: int) -> DenseTile:
@@ -97,7 +106,7 @@ Tile = SparseTile | DenseTile
 
 
 def value_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the narrowest dtype that holds the source's values as float32 would."""
+    """Return the dtype of a tile's values: the source's if float32 represents it, else float32."""
     dtype = np.dtype(dtype).newbyteorder("=")
     return dtype if np.can_cast(dtype, np.float32) else np.dtype(np.float32)
 
@@ -114,56 +123,78 @@ def tiles_of(
     first_cell
         The cell in the block's first row.
     columns
-        The block's columns to keep, ascending; all when omitted.
+        int, (n_kept,): the block's columns to keep, ascending; all when omitted.
     tile_values
-        Stored values of a tile of a sparse block, at the most unless one row holds more.
+        Maximal number of stored values in a tile of a sparse block; a single row may exceed it.
+
+    Raises
+    ------
+    ExportError
+        A sparse block has indices outside its shape.
     """
     if not sparse.issparse(block):
         values = np.asarray(block)
         kept = values if columns is None else values[:, columns]
-        yield _dense_part(np.ascontiguousarray(_as_stored(kept).T), first_cell)
+        yield _dense_tile(np.ascontiguousarray(_as_stored(kept).T), first_cell)
     elif block.format == "csc":
         yield _sparse_tile(block if columns is None else block[:, columns], first_cell)
     else:
         rows = block.tocsr()
         check_indices(rows)
         lookup = None if columns is None else _lookup(columns, rows.shape[1])
-        for start, stop in _row_ranges(rows.indptr, tile_values):
-            tile = _rows(rows, start, stop)
-            yield _sparse_tile(tile if lookup is None else _keep(tile, lookup), first_cell + start)
+        for start, stop in split_by_count(rows.indptr, tile_values, TILE_CELLS):
+            part = _rows(rows, start, stop)
+            part = part if lookup is None else _select_columns(part, lookup)
+            yield _sparse_tile(part, first_cell + start)
 
 
-def _dense_part(values: Array, first_cell: int) -> Tile:
+def split_by_count(indptr: Array, max_values: int, max_rows: int) -> Iterator[tuple[int, int]]:
+    """Cut rows into ranges of at most `max_values` values and `max_rows` rows.
+
+    Parameters
+    ----------
+    indptr
+        int, (n_rows + 1,): offset of each row's first value, and the end.
+    max_values
+        Limit of a range; a single row may exceed it.
+    max_rows
+        Limit of a range.
+
+    Yields
+    ------
+    tuple of int
+        First row of a range, and the row after its last.
+    """
+    start, n_rows = 0, len(indptr) - 1
+    while start < n_rows:
+        stop = int(np.searchsorted(indptr, indptr[start] + max_values, side="right")) - 1
+        stop = min(max(stop, start + 1), start + max_rows, n_rows)
+        yield start, stop
+        start = stop
+
+
+def _dense_tile(values: Array, first_cell: int) -> Tile:
     counts = np.count_nonzero(values, axis=1)
-    if counts.sum() > values.size * _MOST_FILLED:
+    if counts.sum() > values.size * _MAX_SPARSE_DENSITY:
         return DenseTile(first_cell, values)
     n_cells = values.shape[1]
-    where = np.flatnonzero(values)
-    held = values.reshape(-1)[where]
-    where %= n_cells
-    cells = where.astype(_cell_dtype(n_cells))
-    return SparseTile(first_cell, n_cells, np.append(0, np.cumsum(counts)), cells, held)
+    positions = np.flatnonzero(values)
+    non_zeros = values.reshape(-1)[positions]
+    positions %= n_cells
+    cells = positions.astype(_cell_dtype(n_cells))
+    return SparseTile(first_cell, n_cells, np.append(0, np.cumsum(counts)), cells, non_zeros)
 
 
 def _cell_dtype(n_cells: int) -> type[np.unsignedinteger[Any]]:
     return np.uint16 if n_cells <= TILE_CELLS else np.uint32
 
 
-def _row_ranges(indptr: Array, tile_values: int) -> Iterator[tuple[int, int]]:
-    start, n_rows = 0, len(indptr) - 1
-    while start < n_rows:
-        stop = int(np.searchsorted(indptr, indptr[start] + tile_values, side="right")) - 1
-        stop = min(max(stop, start + 1), start + TILE_CELLS, n_rows)
-        yield start, stop
-        start = stop
-
-
 def _rows(matrix: Any, start: int, stop: int) -> Any:
-    """Rows of a CSR matrix as views; scipy's own slicing copies."""
+    """Return rows of a CSR matrix as views; scipy's own slicing copies."""
     indptr = matrix.indptr[start : stop + 1]
-    here = slice(int(indptr[0]), int(indptr[-1]))
+    part = slice(int(indptr[0]), int(indptr[-1]))
     return sparse.csr_matrix(
-        (matrix.data[here], matrix.indices[here], indptr - indptr[0]),
+        (matrix.data[part], matrix.indices[part], indptr - indptr[0]),
         shape=(stop - start, matrix.shape[1]),
     )
 
@@ -174,14 +205,14 @@ def _lookup(columns: Array, n_columns: int) -> Array:
     return lookup
 
 
-def _keep(tile: Any, lookup: Array) -> Any:
+def _select_columns(rows: Any, lookup: Array) -> Any:
     """Drop the columns that `lookup` maps to -1 and renumber the rest."""
-    column = lookup[tile.indices]
+    column = lookup[rows.indices]
     kept = column >= 0
-    before = np.concatenate(([0], np.cumsum(kept)))
+    n_kept_before = np.concatenate(([0], np.cumsum(kept)))
     return sparse.csr_matrix(
-        (tile.data[kept], column[kept], before[tile.indptr]),
-        shape=(tile.shape[0], int(lookup.max(initial=-1)) + 1),
+        (rows.data[kept], column[kept], n_kept_before[rows.indptr]),
+        shape=(rows.shape[0], int(lookup.max(initial=-1)) + 1),
     )
 
 
@@ -190,12 +221,12 @@ def _sparse_tile(matrix: Any, first_cell: int) -> SparseTile:
     if matrix.format == "csc":
         check_indices(matrix)
         if not matrix.has_sorted_indices:
-            matrix = matrix.tocsr().tocsc()  # sorts in linear time, and leaves the input alone
+            matrix = matrix.tocsr().tocsc()  # sorts a copy, in linear time
     else:
         matrix = matrix.tocsc()
     if _has_duplicates(matrix):
         matrix = matrix.copy()
-        matrix.sum_duplicates()  # in the source's dtype, as scipy reads the matrix
+        matrix.sum_duplicates()  # in the source's dtype, as scipy does
     return SparseTile(
         first_cell,
         n_cells,
@@ -211,7 +242,15 @@ def _as_stored(values: Array) -> Array:
 
 
 def check_indices(matrix: Any) -> None:
-    """Refuse indices outside the matrix: scipy's kernels would write out of bounds."""
+    """Refuse a CSR or CSC matrix with indices outside its shape.
+
+    Given such a matrix scipy's kernels would write out of bounds.
+
+    Raises
+    ------
+    ExportError
+        An index or a row pointer is out of range.
+    """
     limit = matrix.shape[1 if matrix.format == "csr" else 0]
     indices, indptr = matrix.indices, matrix.indptr
     bad = len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= limit)
@@ -223,7 +262,7 @@ def check_indices(matrix: Any) -> None:
 
 
 def _has_duplicates(matrix: Any) -> bool:
-    """Tell whether a sorted CSC matrix names a cell twice in one gene."""
+    """Return whether a sorted CSC matrix has two entries for one cell and gene."""
     same = matrix.indices[1:] == matrix.indices[:-1]
     if not same.any():
         return False

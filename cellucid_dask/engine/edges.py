@@ -1,7 +1,7 @@
-"""The neighbor graph: its matrix is read once, and its edges are sorted and written in order.
+"""The edges of the neighbor matrix: it is read once, and its edges are sorted and written in order.
 
-read-edges -> scratch -> sort-edges -> the two files            (one scratch for all workers)
-read-edges -> cut-edges -> sort-edges -> the two files          (edges stay with the workers)
+read-edges -> scratch -> sort-edges -> the two files            (all workers share one scratch)
+read-edges -> cut-edges -> sort-edges -> the two files          (workers keep the edges)
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from cellucid_dask.store.scratch import Scratch
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
-_Encoding = tuple[np.dtype[Any], int | None]  # dtype of a cell's number, gzip level
+_Encoding = tuple[np.dtype[Any], int | None]  # dtype that cells are stored in, gzip level
 
 
 @dataclass(frozen=True)
-class Graph:
-    """What an export holds of the neighbor graph.
+class EdgeFiles:
+    """The edge files of an export.
 
     Attributes
     ----------
     n_edges
-        Undirected edges.
+        Number of undirected edges.
     max_neighbors
-        Edges of the cell that has most of them.
+        Largest number of edges of a cell.
     files
-        Sizes by name.
+        Size of each file in bytes, by path.
     scratch_bytes
-        What waited in scratch.
+        Bytes of the edges in scratch.
     """
 
     n_edges: int
@@ -54,10 +54,18 @@ class Graph:
 
 @dataclass(frozen=True)
 class _EdgeBlock:
-    """The edges of a block, and where each segment of them begins."""
+    """The edges of a block of the matrix.
+
+    Attributes
+    ----------
+    keys
+        uint64, (n_edges,): sorted.
+    offsets
+        int64, (n_segments + 1,): offset of each segment's first edge, and the end.
+    """
 
     keys: Array
-    bounds: Array
+    offsets: Array
 
 
 def read_edges(block: Any, row: int, column: int, n_cells: int) -> _EdgeBlock:
@@ -69,15 +77,15 @@ def read_edges(block: Any, row: int, column: int, n_cells: int) -> _EdgeBlock:
 def store_edges(
     scratch: Scratch, number: int, block: Any, row: int, column: int, n_cells: int
 ) -> Array:
-    """Put the edges of a block into scratch and say where each segment begins (task)."""
-    held = read_edges(block, row, column, n_cells)
-    scratch.write(_file(number), [held.keys])
-    return held.bounds
+    """Write the edges of a block to scratch and return the offset of each segment (task)."""
+    edges = read_edges(block, row, column, n_cells)
+    scratch.write(_file(number), [edges.keys])
+    return edges.offsets
 
 
-def cut_edges(held: _EdgeBlock, first: int, last: int) -> Array:
-    """Take the edges of segments ``first ... last - 1`` out of a block's (task)."""
-    return held.keys[held.bounds[first] : held.bounds[last]].copy()
+def cut_edges(edges: _EdgeBlock, first: int, last: int) -> Array:
+    """Return the edges of segments ``first ... last - 1`` of a block (task)."""
+    return edges.keys[edges.offsets[first] : edges.offsets[last]].copy()
 
 
 def sort_edges(
@@ -88,74 +96,73 @@ def sort_edges(
 
 
 def sort_stored(
-    scratch: Scratch, places: Array, bounds: Array, dtype: np.dtype[Any], level: int | None
+    scratch: Scratch, offsets: Array, bounds: Array, dtype: np.dtype[Any], level: int | None
 ) -> EdgeRange:
-    """Sort and encode edges in scratch; `places` has a start and a stop a block (task)."""
-    filled = np.flatnonzero(places[:, 0] < places[:, 1]).tolist()
-    found = scratch.read_ranges([(_file(each), *(8 * places[each]).tolist()) for each in filled])
-    keys = [np.frombuffer(data, np.uint64) for data in found]
-    return sort_edges(keys, bounds, dtype, level)
+    """Sort and encode edges in scratch; `offsets` is (n_blocks, 2): start and stop (task)."""
+    filled = np.flatnonzero(offsets[:, 0] < offsets[:, 1]).tolist()
+    parts = scratch.read_ranges([(_file(each), *(8 * offsets[each]).tolist()) for each in filled])
+    return sort_edges([np.frombuffer(data, np.uint64) for data in parts], bounds, dtype, level)
 
 
 def export_edges(
-    matrix: Matrix, plan: EdgePlan, target: Target, level: int | None, scratch: Scratch | None
-) -> Graph:
-    """Write the edges of a graph on the active scheduler.
+    neighbors: Matrix, plan: EdgePlan, target: Target, level: int | None, scratch: Scratch | None
+) -> EdgeFiles:
+    """Write the edges of a neighbor matrix on the active scheduler.
 
     Parameters
     ----------
-    matrix
+    neighbors
         Cells x cells, of any storage and not necessarily symmetric.
     plan
-        How it is cut.
+        How the matrix is cut.
+    target
+        The export.
     level
-        gzip level, or ``None``.
+        gzip level, or ``None`` for plain files.
     scratch
-        Where edges wait, if the plan says so.
+        Where edges are kept until they are sorted; needed if ``plan.through_scratch``.
     """
-    n_cells = matrix.shape[0]
-    array = matrix.dask((plan.row_blocks, plan.column_blocks))
+    n_cells = neighbors.shape[0]
+    array = neighbors.dask((plan.row_blocks, plan.column_blocks))
     token = dask.base.tokenize(array.name, target.url, level)[:12]
-    how = index_dtype(n_cells), level
+    encoding = index_dtype(n_cells), level
     if scratch is not None:
-        ranges = _through_scratch(array, plan, how, scratch, token)
+        ranges = _through_scratch(array, plan, encoding, scratch, token)
     else:
-        ranges = _through_workers(array, plan, how, token)
-    tasks = list(itertools.islice(ranges, plan.n_waiting))  # now the whole matrix has been read
+        ranges = _through_workers(array, plan, encoding, token)
+    tasks = list(itertools.islice(ranges, plan.n_waiting))  # reads the whole matrix
     compressed = level is not None
     files = names.edge_sources_path(compressed), names.edge_destinations_path(compressed)
-    neighbors = np.zeros(n_cells, np.int64)
+    n_neighbors = np.zeros(n_cells, np.int64)
     n_edges = 0
-    with target.stream(files[0]) as low, target.stream(files[1]) as high:
-        sources, destinations = GzipWriter(low, level), GzipWriter(high, level)
+    with target.stream(files[0]) as lower, target.stream(files[1]) as higher:
+        sources, destinations = GzipWriter(lower, level), GzipWriter(higher, level)
         while tasks:
-            for found in run_all(tasks, plan.n_workers):
-                sources.add(found.sources)
-                destinations.add(found.destinations)
-                found.count_neighbors(neighbors)
-                n_edges += len(found.higher)
+            for edges in run_all(tasks, plan.n_workers):
+                sources.add(edges.sources)
+                destinations.add(edges.destinations)
+                edges.count_neighbors(n_neighbors)
+                n_edges += len(edges.higher)
             tasks = list(itertools.islice(ranges, plan.n_waiting))
         sources.finish()
         destinations.finish()
-    return Graph(
+    return EdgeFiles(
         n_edges=n_edges,
-        max_neighbors=int(neighbors.max(initial=0)),
+        max_neighbors=int(n_neighbors.max(initial=0)),
         files=dict(zip(files, (sources.nbytes, destinations.nbytes), strict=True)),
         scratch_bytes=scratch.nbytes() if scratch else 0,
     )
 
 
 def _blocks(array: Any) -> Iterator[tuple[int, Delayed, int, int]]:
-    """Blocks of the matrix: number, block, first row, first column."""
+    """Yield the number, the block, the first row and the first column of each block."""
     rows, columns = (np.cumsum((0, *sizes)).tolist() for sizes in array.chunks)
-    blocks = array.to_delayed()
-    places = itertools.product(range(blocks.shape[0]), range(blocks.shape[1]))
-    for number, (i, j) in enumerate(places):
-        yield number, blocks[i, j], rows[i], columns[j]
+    for number, ((i, j), block) in enumerate(np.ndenumerate(array.to_delayed())):
+        yield number, block, rows[i], columns[j]
 
 
 def _through_scratch(
-    array: Any, plan: EdgePlan, how: _Encoding, scratch: Scratch, token: str
+    array: Any, plan: EdgePlan, encoding: _Encoding, scratch: Scratch, token: str
 ) -> Iterator[Delayed]:
     n_cells = array.shape[0]
     stored = [
@@ -165,15 +172,17 @@ def _through_scratch(
         )
         for number, block, row, column in _blocks(array)
     ]  # fmt: skip
-    places, bounds = np.stack(run_all(stored, plan.n_workers)), segments(n_cells)
-    for first, last in plan.ranges(np.diff(places, axis=1).sum(axis=0)):
+    offsets, bounds = np.stack(run_all(stored, plan.n_workers)), segments(n_cells)
+    for first, last in plan.ranges(np.diff(offsets, axis=1).sum(axis=0)):
         yield delayed(sort_stored, pure=False)(
-            scratch, places[:, [first, last]], bounds[first : last + 1], *how,
+            scratch, offsets[:, [first, last]], bounds[first : last + 1], *encoding,
             dask_key_name=f"sort-edges-{token}-{first}",
         )  # fmt: skip
 
 
-def _through_workers(array: Any, plan: EdgePlan, how: _Encoding, token: str) -> Iterator[Delayed]:
+def _through_workers(
+    array: Any, plan: EdgePlan, encoding: _Encoding, token: str
+) -> Iterator[Delayed]:
     n_cells = array.shape[0]
     tasks = [
         delayed(read_edges, pure=False)(
@@ -181,23 +190,23 @@ def _through_workers(array: Any, plan: EdgePlan, how: _Encoding, token: str) -> 
         )
         for number, block, row, column in _blocks(array)
     ]
-    held = dask.persist(*tasks, retries=RETRIES)
-    counts = run_all([delayed(_count, pure=False)(each) for each in held], plan.n_workers)
+    edge_blocks = dask.persist(*tasks, retries=RETRIES)
+    counts = run_all([delayed(_count, pure=False)(each) for each in edge_blocks], plan.n_workers)
     bounds = segments(n_cells)
     for first, last in plan.ranges(np.sum(counts, axis=0)):
-        blocks = [
+        parts = [
             delayed(cut_edges, pure=False)(
                 each, first, last, dask_key_name=f"cut-edges-{token}-{first}-{number}"
             )
-            for number, each in enumerate(held)
+            for number, each in enumerate(edge_blocks)
         ]
         yield delayed(sort_edges, pure=False)(
-            blocks, bounds[first : last + 1], *how, dask_key_name=f"sort-edges-{token}-{first}"
+            parts, bounds[first : last + 1], *encoding, dask_key_name=f"sort-edges-{token}-{first}"
         )
 
 
-def _count(held: _EdgeBlock) -> Array:
-    return np.diff(held.bounds)
+def _count(edges: _EdgeBlock) -> Array:
+    return np.diff(edges.offsets)
 
 
 def _file(number: int) -> str:

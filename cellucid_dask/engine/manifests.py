@@ -5,7 +5,7 @@ from __future__ import annotations
 from cellucid_dask._version import __version__
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine.commit import remove_left_over
-from cellucid_dask.engine.edges import Graph
+from cellucid_dask.engine.edges import EdgeFiles
 from cellucid_dask.engine.fields import Fields
 from cellucid_dask.fields.obs import CategoricalField, ContinuousField
 from cellucid_dask.format import manifests, names
@@ -21,7 +21,7 @@ def finish(
     fields: Fields,
     summary: GeneSummary,
     identity: Json | None,
-    graph: Graph | None = None,
+    graph: EdgeFiles | None = None,
 ) -> None:
     """Write the manifests and the identity; then remove what an older export left."""
     settings, n_cells = request.settings, request.source.n_cells
@@ -85,7 +85,7 @@ def _identity(
     fields: Fields,
     obs: Json | None,
     n_genes: int,
-    graph: Graph | None,
+    graph: EdgeFiles | None,
 ) -> Json:
     settings = request.settings
     return manifests.identity(

@@ -1,10 +1,10 @@
-"""The plan: how a matrix is cut so that the work fits a fixed memory. Pure, no data read.
+"""The plan: how a matrix is cut into blocks so that all tasks fit a memory budget.
 
-A matrix stored gene after gene (CSC, column chunks) goes straight through: route
-``direct``. One stored cell after cell is read once; its tiles wait in scratch for the
-pass over the genes: route ``scratch``, or ``workers`` where the workers of a cluster
-share no disk and hold the tiles themselves. Reading a compressed matrix a second time
-costs more than writing and reading scratch, so there is no other way through.
+Pure arithmetic; no data are read. A matrix stored gene by gene (CSC, column chunks) is encoded
+as it is read: route ``direct``. A matrix stored cell by cell is read once, and its tiles are
+written to scratch for a second pass over the genes: route ``scratch``, or ``workers`` where the
+workers of a cluster share no disk and keep the tiles in memory. Reading a compressed matrix a
+second time costs more than writing and reading scratch, so there is no other route.
 """
 
 from cellucid_dask.planning.blocks import Layout, split_by_cost

@@ -1,47 +1,48 @@
-"""How a neighbor graph is cut so that its edges are sorted in a fixed memory. Pure."""
+"""How a neighbor matrix is cut so that its edges can be sorted in a memory budget. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cellucid_dask.planning.blocks import Layout, split_by_cost, split_by_count, split_evenly
+from cellucid_dask.encode.tiles import split_by_count
+from cellucid_dask.planning.blocks import Layout, split_by_cost, split_evenly
 from cellucid_dask.planning.plan import ExportPlan
 from cellucid_dask.types import Array, Sizes
 
-# Bytes an edge takes while it is read or sorted: its two cells, its key, copies, marks.
+# Bytes per edge that is read or sorted: its two cells, its key, copies, masks.
 _EDGE_BYTES = 64
 _KEY_BYTES = 8
-# A task sorts no more than about this many bytes, nor so few that starting it counts.
-_MOST_BYTES = 128 * 2**20
-_FEW_EDGES = 2**18
-# Sorted ranges on their way to the file take this much at most, and 8 bytes an edge.
+# A task sorts about this many bytes at most, and enough edges that its overhead does not matter.
+_MAX_TASK_BYTES = 128 * 2**20
+_MIN_TASK_EDGES = 2**18
+# Limit of the sorted ranges that wait to be written, of 8 bytes per edge.
 _WAITING_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class EdgePlan:
-    """How the edges of a graph will be read and sorted.
+    """How the edges of a neighbor matrix will be read and sorted.
 
     Attributes
     ----------
     row_blocks, column_blocks
-        Sizes of the blocks that the matrix is read in.
-    most_edges
-        How many a task takes, unless one segment of cells has more.
+        Sizes of the blocks in which the matrix is read.
+    max_edges
+        Edges that a task sorts at most; one segment of cells may have more.
     n_waiting
-        How many sorted ranges may wait to be written.
+        Maximal number of sorted ranges that wait to be written.
     through_scratch
-        Whether edges wait in scratch to be sorted, or with the workers that read them.
+        Whether edges are kept in scratch until they are sorted, or by the workers that read them.
     scratch_bytes
-        What they take there at the most.
+        Upper bound of the edges in scratch, in bytes.
     task_memory, n_workers, memory_budget
         As in an `ExportPlan`.
     """
 
     row_blocks: Sizes
     column_blocks: Sizes
-    most_edges: int
+    max_edges: int
     n_waiting: int
     through_scratch: bool
     scratch_bytes: int
@@ -50,7 +51,7 @@ class EdgePlan:
     memory_budget: int
 
     def beside(self, plan: ExportPlan) -> ExportPlan:
-        """Return the plan of an export that writes this graph first, and then its genes."""
+        """Return the plan of an export that writes these edges before its genes."""
         return replace(
             plan,
             task_memory=max(plan.task_memory, self.task_memory),
@@ -60,55 +61,67 @@ class EdgePlan:
         )
 
     def ranges(self, n_edges: Array) -> Iterator[tuple[int, int]]:
-        """Cut segments, of which each has so many edges, into ranges that a task can sort."""
-        yield from split_by_cost(n_edges, self.most_edges)
+        """Group segments into ranges that a task can sort.
+
+        Parameters
+        ----------
+        n_edges
+            int, (n_segments,): number of edges of each segment.
+
+        Returns
+        -------
+        iterator of tuple of int
+            First segment of a range, and the segment after its last.
+        """
+        return split_by_cost(n_edges, self.max_edges)
 
 
 def make_edge_plan(
     layout: Layout, *, memory_budget: int, n_workers: int, shared_disk: bool
 ) -> EdgePlan:
-    """Choose blocks.
+    """Choose the blocks in which a neighbor matrix is read.
 
     Parameters
     ----------
     layout
-        The square matrix; its columns are not looked at.
+        The square matrix; the selection of its columns is ignored.
     memory_budget
-        Bytes that all tasks in flight may hold together.
+        Bytes for all concurrent tasks together.
     n_workers
-        Tasks in flight.
+        Number of concurrent tasks.
     shared_disk
-        Whether all workers reach one scratch.
+        Whether all workers can reach the same scratch.
     """
     n_cells = max(layout.shape[0], 1)
     edge_bytes = _EDGE_BYTES + layout.value_nbytes
-    room = memory_budget // n_workers // edge_bytes
-    most = min(room, _MOST_BYTES // _EDGE_BYTES)
+    available = memory_budget // n_workers // edge_bytes
     stored = n_cells * n_cells if layout.nnz is None else layout.nnz
-    most = max(min(most, stored // (4 * n_workers)), min(_FEW_EDGES, room), 1)
+    max_edges = min(available, _MAX_TASK_BYTES // _EDGE_BYTES, stored // (4 * n_workers))
+    max_edges = max(max_edges, min(_MIN_TASK_EDGES, available), 1)
     whole: Sizes = (n_cells,)
-    values = most  # of a block
+    block_values = max_edges
     if layout.fixed_blocks is not None:
         rows, columns = layout.fixed_blocks
     elif layout.indptr is not None:
-        # what one read brings anyway is not read again
-        values = max(most, min(layout.chunk[0], room))
-        cuts = split_by_count(layout.indptr, values, n_cells)
-        rows, columns = (cuts, whole) if layout.storage == "csr" else (whole, cuts)
+        # at least the values of a chunk, so that no chunk is read for several blocks
+        block_values = max(max_edges, min(layout.chunk[0], available))
+        ranges = split_by_count(layout.indptr, block_values, n_cells)
+        blocks = tuple(stop - start for start, stop in ranges)
+        rows, columns = (blocks, whole) if layout.storage == "csr" else (whole, blocks)
     else:
-        height = max(min(layout.chunk[0], room // n_cells), most // n_cells, 1)
+        height = max(min(layout.chunk[0], available // n_cells), max_edges // n_cells, 1)
         whole_chunks = height // layout.chunk[0] * layout.chunk[0]
         rows, columns = split_evenly(n_cells, whole_chunks or height), whole
-        values = rows[0] * n_cells
+        block_values = rows[0] * n_cells
     return EdgePlan(
         row_blocks=rows,
         column_blocks=columns,
-        most_edges=most,
-        n_waiting=min(max(_WAITING_BYTES // (_KEY_BYTES * most), 1), 2 * n_workers),
+        max_edges=max_edges,
+        n_waiting=min(max(_WAITING_BYTES // (_KEY_BYTES * max_edges), 1), 2 * n_workers),
         through_scratch=shared_disk,
-        # how many of a dense matrix are edges only reading would tell
+        # how many values of a dense matrix are edges is not known without reading it
         scratch_bytes=_KEY_BYTES * stored if shared_disk and layout.indptr is not None else 0,
-        task_memory=max(values, most) * edge_bytes,
+        task_memory=max(block_values, max_edges) * edge_bytes,
         n_workers=n_workers,
         memory_budget=memory_budget,
     )

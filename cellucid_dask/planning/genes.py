@@ -1,4 +1,4 @@
-"""Making a plan from a layout and a memory budget."""
+"""The plan of a gene export, from the layout of its matrix and a memory budget."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from cellucid_dask.types import Sizes
 
 # Vectors and values of the genes that are quantized together; larger batches gain little.
 _BATCH_BYTES = 16 * 2**20
-# A gene task gathers about this much from scratch.
+# Bytes that an encode task gathers from scratch at once.
 _GATHER_BYTES = 16 * 2**20
-# With tiles held by workers each pair of blocks is a task of its own.
+# Where workers keep the tiles, each pair of a row block and an encode block is a task of its own.
 _MAX_WORKER_TILES = 40_000
-# Zarr and Dask arrays do not say how many values they store; genes of single cells: this share.
+# Typical share of non-zeros in single-cell expression; Dask arrays do not report how many values
+# they store.
 _USUAL_DENSITY = 0.1
 
 
@@ -38,20 +39,21 @@ def make_plan(
     layout
         The matrix.
     bits
-        Of quantization; ``None`` for float32.
+        8 or 16 bits of quantization; ``None`` for float32.
     memory_budget
-        Bytes that all tasks in flight may hold together.
+        Bytes for all concurrent tasks together.
     n_workers
-        Tasks in flight.
+        Number of concurrent tasks.
     shared_disk
-        Whether all workers reach one scratch.
+        Whether all workers can reach the same scratch.
     shared_memory
-        Bytes of the budget that are held all the time.
+        Bytes of the budget that are in use for the whole run.
 
     Raises
     ------
     RequestError
-        The budget is too small for the smallest blocks; the message says what works.
+        The budget is too small for the smallest blocks; the message names the smallest budget
+        that works.
     """
     per_task = max(memory_budget - shared_memory, 0) // n_workers
     n_cells, _ = layout.shape
@@ -60,16 +62,16 @@ def make_plan(
     reading = choose_blocks(layout, per_task - fixed - per_gene, n_workers)
     encode_blocks = _encode_blocks(layout, reading, n_workers, shared_disk=shared_disk)
     if reading.direct:
-        room = per_task - fixed - reading.memory
+        available = per_task - fixed - reading.memory
         gather = 0
-        batch = max(min(_BATCH_BYTES, room), per_gene)
+        batch = max(min(_BATCH_BYTES, available), per_gene)
         task = fixed + reading.memory + batch
     else:
-        # the least a gene takes: every cell may hold a value
-        room = per_task - fixed
-        batch = max(min(_BATCH_BYTES, room // 4), per_gene + n_cells * stored)
-        gather = max(min(_GATHER_BYTES, room - batch), n_cells * stored)
-        if not shared_disk:  # then a task is sent all that its genes have
+        available = per_task - fixed
+        max_gene = n_cells * stored  # every cell may have a value
+        batch = max(min(_BATCH_BYTES, available // 4), per_gene + max_gene)
+        gather = max(min(_GATHER_BYTES, available - batch), max_gene)
+        if not shared_disk:  # a task receives all tiles of its genes at once
             gather = max(gather, int(max(encode_blocks, default=0) * _gene_nbytes(layout)))
         task = max(reading.memory, fixed + gather + batch)
     plan = ExportPlan(
@@ -104,26 +106,30 @@ def make_plan(
 
 
 def _stored_nbytes(layout: Layout) -> int:
-    """Bytes of a value in a tile: itself and, if sparse, its cell."""
+    """Return the bytes of a value in a tile: itself and, if sparse, its cell."""
     return value_dtype(layout.dtype).itemsize + (0 if layout.storage == "dense" else 2)
 
 
 def _n_stored(layout: Layout) -> int:
-    """Values of the selected genes, as far as they can be known."""
+    """Return the number of stored values of the selected genes, estimated if not known."""
     n_cells, n_genes = layout.shape
     values = int(n_cells * n_genes * _USUAL_DENSITY) if layout.nnz is None else layout.nnz
     return values * layout.n_selected // max(n_genes, 1)
 
 
 def _gene_nbytes(layout: Layout) -> float:
-    """Bytes of an average gene's tiles."""
+    """Return the mean bytes of a gene in tiles."""
     return _n_stored(layout) * _stored_nbytes(layout) / max(layout.n_selected, 1)
 
 
 def _encode_blocks(
     layout: Layout, reading: Blocking, n_workers: int, *, shared_disk: bool
 ) -> Sizes:
-    """Genes a task: those of a column block, or as many as are gathered at once."""
+    """Return the number of genes per encode task.
+
+    On route ``direct`` these are the selected genes of a column block, else as many as can be
+    gathered at once.
+    """
     if reading.direct:
         edges = np.cumsum((0, *reading.columns))
         chosen = np.diff(np.searchsorted(layout.columns, edges))

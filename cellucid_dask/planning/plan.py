@@ -1,4 +1,4 @@
-"""The plan itself: what it says, and how it reads."""
+"""The plan of an export: its figures, and their presentation."""
 
 from __future__ import annotations
 
@@ -18,36 +18,45 @@ class ExportPlan:
 
     Attributes
     ----------
+    shape
+        (cells, genes) of the matrix.
+    n_genes
+        Number of genes to export.
     route
         ``"direct"``, ``"scratch"`` or ``"workers"``.
     row_blocks, gene_blocks
-        Sizes of the blocks that the matrix is read in.
+        Sizes of the blocks in which the matrix is read.
     encode_blocks
-        How many selected genes each encoding task takes.
+        Number of exported genes of each encode task.
     task_memory
-        Bytes that the largest task is projected to hold.
+        Projected peak memory of a task, in bytes.
     tile_values
-        Stored values of a tile, which is transposed at once.
+        Maximal number of stored values in a tile.
     gather_memory
-        Bytes of stored values that a gene task gathers at once.
+        Bytes of stored values that an encode task gathers at once.
     batch_memory
-        Bytes that the vectors and values of a batch of genes take.
+        Bytes of the vectors and values of the genes that are quantized together.
     peak_memory
-        Bytes that all tasks in flight are projected to hold together, beyond what an
-        idle process takes.
+        Projected peak memory of all concurrent tasks, in bytes, beyond that of an idle process.
     shared_memory
-        Bytes that all tasks share, of totals of the cells.
+        Bytes that all tasks share: the totals of all cells.
     memory_budget
-        What `peak_memory` had to fit in.
+        Limit of `peak_memory`, in bytes.
+    n_workers
+        Number of concurrent tasks.
     peak_rss
-        Projected resident memory of this process: `peak_memory`, and what it holds
+        Projected resident memory of this process, in bytes: `peak_memory` and what it uses
         without any task.
     scratch_bytes
-        Size of all tiles together.
+        Size of all tiles.
+    n_objects
+        Number of files of the export.
+    output_bytes
+        Forecast size of the export; ``None`` if there is no forecast.
     n_tasks
-        Tasks of the graph.
+        Number of tasks in the graph.
     embeddings
-        By dimension, the obsm key that it is shown from.
+        obsm key of the embedding shown, by dimension.
     """
 
     shape: tuple[int, int]
@@ -71,7 +80,7 @@ class ExportPlan:
 
     @classmethod
     def without_genes(cls, n_cells: int) -> ExportPlan:
-        """Return the plan of an export that has no expression."""
+        """Return the plan of an export without expression."""
         return cls(
             shape=(n_cells, 0), n_genes=0, route="direct", row_blocks=(), gene_blocks=(),
             encode_blocks=(), task_memory=0, tile_values=0, gather_memory=0, batch_memory=0,
@@ -80,20 +89,19 @@ class ExportPlan:
 
     @property
     def peak_memory(self) -> int:
-        """Projected bytes of all tasks in flight."""
+        """Projected peak memory of all concurrent tasks, in bytes."""
         return self.task_memory * self.n_workers + self.shared_memory
 
     @property
     def n_reads(self) -> int:
-        """Tasks that read cells to wait as tiles; none on route ``direct``."""
+        """Number of tasks that read cells into tiles for other tasks; 0 on route ``direct``."""
         return 0 if self.route == "direct" else len(self.row_blocks) * len(self.gene_blocks)
 
     @property
     def n_tasks(self) -> int:
-        """Tasks of the graph."""
-        blocks, encodes = len(self.row_blocks) * len(self.gene_blocks), len(self.encode_blocks)
-        pieces = {"direct": 0, "scratch": blocks, "workers": blocks * (encodes + 1)}
-        return pieces[self.route] + encodes
+        """Number of tasks in the graph."""
+        reads, encodes = self.n_reads, len(self.encode_blocks)
+        return encodes + (reads * (encodes + 1) if self.route == "workers" else reads)
 
     def __str__(self) -> str:
         """Return the plan as a few aligned lines."""
@@ -106,13 +114,13 @@ class ExportPlan:
         cells, genes = self.shape
         n_blocks = len(self.row_blocks) * len(self.gene_blocks)
         rows, columns = max(self.row_blocks, default=0), max(self.gene_blocks, default=0)
-        widest = max(self.encode_blocks, default=0)
+        encodes = max(self.encode_blocks, default=0)
         tasks = _count(self.n_workers, "task")
         lines = {
             "matrix": f"{cells:,} cells x {genes:,} genes, {self.n_genes:,} exported",
             "route": f"{self.route}: {_ROUTES[self.route]}",
             "reads": f"{_count(n_blocks, 'block')} of at most {rows:,} cells x {columns:,} genes",
-            "encodes": f"{_count(len(self.encode_blocks), 'block')} of at most {widest:,} genes",
+            "encodes": f"{_count(len(self.encode_blocks), 'block')} of at most {encodes:,} genes",
             "memory": f"{size(self.peak_memory)} for {tasks} at once, "
             f"of a budget of {size(self.memory_budget)}"
             + (f"; {size(self.peak_rss)} with the process itself" if self.peak_rss else ""),
@@ -127,7 +135,7 @@ class ExportPlan:
         return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan's figures for JSON."""
+        """Return the figures of the plan, for JSON."""
         return {
             "n_cells": self.shape[0],
             "n_genes": self.n_genes,

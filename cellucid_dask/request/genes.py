@@ -1,4 +1,4 @@
-"""Which genes are exported, under which names, in which order."""
+"""Selection of the genes to export, their names and their order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
 from cellucid_dask.request.settings import Settings
 
-_SHOWN = 5
+# Names that a message lists at most.
+_N_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,11 @@ class GeneSelection:
     Attributes
     ----------
     ids
-        Their names, in the order of the manifest.
+        Names of the genes, in the order of the manifest.
     columns
-        Their columns in the matrix, in the same order.
+        int64, (n_genes,): matrix columns of the genes, in the same order.
     warnings
-        What the user should know of the choice.
+        Messages for the user.
     """
 
     ids: tuple[str, ...]
@@ -37,7 +38,15 @@ class GeneSelection:
 
 
 def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
-    """Choose genes by the settings.
+    """Select genes as the settings request.
+
+    Parameters
+    ----------
+    var
+        One row per matrix column.
+    settings
+        Of them `var_gene_id_column`, `make_genes_unique`, `genes_from`, `gene_identifiers` and
+        `skip_missing_genes`.
 
     Raises
     ------
@@ -49,25 +58,25 @@ def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
         ids = pd.Index(make_index_unique(ids))
     warnings: list[str] = []
     if settings.genes_from is not None:
-        columns = _marked(var, settings.genes_from)
+        columns = _from_column(var, settings.genes_from)
     elif settings.gene_identifiers is not None:
-        columns = _named(ids, settings, warnings)
+        columns = _by_name(ids, settings, warnings)
     else:
         columns = np.arange(len(ids))
     chosen = tuple(ids[columns])
     _check_unique(chosen, settings.var_gene_id_column)
     if collisions := names.collisions(chosen):
-        shown = "; ".join(
-            f"{one!r} and {two!r} (both {name})" for one, two, name in collisions[:_SHOWN]
+        listed = "; ".join(
+            f"{one!r} and {two!r} (both {name})" for one, two, name in collisions[:_N_LISTED]
         )
         raise RequestError(
-            f"{len(collisions)} gene ids would share a file name: {shown}. Rename them, or choose "
+            f"{len(collisions)} gene ids would share a file name: {listed}. Rename them, or choose "
             "another column with --var-gene-id-column."
         )
     if similar := names.case_collisions(chosen):
-        shown = ", ".join(f"{one}/{two}" for one, two in similar[:_SHOWN])
+        listed = ", ".join(f"{one}/{two}" for one, two in similar[:_N_LISTED])
         warnings.append(
-            f"{len(similar)} pairs of gene ids differ only by letter case ({shown}): "
+            f"{len(similar)} pairs of gene ids differ only by letter case ({listed}): "
             "on a case-insensitive disk one would overwrite the other."
         )
     return GeneSelection(chosen, columns.astype(np.int64), tuple(warnings))
@@ -92,7 +101,7 @@ def _ids(var: pd.DataFrame, column: str) -> pd.Index[Any]:
     return values.astype(str)
 
 
-def _marked(var: pd.DataFrame, column: str) -> np.ndarray[Any, Any]:
+def _from_column(var: pd.DataFrame, column: str) -> np.ndarray[Any, Any]:
     if column not in var.columns:
         known = ", ".join(name for name in var.columns if var[name].dtype == bool) or "none"
         raise RequestError(f"var has no column {column!r}; its boolean columns: {known}.")
@@ -105,20 +114,21 @@ def _marked(var: pd.DataFrame, column: str) -> np.ndarray[Any, Any]:
     return columns
 
 
-def _named(ids: pd.Index[Any], settings: Settings, warnings: list[str]) -> np.ndarray[Any, Any]:
+def _by_name(ids: pd.Index[Any], settings: Settings, warnings: list[str]) -> np.ndarray[Any, Any]:
     wanted = list(settings.gene_identifiers or ())
-    asked = ids[ids.isin(wanted)]
-    _check_unique(tuple(asked), settings.var_gene_id_column)
-    positions = dict(zip(asked, np.flatnonzero(ids.isin(wanted)), strict=True))
+    is_wanted = ids.isin(wanted)
+    known = ids[is_wanted]
+    _check_unique(tuple(known), settings.var_gene_id_column)
+    positions = dict(zip(known, np.flatnonzero(is_wanted), strict=True))
     unknown = [gene for gene in wanted if gene not in positions]
     if unknown:
         text = (
             f"{len(unknown)} of {len(wanted)} genes are not in var "
-            f"{settings.var_gene_id_column}: {_shown(unknown)}."
+            f"{settings.var_gene_id_column}: {_list(unknown)}."
         )
         if not settings.skip_missing_genes or len(unknown) == len(wanted):
             raise RequestError(
-                f"{text} Check the names (for example {_shown(list(ids[:3]))}), choose another "
+                f"{text} Check the names (for example {_list(list(ids[:3]))}), choose another "
                 "--var-gene-id-column, or pass --skip-missing-genes."
             )
         warnings.append(f"{text} They are left out.")
@@ -127,15 +137,15 @@ def _named(ids: pd.Index[Any], settings: Settings, warnings: list[str]) -> np.nd
 
 def _check_unique(ids: Sequence[str], column: str) -> None:
     index = pd.Index(ids)
-    twice = index[index.duplicated()].unique()
-    if len(twice):
+    repeated = index[index.duplicated()].unique()
+    if len(repeated):
         raise RequestError(
-            f"var {column} names {len(twice)} gene{'s' * (len(twice) > 1)} more than once, "
-            f"duplicates: {_shown(list(twice))}. "
+            f"var {column} names {len(repeated)} gene{'s' * (len(repeated) > 1)} more than once, "
+            f"duplicates: {_list(list(repeated))}. "
             "Choose another column with --var-gene-id-column, or pass --make-genes-unique."
         )
 
 
-def _shown(items: Sequence[str]) -> str:
-    text = ", ".join(map(str, items[:_SHOWN]))
-    return text + (", ..." if len(items) > _SHOWN else "")
+def _list(items: Sequence[str]) -> str:
+    text = ", ".join(map(str, items[:_N_LISTED]))
+    return text + (", ..." if len(items) > _N_LISTED else "")

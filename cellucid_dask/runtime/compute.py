@@ -1,4 +1,4 @@
-"""Compute a graph on whatever scheduler is active."""
+"""Computation of task graphs on the active scheduler."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ _LOCAL_THREADS = {None, "threads", "threading"}
 
 
 def run(graph: TaskGraph, progress: Progress, n_workers: int) -> Any:
-    """Compute the result on the active scheduler.
+    """Compute the result of a graph on the active scheduler.
 
     Parameters
     ----------
+    graph
+        The tasks.
     progress
-        Learns of tasks as they end.
+        Notified as tasks finish.
     n_workers
-        Threads, where the scheduler is the local one.
+        Number of threads, if tasks run in this process.
     """
     client = active_client()
     if client is not None:
@@ -38,17 +40,18 @@ def run(graph: TaskGraph, progress: Progress, n_workers: int) -> Any:
 
 
 def run_all(tasks: Iterable[Any], n_workers: int = CPU_COUNT) -> tuple[Any, ...]:
-    """Compute some delayed results on the active scheduler; `n_workers` as of `run`."""
+    """Compute delayed values on the active scheduler; `n_workers` as in `run`."""
     with _local_threads(n_workers):
-        found: tuple[Any, ...] = dask.compute(*tasks, retries=RETRIES)
-    return found
+        results: tuple[Any, ...] = dask.compute(*tasks, retries=RETRIES)
+    return results
 
 
 @contextmanager
 def _local_threads(n_workers: int) -> Iterator[None]:
-    """Threads of our own for the local scheduler: when they end, so have all their tasks.
+    """Run tasks of the local scheduler in a thread pool that is closed at the end of the block.
 
-    The scheduler is given as a function, for Dask would import distributed to look up a name.
+    Closing it waits for all its tasks. The scheduler is passed as a function, because Dask would
+    import distributed to look up a name.
     """
     if active_client() is None and dask.config.get("scheduler", None) in _LOCAL_THREADS:
         get = dask.threaded.get

@@ -1,4 +1,4 @@
-"""A run on a Dask cluster: how far it is, what becomes of its failures, and its end."""
+"""A run on a Dask cluster: its progress, its failures, and cancelling it."""
 
 from __future__ import annotations
 
@@ -19,113 +19,113 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Times a task that failed is tried again, on whatever worker.
+# Number of times that Dask repeats a failed task, on any worker.
 RETRIES = 3
-# Seconds that a task which failed for good waits, so that it is cancelled and not tried again.
-_NOTICE = 1.0
-# Seconds in which the tasks of a stopped run may come to their end.
-_LAST_TASKS = 60
-_FINAL = "cellucid-dask-final-error"
+# Seconds that a permanently failed task waits to be cancelled before Dask would repeat it.
+_CANCEL_SECONDS = 1.0
+# Seconds that a cancelled run waits for tasks that are running.
+_STOP_SECONDS = 60
+_TOPIC = "cellucid-dask-final-error"
 
 
 def final(task: Callable[P, T]) -> Callable[P, T]:
-    """Say at once when a task fails for good, for Dask would try it again."""
+    """Report a permanent failure to the client at once; Dask would retry the task otherwise."""
 
     @wraps(task)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return task(*args, **kwargs)
         except (RequestError, ExportError) as error:
-            _announce(error)
+            _report(error)
             raise
 
     return wrapped
 
 
-def _announce(error: Exception) -> None:
+def _report(error: Exception) -> None:
     if "distributed" not in sys.modules:
         return
     from distributed import get_worker  # noqa: PLC0415
 
-    with suppress(ValueError):  # this is no worker
+    with suppress(ValueError):  # not in a worker
         worker = get_worker()
-        told = {"kind": type(error).__name__, "text": str(error)}
-        worker.log_event(_FINAL, {**told, "key": str(worker.get_current_task())})
-        time.sleep(_NOTICE)
+        event = {"kind": type(error).__name__, "text": str(error)}
+        worker.log_event(_TOPIC, {**event, "key": str(worker.get_current_task())})
+        time.sleep(_CANCEL_SECONDS)
 
 
 def compute(client: Any, graph: TaskGraph, progress: Progress) -> Any:
-    """Compute a graph on a cluster, and tell `progress` of the tasks on the way.
+    """Compute the result of a graph on a cluster.
 
     Parameters
     ----------
     client
-        A client that can be waited for.
+        A synchronous client.
     graph
-        The tasks and their keys.
+        The tasks.
     progress
-        Learns the results of the tasks that encode.
+        Notified as read and encode tasks finish.
 
     Raises
     ------
     ExportError, RequestError
-        As the tasks raise them, as soon as the first one does.
+        The first error of a task, as soon as it is raised.
 
     Notes
     -----
-    However it ends, no task of the run goes on: those under way are waited for, since
-    what they still write could come after what a next run has written.
+    No task of the run outlasts the call: if it fails, running tasks are waited for, since they
+    could otherwise overwrite files of the next run.
     """
     ended: SimpleQueue[Any] = SimpleQueue()
     waiting: dict[Any, Any] = {}
-    client.subscribe_topic(_FINAL, lambda event: ended.put(event[1]))
+    client.subscribe_topic(_TOPIC, lambda event: ended.put(event[1]))
     try:
-        last, *steps = client.get(
+        result, *steps = client.get(
             graph.tasks, [graph.result, *graph.reads, *graph.encodes], sync=False, retries=RETRIES
         )
-        waiting = {future.key: future for future in (last, *steps)}
-        steps.clear()  # a step's result may go as soon as nothing else needs it
+        waiting = {future.key: future for future in (result, *steps)}
+        steps.clear()  # lets the cluster drop a step's result once no task needs it
         for future in waiting.values():
             future.add_done_callback(ended.put)
         read, encoded = set(graph.reads), set(graph.encodes)
         while waiting:
-            done = [waiting.pop(one.key) for one in _ended(ended, graph)]
+            done = [waiting.pop(future.key) for future in _finished(ended, graph)]
             for summary in client.gather([future for future in done if future.key in encoded]):
                 progress.encoded(len(summary.column), int(summary.nbytes.sum()))
             progress.read(sum(future.key in read for future in done))
             for future in done:
-                if future is not last:
+                if future is not result:
                     future.release()
-        return last.result()
+        return result.result()
     except BaseException:
         _stop(client, graph, list(waiting.values()))
         raise
     finally:
-        client.unsubscribe_topic(_FINAL)
+        client.unsubscribe_topic(_TOPIC)
 
 
-def _ended(queue: SimpleQueue[Any], graph: TaskGraph) -> Iterator[Any]:
-    """Wait for something in the queue, and go through whatever is there; raise what failed."""
-    one = queue.get()
+def _finished(queue: SimpleQueue[Any], graph: TaskGraph) -> Iterator[Any]:
+    """Wait for the queue and yield all finished futures in it; raise the first failure."""
+    item = queue.get()
     with suppress(Empty):
         while True:
-            if isinstance(one, dict):
-                _raise_if_ours(one, graph)
-            elif one.status != "finished":
-                raise _plain(one)
+            if isinstance(item, dict):
+                _raise_if_ours(item, graph)
+            elif item.status != "finished":
+                raise _error_of(item)
             else:
-                yield one
-            one = queue.get_nowait()
+                yield item
+            item = queue.get_nowait()
 
 
-def _raise_if_ours(told: dict[str, str], graph: TaskGraph) -> None:
-    """Raise the error that a task announced, unless it is of another run on this cluster."""
-    if told["key"] in map(str, graph.tasks):
-        raise {"RequestError": RequestError}.get(told["kind"], ExportError)(told["text"])
+def _raise_if_ours(event: dict[str, str], graph: TaskGraph) -> None:
+    """Raise the error that a task reported, unless it belongs to another run on this cluster."""
+    if event["key"] in map(str, graph.tasks):
+        raise {"RequestError": RequestError}.get(event["kind"], ExportError)(event["text"])
 
 
-def _plain(future: Any) -> Exception:
-    """Say what became of a task that did not end well."""
+def _error_of(future: Any) -> Exception:
+    """Return the error of a failed or lost task, in the user's words."""
     from distributed import KilledWorker  # noqa: PLC0415
 
     if future.status != "error":
@@ -139,18 +139,19 @@ def _plain(future: Any) -> Exception:
             "Several workers died in the same task, most likely because their memory ran out: give "
             "them more or a smaller --memory-budget, and go on with --resume."
         )
-    found: Exception = error
-    return found
+    failure: Exception = error
+    return failure
 
 
 def _stop(client: Any, graph: TaskGraph, futures: Sequence[Any]) -> None:
-    """Cancel a run, and wait until none of its tasks occupies a worker."""
+    """Cancel a run, and wait until no worker runs any of its tasks."""
     ours = set(map(str, graph.tasks))
-    until = time.monotonic() + _LAST_TASKS
-    with suppress(OSError, RuntimeError):  # the cluster has gone, and its tasks with it
-        for future in futures:  # cancelling keys that depend on one another trips the scheduler
+    deadline = time.monotonic() + _STOP_SECONDS
+    with suppress(OSError, RuntimeError):  # the cluster is gone, and its tasks with it
+        # not `cancel`: cancelling keys that depend on one another breaks the scheduler
+        for future in futures:
             future.release()
-        while time.monotonic() < until:
+        while time.monotonic() < deadline:
             running = client.run(_running, on_error="ignore")
             if not any(ours.intersection(keys) for keys in running.values()):
                 return

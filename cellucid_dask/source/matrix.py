@@ -1,12 +1,13 @@
 """The matrix of any source, read by blocks: directly, or as a lazily loaded Dask array.
 
-Whatever holds the numbers (an HDF5 dataset, a Zarr array, numpy) is read by slices, so
-a stored matrix and one in memory differ in nothing else. Blocks come out as scipy
-sparse matrices or numpy arrays, like those of anndata's own lazy reader.
+The underlying arrays (HDF5 datasets, Zarr arrays, numpy) are read by slices, so that a stored
+matrix and one in memory share one implementation. Blocks are scipy sparse matrices or numpy
+arrays, like those of anndata's own lazy reader.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
@@ -27,7 +28,7 @@ Blocks = tuple[Sizes, Sizes]
 
 
 class Sliceable(Protocol):
-    """What every array offers: a shape, a dtype, and reading by slices."""
+    """An array of any library: a shape, a dtype, and reading by slices."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
@@ -37,21 +38,21 @@ class Sliceable(Protocol):
 
 
 class Matrix(Protocol):
-    """Cells x genes, read by blocks.
+    """Cells x genes, or cells x cells, read by blocks.
 
     Attributes
     ----------
     shape
         (cells, genes).
     dtype
-        Of the stored values.
+        Of the values as they are read.
     storage
-        How blocks come: by row (``csr``), by column (``csc``) or ``dense``.
+        Kind of the blocks: sparse by row (``csr``) or by column (``csc``), or ``dense``.
     fixed_blocks
-        Row and column block sizes that cannot be chosen, of a Dask array; ``None`` of a
-        matrix that `read` can take any region of.
+        Row and column block sizes of a Dask array, which cannot be chosen; ``None`` if `read`
+        can read any region.
     shared_nbytes
-        Bytes that are held for as long as the matrix is read.
+        Bytes in use for as long as the matrix is read.
     """
 
     @property
@@ -66,33 +67,45 @@ class Matrix(Protocol):
     def shared_nbytes(self) -> int: ...  # noqa: D102
 
     def layout(self, columns: Array) -> Layout:
-        """Return what planning needs to know to read the genes in some columns, ascending."""
+        """Describe the matrix for planning.
+
+        Parameters
+        ----------
+        columns
+            int, (n_selected,): columns of the genes to export, ascending.
+        """
 
     def fingerprint(self) -> str:
-        """Return a digest: of every value in memory, of some of those elsewhere."""
+        """Return a digest of all values in memory, or of a sample of values stored elsewhere."""
 
     def dask(self, blocks: Blocks) -> da.Array:
         """Return the matrix as a Dask array of these blocks."""
 
     def prepare(self, blocks: Blocks) -> Self:
-        """Find what reading these blocks takes of all cells, and return the matrix with it."""
+        """Return the matrix with whatever reading these blocks requires of all cells."""
 
     def read(self, rows: slice, columns: slice) -> Any:
-        """Read a region, as scipy sparse or numpy; not of a matrix with fixed blocks."""
+        """Read a region as scipy sparse or numpy.
+
+        Raises
+        ------
+        TypeError
+            The matrix has fixed blocks.
+        """
 
 
 class _Stored:
-    """What matrices that can be read by any region have in common."""
+    """Common to matrices of which any region can be read."""
 
     fixed_blocks: None = None
     shared_nbytes = 0
 
     def prepare(self, _: Blocks) -> Self:
-        """Return the matrix: any region of it can be read by itself."""
+        """Return the matrix: reading a region requires nothing else."""
         return self
 
     def dask(self: Any, blocks: Blocks) -> da.Array:
-        """Return the matrix as a Dask array of these blocks, each read when it is computed."""
+        """Return the matrix as a Dask array; a block is read when it is computed."""
         return lazy_array(self, blocks)
 
 
@@ -100,7 +113,18 @@ class _Stored:
 class SparseMatrix(_Stored):
     """A compressed sparse matrix read by slices of its three arrays.
 
-    Blocks of it are all columns of some rows (CSR), or all rows of some columns (CSC).
+    A region must have all columns (CSR) or all rows (CSC).
+
+    Attributes
+    ----------
+    data, indices
+        (nnz,): stored values, and their columns (CSR) or rows (CSC).
+    indptr
+        (n_major + 1,): offset of the first value of each row (CSR) or column (CSC), and the end.
+    shape
+        (cells, genes).
+    storage
+        ``"csr"`` or ``"csc"``.
     """
 
     data: Sliceable
@@ -111,7 +135,7 @@ class SparseMatrix(_Stored):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values as they are read: scipy takes native byte order, and no float16."""
+        """Dtype of the values as read: scipy requires native byte order and has no float16."""
         stored = np.dtype(self.data.dtype).newbyteorder("=")
         return np.dtype(np.float32) if stored == np.float16 else stored
 
@@ -121,7 +145,7 @@ class SparseMatrix(_Stored):
         return int(self.data.shape[0])
 
     def layout(self, columns: Array) -> Layout:
-        """Describe the matrix for planning; reads the row pointers."""
+        """Describe the matrix for planning; reads `indptr`."""
         n_major = self.shape[0 if self.storage == "csr" else 1]
         return Layout(
             shape=self.shape,
@@ -138,7 +162,13 @@ class SparseMatrix(_Stored):
         return _digest(self, self.data, self.indices, self.indptr)
 
     def read(self, rows: slice, columns: slice) -> Any:
-        """Read some rows (CSR) or some columns (CSC) as a scipy matrix."""
+        """Read some rows (CSR) or some columns (CSC) as a scipy matrix.
+
+        Raises
+        ------
+        ExportError
+            `indptr` does not fit the values.
+        """
         along = rows if self.storage == "csr" else columns
         indptr = np.asarray(self.indptr[along.start : along.stop + 1]).astype(np.int64)
         first, last = int(indptr[0]), int(indptr[-1])
@@ -159,7 +189,7 @@ class SparseMatrix(_Stored):
 
 @dataclass(frozen=True)
 class DenseMatrix(_Stored):
-    """A dense matrix read by slices."""
+    """A dense matrix read by slices of `array`, (cells, genes)."""
 
     array: Sliceable
     storage: Literal["dense"] = "dense"
@@ -171,7 +201,7 @@ class DenseMatrix(_Stored):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values."""
+        """Dtype of the values."""
         return np.dtype(self.array.dtype)
 
     def layout(self, columns: Array) -> Layout:
@@ -193,13 +223,13 @@ class DenseMatrix(_Stored):
         return _digest(self, self.array)
 
     def read(self, rows: slice, columns: slice) -> Any:
-        """Read a region."""
+        """Read a region as an ndarray."""
         return np.asarray(self.array[rows, columns])
 
 
 @dataclass(frozen=True)
 class DaskMatrix:
-    """A Dask array of sparse or dense blocks, as it was given."""
+    """A Dask array of sparse or dense blocks, (cells, genes), in the blocks that it has."""
 
     array: da.Array
     storage: Storage
@@ -212,7 +242,7 @@ class DaskMatrix:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values."""
+        """Dtype of the values."""
         dtype: np.dtype[Any] = np.dtype(self.array.dtype)
         return dtype
 
@@ -223,7 +253,7 @@ class DaskMatrix:
         return rows, columns
 
     def layout(self, columns: Array) -> Layout:
-        """Describe the array for planning; how many values it stores only reading would tell."""
+        """Describe the array for planning; the number of stored values is unknown."""
         return Layout(
             shape=self.shape,
             dtype=self.dtype,
@@ -234,7 +264,7 @@ class DaskMatrix:
         )
 
     def fingerprint(self) -> str:
-        """Return a digest of what Dask calls the array."""
+        """Return a digest of the array's name in Dask."""
         return str(tokenize(self.array.name))
 
     def prepare(self, _: Blocks) -> Self:
@@ -242,13 +272,13 @@ class DaskMatrix:
         return self
 
     def dask(self, blocks: Blocks) -> da.Array:
-        """Return the array itself: its blocks are its own."""
+        """Return the array itself."""
         if blocks != self.fixed_blocks:
             raise ValueError("the blocks of a Dask array cannot be chosen")
         return self.array
 
     def read(self, rows: slice, columns: slice) -> Any:
-        """Refuse: only a scheduler can compute a block."""
+        """Raise a TypeError: only a scheduler can compute a block."""
         raise TypeError(f"a block of a Dask array is computed, not read: {rows}, {columns}")
 
 
@@ -280,6 +310,5 @@ def _read(matrix: Matrix, rows: slice, columns: slice) -> Any:
 
 
 def slices(sizes: Sizes) -> list[slice]:
-    """Return where each of some blocks lies."""
-    ends = np.cumsum(sizes)
-    return [slice(int(end - size), int(end)) for end, size in zip(ends, sizes, strict=True)]
+    """Return the slice of each block along an axis."""
+    return [slice(*bounds) for bounds in itertools.pairwise(np.cumsum((0, *sizes)).tolist())]

@@ -9,7 +9,7 @@ import dask.array as da
 import numpy as np
 from dask.delayed import delayed
 
-from cellucid_dask.encode.normalize import check_totals, counts_of, log1p_cp10k, row_totals
+from cellucid_dask.encode.normalize import as_counts, check_totals, log1p_cp10k, row_totals
 from cellucid_dask.planning import Layout
 from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.source.matrix import Blocks, Matrix, Storage, lazy_array
@@ -18,26 +18,26 @@ from cellucid_dask.types import Array
 
 @dataclass(frozen=True)
 class NormalizedMatrix:
-    """Cells x genes of log1p counts per ten thousand.
+    """Cells x genes of log1p counts per ten thousand, float32.
 
-    Blocks of whole rows give their own totals. Where a block has some of the genes only,
-    `prepare` finds the totals of all cells first, by a pass over the matrix.
+    The totals of cells are computed from each block if blocks contain all genes; otherwise
+    `prepare` computes them first, by a pass over the matrix.
 
     Attributes
     ----------
     counts
-        The matrix itself.
+        The matrix of counts.
     layer
-        What errors call it.
-    at_once
-        Blocks that the pass for totals reads at once.
+        Name of its layer, for errors.
+    n_concurrent
+        Number of blocks that the pass for totals reads at once.
     totals
-        float64, (cells,): counts of each cell over all genes, once `prepare` has found them.
+        float64, (cells,): counts of each cell over all genes; ``None`` before `prepare`.
     """
 
     counts: Matrix
     layer: str
-    at_once: int
+    n_concurrent: int
     totals: Array | None = field(default=None, repr=False)
 
     @property
@@ -47,28 +47,27 @@ class NormalizedMatrix:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the normalized values."""
+        """Dtype of the normalized values."""
         return np.dtype(np.float32)
 
     @property
     def storage(self) -> Storage:
-        """As that of the counts."""
+        """Kind of the blocks of counts."""
         return self.counts.storage
 
     @property
     def fixed_blocks(self) -> Blocks | None:
-        """Those of the counts."""
+        """Fixed blocks of the counts."""
         return self.counts.fixed_blocks
 
     @property
     def shared_nbytes(self) -> int:
-        """Bytes that totals of all cells take, with those of the blocks of the pass for them."""
-        return 0 if self.storage == "csr" else 8 * self.shape[0] * (1 + self.at_once)
+        """Bytes of the totals of all cells, and of those of each block that `prepare` reads."""
+        return 0 if self.storage == "csr" else 8 * self.shape[0] * (1 + self.n_concurrent)
 
     def layout(self, columns: Array) -> Layout:
-        """Describe the matrix for planning: values are changed as they are read."""
-        # as read, in float64, and as it becomes
-        work = 2 * self.counts.dtype.itemsize + 12
+        """Describe the matrix for planning: values are transformed as they are read."""
+        work = 2 * self.counts.dtype.itemsize + 12  # as read, in float64, and as float32
         return replace(self.counts.layout(columns), dtype=self.dtype, work_nbytes=work)
 
     def fingerprint(self) -> str:
@@ -76,7 +75,13 @@ class NormalizedMatrix:
         return self.counts.fingerprint()
 
     def prepare(self, blocks: Blocks) -> NormalizedMatrix:
-        """Return the matrix with the totals of all cells, if these blocks need them."""
+        """Return the matrix with the totals of all cells, if these blocks need them.
+
+        Raises
+        ------
+        ExportError
+            A value or a total cannot be of counts.
+        """
         if len(blocks[1]) == 1 or self.totals is not None:
             return self
         counts = self.counts.dask(blocks)
@@ -86,10 +91,10 @@ class NormalizedMatrix:
             (int(starts[i]), delayed(_totals_of, pure=False)(block, self.layer))
             for (i, _), block in np.ndenumerate(counts.to_delayed())
         ]
-        for first in range(0, len(tasks), self.at_once):
-            some = tasks[first : first + self.at_once]
-            results = run_all((task for _, task in some), self.at_once)
-            for (start, _), part in zip(some, results, strict=True):
+        for first in range(0, len(tasks), self.n_concurrent):
+            batch = tasks[first : first + self.n_concurrent]
+            results = run_all((task for _, task in batch), self.n_concurrent)
+            for (start, _), part in zip(batch, results, strict=True):
                 totals[start : start + len(part)] += part
         return replace(self, totals=check_totals(totals, self.layer))
 
@@ -99,32 +104,39 @@ class NormalizedMatrix:
         if self.fixed_blocks is None:
             return lazy_array(matrix, blocks)
         counts = self.counts.dask(blocks)
-        # what Dask knows of its blocks is an empty one of their kind
+        # Dask represents the kind of its blocks by an empty one
         meta = counts._meta.astype(np.float32)  # noqa: SLF001
         options = {"dtype": self.dtype, "meta": meta, "layer": self.layer}
-        if len(blocks[1]) == 1:
-            whole: da.Array = da.map_blocks(_normalized, counts, None, **options)
-            return whole
-        totals = da.from_array(np.asarray(matrix.totals)[:, None], chunks=(blocks[0], 1))
-        some: da.Array = da.map_blocks(_normalized, counts, totals, **options)
-        return some
+        totals = None
+        if len(blocks[1]) > 1:
+            totals = da.from_array(np.asarray(matrix.totals)[:, None], chunks=(blocks[0], 1))
+        normalized: da.Array = da.map_blocks(_normalized, counts, totals, **options)
+        return normalized
 
     def read(self, rows: slice, columns: slice) -> Any:
-        """Read a region and normalize it."""
-        whole = columns.stop - columns.start == self.shape[1]
-        if not whole and self.totals is None:
+        """Read a region and normalize it.
+
+        Raises
+        ------
+        ValueError
+            The region does not have all genes, and `prepare` was not called.
+        ExportError
+            A value or a total cannot be of counts.
+        """
+        all_genes = columns.stop - columns.start == self.shape[1]
+        if not all_genes and self.totals is None:
             raise ValueError("totals of all cells are needed: call prepare first")
-        totals = None if whole or self.totals is None else self.totals[rows]
+        totals = None if all_genes or self.totals is None else self.totals[rows]
         return _normalized(self.counts.read(rows, columns), totals, self.layer)
 
 
 def _totals_of(block: Any, layer: str) -> Array:
-    return row_totals(counts_of(block, layer))
+    return row_totals(as_counts(block, layer))
 
 
 def _normalized(block: Any, totals: Array | None, layer: str) -> Any:
-    """Normalize a block by its cells' totals; by its own where it has all genes."""
-    counts = counts_of(block, layer)
+    """Normalize a block by the totals of its cells; ``None`` if they are those of the block."""
+    counts = as_counts(block, layer)
     if totals is None:
         totals = check_totals(row_totals(counts), layer)
     return log1p_cp10k(counts, totals.reshape(-1))
