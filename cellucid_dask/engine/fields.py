@@ -13,6 +13,7 @@ from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields.categories import Factors, factorize, is_id_like
 from cellucid_dask.fields.obs import (
+    EncodedColumn,
     encode_categorical,
     encode_continuous,
     is_categorical,
@@ -23,6 +24,7 @@ from cellucid_dask.fields.vector_fields import scale_vector_field
 from cellucid_dask.format import names
 from cellucid_dask.request.embeddings import Embedding
 from cellucid_dask.request.resolve import Request
+from cellucid_dask.request.settings import Settings
 from cellucid_dask.source.base import Source
 from cellucid_dask.source.matrix import Sliceable
 
@@ -111,28 +113,24 @@ def export_fields(
         add(names.vectors_path(each.field, each.dimension, compressed), values)
         fields.vectors.setdefault(each.field, []).append(each.dimension)
     latent = _latent(request, block_rows, max_latent_bytes)
-    chosen = _Chosen(request, block_rows)
-    for key, column in chosen:
-        if isinstance(column, Factors):
-            entry, arrays = encode_categorical(
-                key,
-                column,
-                points=points,
-                latent=latent,
-                dtype=settings.obs_categorical_dtype,
-                bits=settings.obs_continuous_quantization,
-                compressed=compressed,
-                outlier_quantile=settings.centroid_outlier_quantile,
-                min_points=settings.centroid_min_points,
-            )
-            fields.categorical.append(entry)
-        else:
-            bits = settings.obs_continuous_quantization
-            entry, arrays = encode_continuous(key, column, bits, compressed)
-            fields.continuous.append(entry)
+    id_like: list[str] = []
+    unknown: list[str] = []
+    for key, column in _columns(request, block_rows, id_like, unknown):
+        entry, arrays = _encode_column(settings, key, column, points, latent)
+        (fields.categorical if isinstance(column, Factors) else fields.continuous).append(entry)
         for name, values in arrays.items():
             add(name, values)
-    warnings = [*chosen.warnings()]
+    warnings = []
+    if id_like:
+        warnings.append(
+            f"obs columns {', '.join(id_like)} hold a value for nearly every cell and "
+            "are left out: name what you want to show with --obs-keys."
+        )
+    if unknown:
+        warnings.append(
+            f"obs columns {', '.join(unknown)} are of a kind that the viewer cannot "
+            "show and are left out: convert them to numbers or strings."
+        )
     if latent is None and fields.categorical:
         warnings.append(
             "There is no latent space in obsm: outliers are measured in the "
@@ -141,45 +139,45 @@ def export_fields(
     return replace(fields, warnings=tuple(warnings))
 
 
-class _Chosen:
-    """The columns of obs to export, read one at a time, and those that are left out."""
+def _columns(
+    request: Request, block_rows: int, id_like: list[str], unknown: list[str]
+) -> Iterator[tuple[str, Any]]:
+    """Read the columns of obs, categorical ones as `Factors`.
 
-    def __init__(self, request: Request, block_rows: int) -> None:
-        self._request, self._block_rows = request, block_rows
-        self._id_like: list[str] = []
-        self._unknown: list[str] = []
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        """Iterate over the columns, categorical ones as `Factors`.
-
-        Columns that the user named are never left out.
-        """
-        named = self._request.settings.obs_keys is not None
-        for key in self._request.obs_keys:
-            column = self._request.source.obs(key)
-            if is_categorical(column):
-                factors = factorize(column, self._block_rows)
-                if named or not is_id_like(factors):
-                    yield key, factors
-                else:
-                    self._id_like.append(key)
-            elif named or is_continuous(column):
-                yield key, column
+    Columns that the user did not name may be left out; they are added to `id_like` or `unknown`.
+    """
+    named = request.settings.obs_keys is not None
+    for key in request.obs_keys:
+        column = request.source.obs(key)
+        if is_categorical(column):
+            factors = factorize(column, block_rows)
+            if named or not is_id_like(factors):
+                yield key, factors
             else:
-                self._unknown.append(f"{key} ({column.dtype})")
+                id_like.append(key)
+        elif named or is_continuous(column):
+            yield key, column
+        else:
+            unknown.append(f"{key} ({column.dtype})")
 
-    def warnings(self) -> Iterator[str]:
-        """Describe the columns that were left out."""
-        if self._id_like:
-            yield (
-                f"obs columns {', '.join(self._id_like)} hold a value for nearly every cell and "
-                "are left out: name what you want to show with --obs-keys."
-            )
-        if self._unknown:
-            yield (
-                f"obs columns {', '.join(self._unknown)} are of a kind that the viewer cannot "
-                "show and are left out: convert them to numbers or strings."
-            )
+
+def _encode_column(
+    settings: Settings, key: str, column: Any, points: dict[int, Any], latent: Any
+) -> EncodedColumn:
+    bits, compressed = settings.obs_continuous_quantization, settings.compression is not None
+    if not isinstance(column, Factors):
+        return encode_continuous(key, column, bits, compressed)
+    return encode_categorical(
+        key,
+        column,
+        points=points,
+        latent=latent,
+        dtype=settings.obs_categorical_dtype,
+        bits=bits,
+        compressed=compressed,
+        outlier_quantile=settings.centroid_outlier_quantile,
+        min_points=settings.centroid_min_points,
+    )
 
 
 def _coordinates(source: Source, embedding: Embedding, block_rows: int) -> Any:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_BLOCK_ROWS = 2**17  # rows read at a time
 _TILE_ROWS = 2**14  # rows computed at a time: few enough to stay in the processor's cache
 
 Floats = npt.NDArray[np.float64]
@@ -42,22 +41,17 @@ class Groups:
     order: npt.NDArray[Any]
     counts: Integers
     starts: Integers
-    block_rows: int
+    block_rows: int = 2**17
 
     @classmethod
-    def of(
-        cls,
-        codes: npt.NDArray[np.uint8] | npt.NDArray[np.uint16],
-        n_groups: int,
-        block_rows: int = _BLOCK_ROWS,
-    ) -> Groups:
+    def of(cls, codes: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], n_groups: int) -> Groups:
         """Sort cells by group."""
         counts = np.bincount(codes, minlength=n_groups)[:n_groups]
         stops = np.cumsum(counts)
         total = int(stops[-1]) if n_groups else 0
         index_dtype = np.uint32 if codes.size < 2**32 else np.int64
         order = np.argsort(codes, kind="stable")[:total].astype(index_dtype)
-        return cls(codes, n_groups, order, counts, stops - counts, block_rows)
+        return cls(codes, n_groups, order, counts, stops - counts)
 
     def sums(
         self, values: npt.NDArray[np.floating], chosen: npt.NDArray[np.bool_] | None = None

@@ -104,8 +104,8 @@ def plain_bytes(data: bytes, nbytes: int, compressed: bool) -> bytes:
     return plain
 
 
-def dequantize(codes: Array, value_range: tuple[float, float]) -> npt.NDArray[np.float32]:
-    """Return the values of codes.
+def dequantize(codes: Array, value_range: tuple[float, float]) -> npt.NDArray[np.float64]:
+    """Return the values of codes, not yet rounded to float32.
 
     Parameters
     ----------
@@ -117,13 +117,8 @@ def dequantize(codes: Array, value_range: tuple[float, float]) -> npt.NDArray[np
     Returns
     -------
     ndarray
-        float32, in the shape of `codes`; NaN where a value is missing.
+        float64, in the shape of `codes`; NaN where a value is missing.
     """
-    return exact_values(codes, value_range).astype("<f4")
-
-
-def exact_values(codes: Array, value_range: tuple[float, float]) -> npt.NDArray[np.float64]:
-    """Return the values of codes as `dequantize` does, before they are rounded to float32."""
     bits = 8 * codes.itemsize
     lowest, highest = value_range
     values = lowest + codes.astype(np.float64) * (highest - lowest) / MAX_CODE[bits]

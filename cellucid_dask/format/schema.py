@@ -48,10 +48,6 @@ class File:
         nbytes = self.nbytes
         return nbytes + nbytes // 1000 + _GZIP_FRAMING if self.compressed else nbytes
 
-    def stream(self, data: bytes) -> Stream:
-        """Return a stream that decompresses the file on demand."""
-        return Stream(data, self.compressed)
-
     def chunks(self, data: bytes) -> Iterator[Array]:
         """Decode the file in chunks, flat.
 
@@ -60,7 +56,7 @@ class File:
         DamageError
             After the last chunk, if the number of values is wrong.
         """
-        stream, left = self.stream(data), self.nbytes
+        stream, left = Stream(data, self.compressed), self.nbytes
         while left:
             plain = stream.read(min(left, _CHUNK_BYTES))
             if len(plain) < min(left, _CHUNK_BYTES):
@@ -104,7 +100,9 @@ class Vector(File):
 
     def values(self, stored: Array) -> Array:
         """Return float32 values, NaN where missing, from what the file stores."""
-        return stored if self.value_range is None else dequantize(stored, self.value_range)
+        if self.value_range is None:
+            return stored
+        return dequantize(stored, self.value_range).astype("<f4")
 
 
 @dataclass(frozen=True)

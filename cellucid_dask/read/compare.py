@@ -16,7 +16,7 @@ from scipy import sparse
 
 from cellucid_dask.encode.quantize import MAX_CODE, as_float32
 from cellucid_dask.encode.tiles import check_indices
-from cellucid_dask.format.decode import DamageError, Stream, exact_values
+from cellucid_dask.format.decode import DamageError, Stream, dequantize
 from cellucid_dask.format.schema import Genes, Vector
 from cellucid_dask.planning import split_by_cost
 from cellucid_dask.request.resolve import Request, resolve
@@ -27,7 +27,6 @@ from cellucid_dask.source.base import Source
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
-_SLAB_VALUES = 2**20  # values that are compared at a time
 _STREAM_BYTES = 2**18  # memory of an open stream beside the bytes of its file
 _TOLERANCE = 1 + 1e-6  # rounding of float64, relative to half a step
 
@@ -46,11 +45,14 @@ class Comparison:
     """
 
     def __init__(
-        self, vectors: Sequence[Vector], files: Sequence[bytes | Exception], slab_values: int
+        self,
+        vectors: Sequence[Vector],
+        files: Sequence[bytes | Exception],
+        slab_values: int = _SLAB_VALUES,
     ) -> None:
         self._vectors = vectors
         self._streams: list[Stream | None] = [
-            None if isinstance(data, Exception) else vector.stream(data)
+            None if isinstance(data, Exception) else Stream(data, vector.compressed)
             for vector, data in zip(vectors, files, strict=True)
         ]
         self._n_rows = max(slab_values // max(len(vectors), 1), 1)
@@ -87,7 +89,7 @@ class Comparison:
             same = (stored == expected) | (np.isnan(stored) & np.isnan(expected))
             self._n_off[gene] += len(same) - int(same.sum())
             return
-        decoded = exact_values(stored, vector.value_range)
+        decoded = dequantize(stored, vector.value_range)
         missing = np.isnan(decoded)
         finite = np.isfinite(expected)
         error = np.abs(decoded - np.where(finite, expected, np.nan))
@@ -122,7 +124,6 @@ def compare_genes(
     settings: Settings,
     sizes: Mapping[str, int],
     *,
-    slab_values: int = _SLAB_VALUES,
     stream_bytes: int = _STREAM_BYTES,
 ) -> Iterator[str]:
     """Compare genes of an export with their source and report where they differ.
@@ -137,8 +138,6 @@ def compare_genes(
         The matrix, its layer, and the column of its gene names.
     sizes
         Sizes of the genes' files in bytes, by path, as far as they are known.
-    slab_values
-        Number of values that are compared at a time.
     stream_bytes
         Memory that a gene takes beside the bytes of its file.
 
@@ -168,21 +167,19 @@ def compare_genes(
             shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
             yield f"var: the source has no gene {shown} ({len(unknown):,} in all)"
         if request.plan.route == "direct":
-            yield from _by_genes(target, request, columns, vectors, slab_values)
+            yield from _by_genes(target, request, columns, vectors)
         else:
-            yield from _by_rows(target, request, columns, vectors, slab_values)
+            yield from _by_rows(target, request, columns, vectors)
 
 
-def _open(target: Target, vectors: Sequence[Vector], slab_values: int) -> Comparison:
+def _open(target: Target, vectors: Sequence[Vector]) -> Comparison:
     files = target.fetch({vector.path: vector.max_bytes for vector in vectors})
-    return Comparison(vectors, [files[vector.path] for vector in vectors], slab_values)
+    return Comparison(vectors, [files[vector.path] for vector in vectors])
 
 
-def compare_columns(
-    target: Target, blocks: Sequence[Any], vectors: Sequence[Vector], slab_values: int
-) -> list[str]:
+def compare_columns(target: Target, blocks: Sequence[Any], vectors: Sequence[Vector]) -> list[str]:
     """Compare genes with the blocks that contain all their cells, in order (task)."""
-    comparison = _open(target, vectors, slab_values)
+    comparison = _open(target, vectors)
     for block in blocks:
         comparison.feed(block)
     return list(comparison.findings())
@@ -198,17 +195,11 @@ def select(block: Any, columns: Array) -> Any:
 
 
 def _by_genes(
-    target: Target,
-    request: Request,
-    columns: Array,
-    vectors: Sequence[Vector],
-    slab_values: int,
+    target: Target, request: Request, columns: Array, vectors: Sequence[Vector]
 ) -> Iterator[str]:
     blocks, ranges = _selected(request, columns)
     tasks = [
-        delayed(compare_columns, pure=False)(
-            target, [row[k] for row in blocks], vectors[range_], slab_values
-        )
+        delayed(compare_columns, pure=False)(target, [row[k] for row in blocks], vectors[range_])
         for k, range_ in enumerate(ranges)
     ]
     for findings in run_all(tasks, request.plan.n_workers if request.plan else 1):
@@ -216,14 +207,10 @@ def _by_genes(
 
 
 def _by_rows(
-    target: Target,
-    request: Request,
-    columns: Array,
-    vectors: Sequence[Vector],
-    slab_values: int,
+    target: Target, request: Request, columns: Array, vectors: Sequence[Vector]
 ) -> Iterator[str]:
     blocks, _ = _selected(request, columns)
-    comparison = _open(target, vectors, slab_values)
+    comparison = _open(target, vectors)
     n_workers = request.plan.n_workers if request.plan else 1
     for start in range(0, len(blocks), 2 * n_workers):
         rows = run_all(blocks[start : start + 2 * n_workers], n_workers)
