@@ -225,6 +225,11 @@ class Documents:
         }
         return {name: part for name, part in parts.items() if part is not None}
 
+    @property
+    def n_cells(self) -> int:
+        """Number of cells, by the first document that can be parsed."""
+        return next((part.n_cells for part in self.parts.values()), 0)
+
     def files(self) -> list[File]:
         """Return every file that the documents name."""
         return [file for part in self.parts.values() for file in part.files()]

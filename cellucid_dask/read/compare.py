@@ -48,7 +48,7 @@ class Comparison:
         self,
         vectors: Sequence[Vector],
         files: Sequence[bytes | Exception],
-        slab_values: int = _SLAB_VALUES,
+        slab_values: int = 2**20,
     ) -> None:
         self._vectors = vectors
         self._streams: list[Stream | None] = [

@@ -34,7 +34,7 @@ class Export:
 
     def __init__(self, target: Target, documents: schema.Documents) -> None:
         self._target = target
-        self._n_cells = next(part.n_cells for part in documents.parts.values())
+        self._n_cells = documents.n_cells
         self._identity = documents.identity
         self._genes = documents.genes.vectors if documents.genes else {}
         self._columns, self._edges = documents.columns, documents.edges

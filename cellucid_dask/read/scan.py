@@ -47,11 +47,6 @@ class ScannedExport:
         """Read the documents and list the files."""
         return cls(target, read_documents(target), target.tree())
 
-    @property
-    def n_cells(self) -> int:
-        """Number of cells, by the first document that can be parsed."""
-        return next((int(part.n_cells) for part in self.documents.parts.values()), 0)
-
 
 def disagreements(documents: schema.Documents) -> Iterator[str]:
     """Report documents that are missing or contradict each other, one sentence each."""

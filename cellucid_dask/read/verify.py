@@ -177,7 +177,7 @@ def verify(
             )
     return VerifyReport(
         target=export.target.url,
-        n_cells=export.n_cells,
+        n_cells=documents.n_cells,
         n_genes=len(ids),
         n_files=len(files),
         n_compared=len(compared),
