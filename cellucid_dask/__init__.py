@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from cellucid_dask.compat import prepare
     from cellucid_dask.planning import ExportPlan
     from cellucid_dask.read.catalog import catalog
-    from cellucid_dask.read.export import Export, open_export
+    from cellucid_dask.read.export import Export
+    from cellucid_dask.read.open_export import open_export
     from cellucid_dask.read.verify import VerifyReport, verify
 
 
@@ -43,7 +44,7 @@ _HOME = {
     "VerifyReport": "cellucid_dask.read.verify",
     "catalog": "cellucid_dask.read.catalog",
     "export": "cellucid_dask.api",
-    "open_export": "cellucid_dask.read.export",
+    "open_export": "cellucid_dask.read.open_export",
     "plan": "cellucid_dask.api",
     "verify": "cellucid_dask.read.verify",
     "prepare": "cellucid_dask.compat",

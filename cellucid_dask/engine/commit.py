@@ -1,19 +1,14 @@
-"""How an export comes to be: payloads, then manifests, then the identity, last.
-
-A reader that looks for the identity sees a whole export or none; one that looks for
-``obs_manifest.json``, as the viewer does, sees none before every binary is there.
-"""
+"""What a target contains before a run, and the removal of what an older export left there."""
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cellucid_dask.engine import resume
 from cellucid_dask.errors import RequestError
-from cellucid_dask.format import manifests, names
+from cellucid_dask.format import layout, manifests, names
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Json
@@ -21,30 +16,17 @@ from cellucid_dask.types import Json
 if TYPE_CHECKING:
     from cellucid_dask.request.resolve import Request
 
-_MANIFESTS = (
-    names.IDENTITY, names.OBS_MANIFEST, names.VAR_MANIFEST, names.CONNECTIVITY_MANIFEST,
-)  # fmt: skip
-_FOLDERS = (names.VAR_DIR, names.OBS_DIR, names.CONNECTIVITY_DIR, names.VECTORS_DIR)
-# Only what an exporter writes may ever be removed.
-_PAYLOAD = re.compile(
-    r"points_[123]d\.bin(\.gz)?"
-    r"|var/[^/]+\.values\.(f32|u8|u16)(\.gz)?"
-    r"|obs/[^/]+\.(values|codes|outliers)\.(f32|u8|u16)(\.gz)?"
-    r"|connectivity/edges\.(src|dst)\.bin(\.gz)?"
-    r"|vectors/[^/]+_[123]d\.bin(\.gz)?"
-)
-
 
 @dataclass(frozen=True)
 class TargetState:
-    """What a target holds before the run.
+    """What a target contains before the run.
 
     Attributes
     ----------
     identity
-        Of the export that genes alone are added to, if there is one.
+        Of the export to which only genes are added, if there is one.
     begun
-        Whether an interrupted run of this very export is to be resumed.
+        Whether an interrupted run of the same export is to be resumed.
     """
 
     identity: Json | None
@@ -52,8 +34,15 @@ class TargetState:
 
 
 def check(target: Target, request: Request) -> TargetState:
-    """Refuse a target that holds an export already, or an interrupted one that is not this."""
-    settings, found = request.settings, target.names()
+    """Find out what a target contains, and whether the run may write there.
+
+    Raises
+    ------
+    RequestError
+        The target contains an export already, or an interrupted one that is not this, or one
+        to which these genes cannot be added.
+    """
+    settings, existing = request.settings, target.names()
     begun = False
     if settings.resume:
         begun = resume.check_same(target, request)
@@ -62,15 +51,15 @@ def check(target: Target, request: Request) -> TargetState:
             f"{target.url} holds an export that was interrupted: go on with --resume, or start "
             "anew with --force."
         )
-    if settings.genes_only and names.IDENTITY in found:
-        if names.VAR_MANIFEST in found and not settings.force and not begun:
+    if settings.genes_only and names.IDENTITY in existing:
+        if names.VAR_MANIFEST in existing and not settings.force and not begun:
             raise RequestError(f"{target.url} has genes already: pass --force to replace them.")
         return TargetState(_joinable(target, settings, request.source.n_cells), begun)
-    held = sorted(name for name in found if name in _MANIFESTS)
-    if held and not settings.force and not begun:
+    documents = sorted(existing.intersection(layout.DOCUMENTS))
+    if documents and not settings.force and not begun:
         remedy = "there is nothing to resume" if settings.resume else "choose another place"
         raise RequestError(
-            f"{target.url} already holds an export ({held[0]}): {remedy}, or pass "
+            f"{target.url} already holds an export ({documents[0]}): {remedy}, or pass "
             "--force to replace it."
         )
     return TargetState(None, begun)
@@ -79,15 +68,15 @@ def check(target: Target, request: Request) -> TargetState:
 def _joinable(target: Target, settings: Settings, n_cells: int) -> Json:
     try:
         identity: Json = json.loads(target.read(names.IDENTITY) or b"")
-        there = identity["stats"]["n_cells"]
+        n_existing = identity["stats"]["n_cells"]
         compressed = identity["export_settings"]["compression"] is not None
     except (ValueError, KeyError, TypeError):
         raise RequestError(
             f"{target.url}/{names.IDENTITY} cannot be read: export everything with --force."
         ) from None
-    if there != n_cells:
+    if n_existing != n_cells:
         raise RequestError(
-            f"{target.url} holds {there:,} cells, the source {n_cells:,}: genes can only be "
+            f"{target.url} holds {n_existing:,} cells, the source {n_cells:,}: genes can only be "
             "added to an export of the same cells."
         )
     if compressed != (settings.compression is not None):
@@ -99,22 +88,34 @@ def _joinable(target: Target, settings: Settings, n_cells: int) -> Json:
 
 
 def clear(target: Target, identity: Json | None) -> None:
-    """Take an older export out of sight before any of its files is replaced."""
-    found = target.names()
-    stale = [name for name in _MANIFESTS if name in found]
+    """Withdraw the documents of an older export before any of its files is replaced.
+
+    Parameters
+    ----------
+    target
+        Where it is.
+    identity
+        If genes are added to the export, its identity: only the genes are withdrawn, so that a
+        complete export without genes remains.
+    """
+    existing = target.names()
     if identity is None:
-        for name in stale:  # one after another: the identity goes first
-            target.remove([name])
-    elif names.VAR_MANIFEST in stale:  # what is left is a whole export, without genes
+        for name in reversed(layout.DOCUMENTS):
+            if name in existing:
+                target.remove([name])
+    elif names.VAR_MANIFEST in existing:
         identity["stats"]["n_genes"] = 0
         target.publish(names.IDENTITY, manifests.to_json(identity, indent=2))
         target.remove([names.VAR_MANIFEST])
 
 
 def remove_left_over(target: Target, files: set[str], *, genes_only: bool) -> None:
-    """Remove the files of an older export that the new one does not have."""
-    folders = (names.VAR_DIR,) if genes_only else _FOLDERS
-    there = target.names(*folders)
+    """Remove files of an older export that are not among `files`, those of the new one.
+
+    With `genes_only` only genes are removed.
+    """
+    folders = (names.VAR_DIR,) if genes_only else layout.FOLDERS
+    existing = target.names(*folders)
     if genes_only:
-        there = {name for name in there if name.startswith(f"{names.VAR_DIR}/")}
-    target.remove(sorted(name for name in there - files if _PAYLOAD.fullmatch(name)))
+        existing = {name for name in existing if name.startswith(f"{names.VAR_DIR}/")}
+    target.remove(sorted(name for name in existing - files if layout.is_removable(name)))

@@ -1,9 +1,9 @@
-"""Points, vectors and obs of a request -> files, and what the manifests say of them."""
+"""Exporting points, vector fields and cell metadata: files, and entries of the manifests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,11 @@ import numpy as np
 from cellucid_dask.encode.compress import compress
 from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import RequestError
-from cellucid_dask.fields.categories import Factors, factorise, is_id_like
+from cellucid_dask.fields.categories import Factors, factorize, is_id_like
 from cellucid_dask.fields.obs import (
-    CategoricalField,
-    ContinuousField,
-    categorical,
-    continuous,
+    EncodedColumn,
+    encode_categorical,
+    encode_continuous,
     is_categorical,
     is_continuous,
 )
@@ -25,149 +24,175 @@ from cellucid_dask.fields.vector_fields import scale_vector_field
 from cellucid_dask.format import names
 from cellucid_dask.request.embeddings import Embedding
 from cellucid_dask.request.resolve import Request
+from cellucid_dask.request.settings import Settings
 from cellucid_dask.source.base import Source
 from cellucid_dask.source.matrix import Sliceable
 
-_BLOCK = 2**17  # rows read at one time
-_HELD = 2**28  # bytes of a latent space that is rather held than read for every column
+_BLOCK_ROWS = 2**17
+_MAX_LATENT_BYTES = 2**28  # a larger latent space is read again for each column
 
 
 @dataclass(frozen=True)
 class Fields:
-    """What an export holds beside genes.
+    """What an export contains beside genes.
 
     Attributes
     ----------
     files
-        The encoded files by name, and their sizes.
-    obs
-        What the manifest says of each column; the arrays themselves are gone.
+        Sizes of the encoded files in bytes, by name.
+    continuous, categorical
+        Entries of the columns in the manifest.
     dimensions
         Of the embeddings.
     vectors
-        Dimensions of every vector field, by its name.
+        Dimensions of each vector field, by its name.
     warnings
-        What was chosen, and what to know.
+        What the user should know.
     """
 
     files: dict[str, int]
-    obs: list[ContinuousField | CategoricalField]
+    continuous: list[list[Any]]
+    categorical: list[list[Any]]
     dimensions: tuple[int, ...]
     vectors: dict[str, list[int]]
     warnings: tuple[str, ...]
 
 
-def export_fields(request: Request, keep: Callable[[str, bytes], object]) -> Fields:
-    """Read, check and encode points, vectors and obs, one at a time.
+def export_fields(
+    request: Request,
+    keep: Callable[[str, bytes], object],
+    *,
+    block_rows: int = _BLOCK_ROWS,
+    max_latent_bytes: int = _MAX_LATENT_BYTES,
+) -> Fields:
+    """Read, check and encode points, vector fields and obs, one at a time.
 
     Parameters
     ----------
     request
         What to export.
     keep
-        Takes each file, its name and its bytes, as soon as it is encoded. A later one may
+        Receives the name and content of each file as soon as it is encoded. A later one may
         still be refused.
+    block_rows
+        Rows of a stored array or of a text column that are read at a time.
+    max_latent_bytes
+        Size up to which the latent space is kept in memory; otherwise it is read again for
+        each column.
 
     Raises
     ------
     RequestError
         A column, an embedding or a vector field cannot be exported.
     """
-    if request.settings.genes_only:
-        return Fields({}, [], (), {}, ())
-    level = request.settings.compression
+    fields = Fields({}, [], [], tuple(request.embeddings), {}, ())
+    settings, source = request.settings, request.source
+    if settings.genes_only:
+        return fields
+    level = settings.compression
     compressed = level is not None
-    files: dict[str, int] = {}
 
     def add(name: str, values: Any) -> None:
         data = compress(values, level)
         keep(name, data)
-        files[name] = len(data)
+        fields.files[name] = len(data)
 
     points, scales = {}, {}
     for dimension, embedding in request.embeddings.items():
         points[dimension], scales[dimension] = normalize(
-            _coordinates(request.source, embedding), embedding.key
+            _coordinates(source, embedding, block_rows), embedding.key
         )
         add(names.points_path(dimension, compressed), points[dimension])
-    vectors: dict[str, list[int]] = {}
     for each in request.vector_fields:
         values = scale_vector_field(
-            _read(request.source.obsm(each.key)),
+            _read(source.obsm(each.key), block_rows),
             scales[each.dimension],
-            request.source.n_cells,
+            source.n_cells,
             each.key,
         )
         add(names.vectors_path(each.field, each.dimension, compressed), values)
-        vectors.setdefault(each.field, []).append(each.dimension)
-    latent = _latent(request)
-    columns = []
-    chosen = _Chosen(request)
-    for key, given in chosen:
-        column = _encode_column(request, key, given, points, latent)
-        for name, values in _payloads(column, compressed):
+        fields.vectors.setdefault(each.field, []).append(each.dimension)
+    latent = _latent(request, block_rows, max_latent_bytes)
+    id_like: list[str] = []
+    unknown: list[str] = []
+    for key, column in _columns(request, block_rows, id_like, unknown):
+        entry, arrays = _encode_column(settings, key, column, points, latent)
+        (fields.categorical if isinstance(column, Factors) else fields.continuous).append(entry)
+        for name, values in arrays.items():
             add(name, values)
-        columns.append(column.without_payload())
-    told = [*chosen.warnings()]
-    if latent is None and any(isinstance(column, CategoricalField) for column in columns):
-        told.append(
+    warnings = []
+    if id_like:
+        warnings.append(
+            f"obs columns {', '.join(id_like)} hold a value for nearly every cell and "
+            "are left out: name what you want to show with --obs-keys."
+        )
+    if unknown:
+        warnings.append(
+            f"obs columns {', '.join(unknown)} are of a kind that the viewer cannot "
+            "show and are left out: convert them to numbers or strings."
+        )
+    if latent is None and fields.categorical:
+        warnings.append(
             "There is no latent space in obsm: outliers are measured in the "
             f"{max(points)}D embedding instead. Name one with --latent."
         )
-    return Fields(files, columns, tuple(points), vectors, tuple(told))
+    return replace(fields, warnings=tuple(warnings))
 
 
-class _Chosen:
-    """The columns of obs that are exported, read one at a time, and why others are not."""
+def _columns(
+    request: Request, block_rows: int, id_like: list[str], unknown: list[str]
+) -> Iterator[tuple[str, Any]]:
+    """Read the columns of obs, categorical ones as `Factors`.
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._id_like: list[str] = []
-        self._unknown: list[str] = []
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        """Walk over the columns, those of categories factorised; what was named is not left out."""
-        named = self._request.settings.obs_keys is not None
-        for key in self._request.obs_keys:
-            column = self._request.source.obs(key)
-            if is_categorical(column):
-                factors = factorise(column)
-                if named or not is_id_like(factors):
-                    yield key, factors
-                else:
-                    self._id_like.append(key)
-            elif named or is_continuous(column):
-                yield key, column
+    Columns that the user did not name may be left out; they are added to `id_like` or `unknown`.
+    """
+    named = request.settings.obs_keys is not None
+    for key in request.obs_keys:
+        column = request.source.obs(key)
+        if is_categorical(column):
+            factors = factorize(column, block_rows)
+            if named or not is_id_like(factors):
+                yield key, factors
             else:
-                self._unknown.append(f"{key} ({column.dtype})")
-
-    def warnings(self) -> Iterator[str]:
-        """Say what was left out."""
-        if self._id_like:
-            yield (
-                f"obs columns {', '.join(self._id_like)} hold a value for nearly every cell and "
-                "are left out: name what you want to show with --obs-keys."
-            )
-        if self._unknown:
-            yield (
-                f"obs columns {', '.join(self._unknown)} are of a kind that the viewer cannot "
-                "show and are left out: convert them to numbers or strings."
-            )
+                id_like.append(key)
+        elif named or is_continuous(column):
+            yield key, column
+        else:
+            unknown.append(f"{key} ({column.dtype})")
 
 
-def _coordinates(source: Source, embedding: Embedding) -> Any:
+def _encode_column(
+    settings: Settings, key: str, column: Any, points: dict[int, Any], latent: Any
+) -> EncodedColumn:
+    bits, compressed = settings.obs_continuous_quantization, settings.compression is not None
+    if not isinstance(column, Factors):
+        return encode_continuous(key, column, bits, compressed)
+    return encode_categorical(
+        key,
+        column,
+        points=points,
+        latent=latent,
+        dtype=settings.obs_categorical_dtype,
+        bits=bits,
+        compressed=compressed,
+        outlier_quantile=settings.centroid_outlier_quantile,
+        min_points=settings.centroid_min_points,
+    )
+
+
+def _coordinates(source: Source, embedding: Embedding, block_rows: int) -> Any:
     values = source.obsm(embedding.key)
     if values.shape[0] != source.n_cells:
         raise RequestError(
             f"Embedding {embedding.key!r} has {values.shape[0]:,} rows, but there are "
             f"{source.n_cells:,} cells."
         )
-    return _read(values, embedding.columns)
+    return _read(values, block_rows, embedding.columns)
 
 
 @dataclass(frozen=True)
 class _Float32:
-    """Rows of an array, as float32 whatever they are."""
+    """A view of an array whose rows are read as float32."""
 
     array: Sliceable
 
@@ -179,55 +204,27 @@ class _Float32:
         return as_float32(self.array[rows])
 
 
-def _latent(request: Request) -> Any:
-    """Open the latent space; every column of categories goes through its rows twice."""
+def _latent(request: Request, block_rows: int, max_bytes: int) -> Any:
+    """Open the latent space, whose rows are read twice for each categorical column."""
     if request.latent is None:
         return None
     values = request.source.obsm(request.latent)
     latent = _Float32(values)
-    is_small = np.prod(latent.shape) * 4 <= _HELD
-    return _read(latent, dtype="<f4") if is_small and not isinstance(values, np.ndarray) else latent
+    if isinstance(values, np.ndarray) or np.prod(latent.shape) * 4 > max_bytes:
+        return latent
+    return _read(latent, block_rows, dtype="<f4")
 
 
 def _read(
-    values: Any, columns: Sequence[int] | None = None, dtype: Any = None
+    values: Any, block_rows: int, columns: Sequence[int] | None = None, dtype: Any = None
 ) -> np.ndarray[Any, Any]:
-    """Read an array, or some of its columns, a block of rows at a time."""
+    """Read an array, or some of its columns, in blocks of rows."""
     n_rows, width = values.shape
     chosen = list(range(width) if columns is None else columns)
     if isinstance(values, np.ndarray):
         return values[:, chosen]
     out = np.empty((n_rows, len(chosen)), values.dtype if dtype is None else dtype)
-    for start in range(0, n_rows, _BLOCK):
-        rows = slice(start, min(start + _BLOCK, n_rows))
+    for start in range(0, n_rows, block_rows):
+        rows = slice(start, min(start + block_rows, n_rows))
         out[rows] = np.asarray(values[rows])[:, chosen]
     return out
-
-
-def _encode_column(
-    request: Request, key: str, column: Any, points: dict[int, Any], latent: Any
-) -> ContinuousField | CategoricalField:
-    settings = request.settings
-    if not isinstance(column, Factors):
-        return continuous(key, column, settings.obs_continuous_quantization)
-    return categorical(
-        key,
-        column,
-        points=points,
-        latent=latent,
-        dtype=settings.obs_categorical_dtype,
-        bits=settings.obs_continuous_quantization,
-        outlier_quantile=settings.centroid_outlier_quantile,
-        min_points=settings.centroid_min_points,
-    )
-
-
-def _payloads(
-    column: ContinuousField | CategoricalField, compressed: bool
-) -> list[tuple[str, Any]]:
-    if isinstance(column, ContinuousField):
-        return [(names.obs_values_path(column.key, column.bits, compressed), column.values)]
-    return [
-        (names.obs_codes_path(column.key, column.codes_dtype, compressed), column.codes),
-        (names.obs_outliers_path(column.key, column.outlier_bits, compressed), column.outliers),
-    ]

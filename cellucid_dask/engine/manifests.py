@@ -1,4 +1,4 @@
-"""The reduce step: results -> manifests and identity."""
+"""The last step of an export: results become documents, which are published in order."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine.commit import remove_left_over
 from cellucid_dask.engine.edges import EdgeFiles
 from cellucid_dask.engine.fields import Fields
-from cellucid_dask.fields.obs import CategoricalField, ContinuousField
-from cellucid_dask.format import manifests, names
+from cellucid_dask.format import layout, manifests, names
 from cellucid_dask.format.edges import connectivity_manifest
+from cellucid_dask.format.identity import describe_dataset
+from cellucid_dask.request.genes import GeneSelection
 from cellucid_dask.request.resolve import Request
+from cellucid_dask.request.settings import Settings
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Json
 
@@ -23,89 +25,99 @@ def finish(
     identity: Json | None,
     graph: EdgeFiles | None = None,
 ) -> None:
-    """Write the manifests and the identity; then remove what an older export left."""
+    """Publish the documents, the identity last, then remove what an older export left.
+
+    Parameters
+    ----------
+    target
+        It contains every binary file already.
+    request, fields, summary, graph
+        What was exported.
+    identity
+        That of the export to which genes were added; None for an export of its own.
+    """
     settings, n_cells = request.settings, request.source.n_cells
-    documents: dict[str, bytes] = {}
-    files = set(fields.files)
+    documents: dict[str, Json] = {}
     if request.genes is not None:
-        genes = request.genes
-        ranges = dict(
-            zip(
-                summary.column.tolist(),
-                zip(summary.lowest.tolist(), summary.highest.tolist(), strict=True),
-                strict=True,
-            )
-        )
-        entries = [
-            (gene, *ranges[column])
-            for gene, column in zip(genes.ids, genes.columns.tolist(), strict=True)
-        ]
-        documents[names.VAR_MANIFEST] = manifests.to_json(
-            manifests.var_manifest(
-                n_cells, settings.var_gene_id_column, settings.compression,
-                settings.var_quantization, entries,
-            )
-        )  # fmt: skip
-        files |= set(request.gene_files.values())
+        documents[names.VAR_MANIFEST] = _var_manifest(request, request.genes, summary)
     if graph is not None:
-        documents[names.CONNECTIVITY_MANIFEST] = manifests.to_json(
-            connectivity_manifest(n_cells, graph.n_edges, graph.max_neighbors, settings.compression)
+        documents[names.CONNECTIVITY_MANIFEST] = connectivity_manifest(
+            n_cells, graph.n_edges, graph.max_neighbors, settings.compression
         )
-        files |= set(graph.files)
-    obs = None
     if not settings.genes_only:
-        obs = manifests.obs_manifest(
+        documents[names.OBS_MANIFEST] = manifests.obs_manifest(
             n_cells,
             settings.compression,
             settings.obs_continuous_quantization,
             centroid_outlier_quantile=settings.centroid_outlier_quantile,
-            continuous=[each for each in fields.obs if isinstance(each, ContinuousField)],
-            categorical=[each for each in fields.obs if isinstance(each, CategoricalField)],
+            continuous=fields.continuous,
+            categorical=fields.categorical,
         )
-        documents[names.OBS_MANIFEST] = manifests.to_json(obs)
-    n_genes = len(summary.column)
-    if identity is not None:
-        identity["stats"]["n_genes"] = n_genes
-        identity["export_settings"]["var_quantization"] = settings.var_quantization
-        identity["export_settings"].pop("normalize", None)
-        if settings.normalize is not None:
-            identity["export_settings"]["normalize"] = settings.normalize
-    elif not settings.genes_only:
-        identity = _identity(target, request, fields, obs, n_genes, graph)
-    if identity is not None:
-        documents[names.IDENTITY] = manifests.to_json(identity, indent=2)
-    for name, data in documents.items():  # in this order: the identity comes last
+        documents[names.IDENTITY] = describe_dataset(
+            {
+                "id": names.dataset_id(settings.dataset_id, settings.dataset_name, target.url),
+                "name": settings.dataset_name or target.name,
+                "description": settings.dataset_description or "",
+                "created_at": settings.created_at,
+                "cellucid_data_version": __version__,
+            },
+            n_cells,
+            len(summary.column),
+            _export_settings(settings),
+            dimensions=fields.dimensions,
+            obs=documents[names.OBS_MANIFEST],
+            n_edges=None if graph is None else graph.n_edges,
+            source={
+                "name": settings.source_name,
+                "url": settings.source_url,
+                "citation": settings.source_citation,
+            },
+            vector_fields=fields.vectors,
+        )
+    elif identity is not None:
+        documents[names.IDENTITY] = _with_genes(identity, settings, len(summary.column))
+    encoded = {
+        name: manifests.to_json(documents[name], 2 if name == names.IDENTITY else None)
+        for name in layout.in_publication_order(documents)
+    }
+    for name, data in encoded.items():
         target.publish(name, data)
+    files = {
+        *documents,
+        *fields.files,
+        *request.gene_files.values(),
+        *(graph.files if graph else ()),
+    }
     remove_left_over(target, files, genes_only=settings.genes_only)
 
 
-def _identity(
-    target: Target,
-    request: Request,
-    fields: Fields,
-    obs: Json | None,
-    n_genes: int,
-    graph: EdgeFiles | None,
-) -> Json:
+def _var_manifest(request: Request, genes: GeneSelection, summary: GeneSummary) -> Json:
     settings = request.settings
-    return manifests.identity(
-        dataset_id=names.dataset_id(settings.dataset_id, settings.dataset_name, target.url),
-        name=settings.dataset_name or target.name,
-        description=settings.dataset_description,
-        created_at=str(settings.created_at),
-        version=__version__,
-        n_cells=request.source.n_cells,
-        n_genes=n_genes,
-        compression=settings.compression,
-        var_quantization=settings.var_quantization,
-        obs_continuous_quantization=settings.obs_continuous_quantization,
-        obs_categorical_dtype=settings.obs_categorical_dtype,
-        normalize=settings.normalize,
-        dimensions=fields.dimensions,
-        obs=obs,
-        n_edges=None if graph is None else graph.n_edges,
-        vector_fields=fields.vectors,
-        source_name=settings.source_name,
-        source_url=settings.source_url,
-        source_citation=settings.source_citation,
+    row_of = {column: row for row, column in enumerate(summary.column.tolist())}
+    rows = [row_of[column] for column in genes.columns.tolist()]
+    return manifests.var_manifest(
+        request.source.n_cells,
+        settings.var_gene_id_column,
+        settings.compression,
+        settings.var_quantization,
+        zip(genes.ids, summary.lowest[rows], summary.highest[rows], strict=True),
     )
+
+
+def _export_settings(settings: Settings) -> Json:
+    recorded = {
+        "compression": settings.compression,
+        "var_quantization": settings.var_quantization,
+        "obs_continuous_quantization": settings.obs_continuous_quantization,
+        "obs_categorical_dtype": settings.obs_categorical_dtype,
+    }
+    return recorded if settings.normalize is None else {**recorded, "normalize": settings.normalize}
+
+
+def _with_genes(identity: Json, settings: Settings, n_genes: int) -> Json:
+    """Record the genes that were added to an export in its identity."""
+    identity["stats"]["n_genes"] = n_genes
+    recorded, new = identity["export_settings"], _export_settings(settings)
+    recorded.pop("normalize", None)
+    recorded |= {key: new[key] for key in ("var_quantization", "normalize") if key in new}
+    return identity

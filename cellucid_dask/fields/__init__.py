@@ -1,1 +1,1 @@
-"""What an export holds besides genes: points and cell metadata, without I/O."""
+"""What an export contains besides genes: points, vector fields and cell metadata. No I/O."""

@@ -1,4 +1,4 @@
-"""One column of cell metadata to category names and a code a cell."""
+"""Turning a column of cell metadata into category names and a code per cell."""
 
 from __future__ import annotations
 
@@ -13,74 +13,80 @@ from pandas.api import types
 from cellucid_dask.encode.quantize import CODE_DTYPE, MISSING_CODE
 from cellucid_dask.errors import RequestError
 
-# So many categories are a choice to make, however few the cells.
-_FEW = 1000
+# A column with no more categories than this is never taken for one of identifiers.
+_MAX_SMALL = 1000
 _BITS = {"uint8": 8, "uint16": 16}
-_MOST = MISSING_CODE[16] - 1  # categories that codes can tell apart
-_BLOCK = 2**17  # strings that are Python objects at one time
+_MAX_CATEGORIES = MISSING_CODE[16] - 1
+_BLOCK_ROWS = 2**17
 
 Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
 class Factors:
-    """A column of categories, as numbers and their names.
+    """A column of categories: their names, and a number per cell.
 
     Attributes
     ----------
     categories
-        Names in order; none when there are more than codes can tell apart.
+        Names in order; empty when there are too many to be exported.
     positions
-        Of every cell the number of its category, -1 for none.
+        Category of each cell as an index into `categories`, -1 for none; (n_cells,).
     n_categories
-        How many there are.
-    is_whole
-        False where so many were found that the rest was not looked at.
+        Number of categories.
+    is_complete
+        False if there were too many before the end of the column, and the rest was not read.
     """
 
     categories: list[str]
     positions: npt.NDArray[np.signedinteger[Any]]
     n_categories: int
-    is_whole: bool = True
+    is_complete: bool = True
 
 
 def encode_categories(key: str, column: Any, dtype: str) -> tuple[list[str], Codes, int]:
-    """Name the categories of a column and number its cells by them.
+    """Return the categories of a column and the code of each cell.
 
     Parameters
     ----------
     key
-        What the column is called in an error.
+        Name of the column, for error messages.
     column
-        Factors, or a column to be factorised.
+        Factors, or a column to be factorized.
     dtype
         ``"auto"``, ``"uint8"`` or ``"uint16"``.
 
     Returns
     -------
-    tuple
-        The categories, the code of every cell, and the code of a missing value.
+    categories
+        Their names.
+    codes
+        uint8 or uint16, (n_cells,).
+    missing
+        The code of a missing value.
 
     Raises
     ------
     RequestError
-        If there are more categories than the codes can tell apart.
+        There are more categories than codes of that dtype can represent.
     """
-    factors = column if isinstance(column, Factors) else factorise(column)
+    factors = column if isinstance(column, Factors) else factorize(column)
     bits = _bits(key, factors, dtype)
     missing = MISSING_CODE[bits]
-    # The last entry is where pandas' own marker of a missing value, -1, points.
+    # Position -1, a missing value, selects the last entry.
     table = np.array([*range(factors.n_categories), missing], dtype=CODE_DTYPE[bits])
     return factors.categories, table[factors.positions], missing
 
 
-def factorise(column: Any) -> Factors:
-    """Tell the values of a column apart and number them, those of text a slice at a time.
+def factorize(column: Any, block_rows: int = _BLOCK_ROWS) -> Factors:
+    """Find the distinct values of a column and number the cells by them.
 
     Parameters
     ----------
     column
         A Series, an extension array, an ndarray, or a `TextColumn`.
+    block_rows
+        Rows of a text column that are Python objects at the same time.
 
     Returns
     -------
@@ -88,60 +94,62 @@ def factorise(column: Any) -> Factors:
         The categories of a categorical in its own order, other values sorted as text.
     """
     if is_text(column.dtype):
-        return _factorise_text(getattr(column, "array", column))
-    is_ordered_here = isinstance(column.dtype, pd.CategoricalDtype)
-    if is_ordered_here:
+        return _factorize_text(getattr(column, "array", column), block_rows)
+    has_order = isinstance(column.dtype, pd.CategoricalDtype)
+    if has_order:
         array = getattr(column, "array", column)
         positions, distinct = array.codes, array.categories
     else:
         positions, distinct = pd.factorize(column)
-    if len(distinct) > _MOST:
+    if len(distinct) > _MAX_CATEGORIES:
         return Factors([], positions, len(distinct))
     labels = _labels(pd.Index(distinct))
-    return _numbered(positions, labels, list(dict.fromkeys(labels)) if is_ordered_here else None)
+    return _numbered(positions, labels, list(dict.fromkeys(labels)) if has_order else None)
 
 
 def is_id_like(factors: Factors) -> bool:
-    """Tell whether a column names cells rather than groups of them.
+    """Whether a column identifies cells rather than groups of them.
 
     Returns
     -------
     bool
-        True for more values than codes can tell apart, or more than a thousand that are
-        more than half as many as the cells.
+        True for more values than can be exported as categories, or for more than 1,000 that
+        are also more than half as many as the cells.
     """
     n_distinct = factors.n_categories
-    return n_distinct > _MOST or n_distinct > max(_FEW, len(factors.positions) / 2)
+    return n_distinct > _MAX_CATEGORIES or n_distinct > max(_MAX_SMALL, len(factors.positions) / 2)
 
 
 def is_text(dtype: Any) -> bool:
-    """Tell whether a column of this dtype holds strings, or any Python objects."""
+    """Whether a column of this dtype contains strings, or any Python objects."""
     return bool(types.is_object_dtype(dtype) or types.is_string_dtype(dtype) or dtype.kind == "T")
 
 
-def _factorise_text(column: Any) -> Factors:
+def _factorize_text(column: Any, block_rows: int) -> Factors:
     # Not with pandas, for which 1, 1.0 and True are equal, and strings end at a NUL.
     positions = np.full(len(column), -1, dtype=np.int32)
-    place: dict[str, int] = {}
-    for start in range(0, len(column), _BLOCK):
-        here = slice(start, min(start + _BLOCK, len(column)))
-        values = np.asarray(column[here], dtype=object)
+    numbers: dict[str, int] = {}
+    for start in range(0, len(column), block_rows):
+        rows = slice(start, min(start + block_rows, len(column)))
+        values = np.asarray(column[rows], dtype=object)
         present = ~pd.isna(values)
         given = values[present].tolist()
         if types.infer_dtype(given, skipna=False) not in ("string", "bytes"):
             given = list(map(_text, given))
-        known = {each: place.setdefault(_text(each), len(place)) for each in dict.fromkeys(given)}
-        found = np.fromiter(map(known.__getitem__, given), np.int32, len(given))
-        positions[here][present] = found
-        if len(place) > _MOST:
-            return Factors([], positions, len(place), is_whole=here.stop == len(column))
-    return _numbered(positions, list(place), None)
+        known = {
+            each: numbers.setdefault(_text(each), len(numbers)) for each in dict.fromkeys(given)
+        }
+        positions[rows][present] = np.fromiter(map(known.__getitem__, given), np.int32, len(given))
+        if len(numbers) > _MAX_CATEGORIES:
+            is_complete = rows.stop == len(column)
+            return Factors([], positions, len(numbers), is_complete)
+    return _numbered(positions, list(numbers), None)
 
 
 def _numbered(
     positions: npt.NDArray[Any], labels: list[str], categories: list[str] | None
 ) -> Factors:
-    """Exchange the numbers of labels for those of categories, by default the labels sorted."""
+    """Renumber cells from `labels` to `categories`, by default the sorted labels."""
     if categories is None:
         categories = sorted(set(labels))
     if categories != labels:
@@ -161,13 +169,14 @@ def _text(value: Any) -> str:
 
 
 def _bits(key: str, factors: Factors, dtype: str) -> int:
-    """Choose the narrowest code that is allowed and wide enough."""
+    """Return the width of the codes: the narrowest that is allowed and sufficient."""
     narrow, n_categories = MISSING_CODE[8] - 1, factors.n_categories
-    if n_categories > _MOST:
-        at_least = "" if factors.is_whole else "at least "
+    if n_categories > _MAX_CATEGORIES:
+        at_least = "" if factors.is_complete else "at least "
         raise RequestError(
             f"obs column {key!r} has {at_least}{n_categories:,} categories, more than the "
-            f"{_MOST:,} that the format holds: leave it out of obs_keys or group its values"
+            f"{_MAX_CATEGORIES:,} that the format holds: leave it out of obs_keys or group its "
+            "values"
         )
     if dtype == "auto":
         return 8 if n_categories <= narrow else 16

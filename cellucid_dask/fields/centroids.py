@@ -1,4 +1,4 @@
-"""Where the categories of a column lie, and how far out each cell is in its own."""
+"""Centroids of categories, and outlier quantiles of cells within their category."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ def centroids(
     outlier_quantile: float,
     min_points: int,
 ) -> list[Centroid]:
-    """Place a label on every category that has enough cells.
+    """Return a centroid for each category that has enough cells.
 
     Parameters
     ----------
     points
         Normalized coordinates, (n_cells, d).
     groups
-        The cells of every category.
+        The cells by category.
     categories
         Names of the groups.
     outlier_quantile
-        Share of a category's cells, the nearest to its mean, that the label is made of.
+        Fraction of a category's cells, the nearest to its mean, whose mean is the centroid.
     min_points
-        How many cells it takes, also after the far ones are left out.
+        Number of cells that a category needs. If fewer are that near, all are used.
 
     Returns
     -------
     list of dict
-        ``category``, ``position`` and ``n_points``, the number of cells used.
+        ``category``, ``position`` and ``n_points``, the the number of cells used.
     """
     means = _means(groups.sums(points), groups.counts)
     distances = groups.distances(points, means)
-    limits = np.append(groups.quantiles(distances, outlier_quantile, min_points), np.nan)
-    near = distances <= limits[np.minimum(groups.codes, groups.n_groups)]
+    max_distances = np.append(groups.quantiles(distances, outlier_quantile, min_points), np.nan)
+    near = distances <= max_distances[np.minimum(groups.codes, groups.n_groups)]
     n_near = np.bincount(groups.codes[near], minlength=groups.n_groups)
     trimmed = n_near >= min_points
     inner = _means(groups.sums(points, near), n_near)
@@ -66,29 +66,30 @@ def outlier_quantiles(
     groups: Groups,
     min_points: int,
 ) -> npt.NDArray[np.float32]:
-    """Rank every cell by its distance from the mean of its category.
+    """Return the outlier quantile of each cell: the rank of its distance from its category's mean.
 
     Parameters
     ----------
     latent
-        The space to measure in, (n_cells, k), read in blocks of rows; None for the widest of
-        `points`.
+        The space in which distances are measured, (n_cells, k), read in blocks of rows; None
+        for the widest of `points`.
     points
-        Normalized coordinates by dimension.
+        Normalized coordinates, (n_cells, d), by d.
     groups
-        The cells of every category.
+        The cells by category.
     min_points
-        How many cells a category needs.
+        Number of cells that a category needs.
 
     Returns
     -------
     ndarray
-        Rank over size of the category; NaN for cells without a large enough one.
+        float32, (n_cells,): rank over size of the category; NaN for cells without a category
+        that is large enough.
 
     Raises
     ------
     RequestError
-        If the latent space is not finite.
+        The latent space is not finite.
     """
     if latent is None and not points:
         return np.full(groups.codes.size, np.nan, dtype="<f4")

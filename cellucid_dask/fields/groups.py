@@ -1,4 +1,4 @@
-"""Sums, distances and ranks within groups of cells, in one sweep over all groups."""
+"""Sums, distances and ranks within groups of cells, for all groups in one pass over the data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_BLOCK = 2**17  # rows read at one time
-_TILE = 2**14  # rows worked on: few enough to stay in the processor's cache
+_TILE_ROWS = 2**14  # rows computed at a time: few enough to stay in the processor's cache
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
@@ -18,21 +17,23 @@ Integers = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Groups:
-    """Which group every cell is in.
+    """Cells by group.
 
     Attributes
     ----------
     codes
-        Group of every cell; `n_groups` or more for cells in none.
+        Group of each cell, (n_cells,); `n_groups` or more for cells in none.
     n_groups
-        How many groups there are.
+        Number of groups.
     order
-        The cells of group 0, in ascending order, then those of group 1, and so on;
-        cells in no group left out.
+        The cells of group 0, in ascending order, then those of group 1, and so on,
+        without cells in no group.
     counts
-        How many cells a group has.
+        Number of cells of each group, (n_groups,).
     starts
-        Where a group begins in `order`.
+        Index into `order` of the first cell of each group, (n_groups,).
+    block_rows
+        Rows of values that are read at a time.
     """
 
     codes: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -40,6 +41,7 @@ class Groups:
     order: npt.NDArray[Any]
     counts: Integers
     starts: Integers
+    block_rows: int = 2**17
 
     @classmethod
     def of(cls, codes: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], n_groups: int) -> Groups:
@@ -54,14 +56,14 @@ class Groups:
     def sums(
         self, values: npt.NDArray[np.floating], chosen: npt.NDArray[np.bool_] | None = None
     ) -> Floats:
-        """Add up the rows of every group.
+        """Return the sum of the rows of each group.
 
         Parameters
         ----------
         values
             (n_cells, k).
         chosen
-            The cells to count; None for all.
+            Mask of the cells to count, (n_cells,); None for all.
 
         Returns
         -------
@@ -76,7 +78,7 @@ class Groups:
         return totals.T
 
     def distances(self, values: npt.NDArray[np.floating], centers: Floats) -> Floats:
-        """Measure how far every cell is from the center of its group.
+        """Return the Euclidean distance of each cell from the center of its group.
 
         Parameters
         ----------
@@ -88,26 +90,26 @@ class Groups:
         Returns
         -------
         ndarray
-            (n_cells,), without meaning for cells in no group.
+            (n_cells,), undefined for cells in no group.
         """
         nowhere = np.zeros((1, centers.shape[1]))
         columns = np.ascontiguousarray(np.concatenate([centers, nowhere]).T)
         squares = np.zeros(values.shape[0])
-        for here, codes, measured in self._tiles(values, None):
-            for column, numbers in enumerate(measured):
+        for rows, codes, tile in self._tiles(values, None):
+            for column, numbers in enumerate(tile):
                 difference = numbers - columns[column].take(codes)
                 difference *= difference
-                squares[here] += difference
+                squares[rows] += difference
         return np.sqrt(squares, out=squares)
 
-    def slices(self, at_least: int) -> Iterator[slice]:
-        """Walk over the groups of `at_least` cells: where each is in `order`."""
-        for group in np.flatnonzero(self.counts >= at_least):
+    def slices(self, min_cells: int) -> Iterator[slice]:
+        """Iterate over the slices of `order` of the groups with at least `min_cells` cells."""
+        for group in np.flatnonzero(self.counts >= min_cells):
             start = int(self.starts[group])
             yield slice(start, start + int(self.counts[group]))
 
-    def quantiles(self, values: Floats, share: float, at_least: int) -> Floats:
-        """Find a quantile of every group, interpolated as numpy does.
+    def quantiles(self, values: Floats, share: float, min_cells: int) -> Floats:
+        """Return a quantile of each group, interpolated as numpy does.
 
         Parameters
         ----------
@@ -115,8 +117,8 @@ class Groups:
             (n_cells,).
         share
             Which quantile, from 0 to 1.
-        at_least
-            How many cells a group needs to have one.
+        min_cells
+            Number of cells that a group needs to have one.
 
         Returns
         -------
@@ -124,54 +126,56 @@ class Groups:
             (n_groups,), NaN for groups that are too small.
         """
         ordered = values[self.order]
-        for here in self.slices(at_least):
-            ordered[here].sort()
-        found = np.full(self.n_groups, np.nan)
-        large = self.counts >= max(at_least, 1)
+        for group in self.slices(min_cells):
+            ordered[group].sort()
+        result = np.full(self.n_groups, np.nan)
+        large = self.counts >= max(min_cells, 1)
         last = self.counts[large] - 1
         position = last * share
         below = np.floor(position).astype(np.intp)
         rest = position - below
-        low = ordered[self.starts[large] + below]
-        high = ordered[self.starts[large] + np.minimum(below + 1, last)]
-        step = high - low
-        found[large] = np.where(rest < 0.5, low + step * rest, high - step * (1 - rest))
-        return found
+        lower = ordered[self.starts[large] + below]
+        upper = ordered[self.starts[large] + np.minimum(below + 1, last)]
+        step = upper - lower
+        result[large] = np.where(rest < 0.5, lower + step * rest, upper - step * (1 - rest))
+        return result
 
-    def relative_ranks(self, values: Floats, at_least: int) -> npt.NDArray[np.float32]:
-        """Rank every cell in its group, from just above 0 to 1; equals rank alike, high.
+    def relative_ranks(self, values: Floats, min_cells: int) -> npt.NDArray[np.float32]:
+        """Return the rank of each cell in its group over the size of the group.
+
+        Equal values share the highest of their ranks.
 
         Parameters
         ----------
         values
             (n_cells,).
-        at_least
-            How many cells a group needs for its cells to be ranked.
+        min_cells
+            Number of cells that a group needs for its cells to be ranked.
 
         Returns
         -------
         ndarray
-            (n_cells,), NaN for cells that are not ranked.
+            float32, (n_cells,): above 0, up to 1; NaN for cells that are not ranked.
         """
         ranks = np.full(values.shape[0], np.nan, dtype="<f4")
-        for here in self.slices(at_least):
-            cells = self.order[here]
+        for group in self.slices(min_cells):
+            cells = self.order[group]
             ranks[cells] = _ranks(values[cells]) / cells.size
         return ranks
 
     def _tiles(
         self, values: npt.NDArray[np.floating], chosen: npt.NDArray[np.bool_] | None
     ) -> Iterator[tuple[slice, Integers, Floats]]:
-        """Walk over some cells at a time: their groups, and their values column by column."""
-        for first in range(0, self.codes.size, _BLOCK):
-            block = values[first : first + _BLOCK]
-            for start in range(0, len(block), _TILE):
-                tile = block[start : start + _TILE]
-                here = slice(first + start, first + start + len(tile))
-                codes = np.minimum(self.codes[here], self.n_groups).astype(np.intp)
+        """Iterate over tiles of cells: their rows, their groups, and their values by column."""
+        for first in range(0, self.codes.size, self.block_rows):
+            block = values[first : first + self.block_rows]
+            for start in range(0, len(block), _TILE_ROWS):
+                tile = block[start : start + _TILE_ROWS]
+                rows = slice(first + start, first + start + len(tile))
+                codes = np.minimum(self.codes[rows], self.n_groups).astype(np.intp)
                 if chosen is not None:
-                    codes[~chosen[here]] = self.n_groups
-                yield here, codes, np.array(tile.T, dtype=np.float64, order="C")
+                    codes[~chosen[rows]] = self.n_groups
+                yield rows, codes, np.array(tile.T, dtype=np.float64, order="C")
 
 
 def _ranks(values: Floats) -> Integers:

@@ -1,9 +1,8 @@
-"""Cell metadata, a column at a time, as the arrays and facts an export holds of it."""
+"""Encoding the columns of cell metadata, one at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,88 +10,20 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from cellucid_dask.encode.quantize import as_float32, finite_range, quantize
+from cellucid_dask.encode.quantize import as_float32, quantize
 from cellucid_dask.errors import RequestError
-from cellucid_dask.fields.categories import Codes, encode_categories, is_text
-from cellucid_dask.fields.centroids import Centroid, centroids, outlier_quantiles
+from cellucid_dask.fields.categories import encode_categories, is_text
+from cellucid_dask.fields.centroids import centroids, outlier_quantiles
 from cellucid_dask.fields.groups import Groups
+from cellucid_dask.format import manifests, names
+from cellucid_dask.types import Array
 
-Payload = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class ContinuousField:
-    """A column of numbers.
-
-    Attributes
-    ----------
-    key
-        Name of the column.
-    values
-        float32, or codes of `bits` bits.
-    bits
-        8, 16, or None for float32.
-    lo, hi
-        Smallest and largest finite value.
-    """
-
-    key: str
-    values: Payload
-    bits: int | None
-    lo: float
-    hi: float
-
-    def without_payload(self) -> ContinuousField:
-        """Return what a manifest needs, for the values to be freed."""
-        return replace(self, values=self.values[:0].copy())
-
-
-@dataclass(frozen=True)
-class CategoricalField:
-    """A column of categories.
-
-    Attributes
-    ----------
-    key
-        Name of the column.
-    categories
-        Names of the categories, in the order of their codes.
-    codes
-        uint8 or uint16, the category of every cell.
-    missing
-        The code of a cell without one.
-    centroids_by_dim
-        By dimension: where the categories lie.
-    outliers
-        Outlier quantile of every cell: float32, or codes of `outlier_bits` bits.
-    outlier_bits
-        8, 16, or None for float32.
-    lo, hi
-        Smallest and largest outlier quantile.
-    """
-
-    key: str
-    categories: list[str]
-    codes: Codes
-    missing: int
-    centroids_by_dim: dict[int, list[Centroid]]
-    outliers: Payload
-    outlier_bits: int | None
-    lo: float
-    hi: float
-
-    @property
-    def codes_dtype(self) -> str:
-        """``"uint8"`` or ``"uint16"``."""
-        return self.codes.dtype.name
-
-    def without_payload(self) -> CategoricalField:
-        """Return what a manifest needs, for the arrays to be freed."""
-        return replace(self, codes=self.codes[:0].copy(), outliers=self.outliers[:0].copy())
+# The entry of a column in the manifest, and the values of its files by path.
+EncodedColumn = tuple[list[Any], dict[str, Array]]
 
 
 def is_categorical(column: Any) -> bool:
-    """Tell columns of categories from columns of numbers.
+    """Whether a column is exported as categories.
 
     Parameters
     ----------
@@ -102,8 +33,8 @@ def is_categorical(column: Any) -> bool:
     Returns
     -------
     bool
-        True for category, bool, string, object and datetime columns; columns of no
-        known kind are False, and `continuous` refuses them.
+        True for category, bool, string, object and datetime columns; False for others, of
+        which `encode_continuous` accepts those that `is_continuous` does.
     """
     dtype = column.dtype
     return (
@@ -115,13 +46,13 @@ def is_categorical(column: Any) -> bool:
 
 
 def is_continuous(column: Any) -> bool:
-    """Tell columns of real numbers from those of no known kind: complex, timedelta, period."""
+    """Whether a column contains real numbers; complex, timedelta and period ones do not."""
     dtype = column.dtype
     real = types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype)
     return bool(real and column.ndim == 1)
 
 
-def continuous(key: str, column: Any, bits: int | None) -> ContinuousField:
+def encode_continuous(key: str, column: Any, bits: int | None, compressed: bool) -> EncodedColumn:
     """Encode a column of numbers.
 
     Parameters
@@ -132,25 +63,25 @@ def continuous(key: str, column: Any, bits: int | None) -> ContinuousField:
         A Series, an extension array or an ndarray.
     bits
         8, 16, or None for float32.
+    compressed
+        Whether its file will be.
 
     Returns
     -------
-    ContinuousField
-        The column.
+    entry, files
+        The column's entry in the manifest, and the values of its file by path.
 
     Raises
     ------
     RequestError
-        If the column does not hold real numbers.
+        The column does not contain real numbers.
     """
-    values = _numbers(key, column)
-    if bits is None:
-        return ContinuousField(key, values, bits, *finite_range(values))
-    codes, lo, hi = quantize(values, bits)
-    return ContinuousField(key, codes, bits, lo, hi)
+    values, value_range = _quantized(_numbers(key, column), bits)
+    path = names.obs_values_path(key, bits, compressed)
+    return manifests.number_entry(key, value_range), {path: values}
 
 
-def categorical(
+def encode_categorical(
     key: str,
     column: Any,
     *,
@@ -158,10 +89,11 @@ def categorical(
     latent: npt.NDArray[Any] | None,
     dtype: str,
     bits: int | None,
+    compressed: bool,
     outlier_quantile: float,
     min_points: int,
-) -> CategoricalField:
-    """Encode a column of categories, and find where they lie.
+) -> EncodedColumn:
+    """Encode a column of categories, with their centroids and the outlier quantiles of cells.
 
     Parameters
     ----------
@@ -170,39 +102,55 @@ def categorical(
     column
         A Series, an extension array, an ndarray, or its `Factors`.
     points
-        Normalized coordinates of the cells by dimension.
+        Normalized coordinates of the cells, by dimension.
     latent
-        The space to measure outliers in; None for the widest of `points`.
+        The space in which outliers are measured, (n_cells, k); None for the widest of `points`.
     dtype
         Of the codes: ``"auto"``, ``"uint8"`` or ``"uint16"``.
     bits
         Of the outlier quantiles: 8, 16, or None for float32.
+    compressed
+        Whether the files will be.
     outlier_quantile
-        Share of a category's cells that its centroids are made of.
+        Fraction of a category's cells, the nearest ones, whose mean is its centroid.
     min_points
-        How many cells a category needs for centroids and outlier quantiles.
+        Number of cells that a category needs for centroids and outlier quantiles.
 
     Returns
     -------
-    CategoricalField
-        The column.
+    entry, files
+        The column's entry in the manifest, and the values of its two files by path.
 
     Raises
     ------
     RequestError
-        If there are too many categories, or the latent space is not finite.
+        There are too many categories, or the latent space is not finite.
     """
     categories, codes, missing = encode_categories(key, column, dtype)
     groups = Groups.of(codes, len(categories))
-    placed = {
+    by_dimension = {
         dimension: centroids(points[dimension], groups, categories, outlier_quantile, min_points)
-        for dimension in sorted(points)
+        for dimension in points
     }
-    outliers: Payload = outlier_quantiles(latent, points, groups, min_points)
-    lo, hi = finite_range(outliers)
-    if bits is not None:
-        outliers, lo, hi = quantize(outliers, bits)
-    return CategoricalField(key, categories, codes, missing, placed, outliers, bits, lo, hi)
+    outliers, outlier_range = _quantized(
+        outlier_quantiles(latent, points, groups, min_points), bits
+    )
+    entry = manifests.category_entry(
+        key, categories, codes.dtype.name, missing, by_dimension, outlier_range
+    )
+    return entry, {
+        names.obs_codes_path(key, codes.dtype.name, compressed): codes,
+        names.obs_outliers_path(key, bits, compressed): outliers,
+    }
+
+
+def _quantized(
+    values: npt.NDArray[np.float32], bits: int | None
+) -> tuple[Array, tuple[float, float] | None]:
+    if bits is None:
+        return values, None
+    codes, lowest, highest = quantize(values, bits)
+    return codes, (lowest, highest)
 
 
 def _numbers(key: str, column: Any) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Embeddings, brought into the box that the viewer draws."""
+"""Scaling embeddings to the box that the viewer draws."""
 
 from typing import Any
 
@@ -19,27 +19,29 @@ def normalize(coordinates: Any, name: str) -> tuple[npt.NDArray[np.float32], flo
     Parameters
     ----------
     coordinates
-        Real numbers, cells by 1 to 3 dimensions; a vector counts as one dimension.
+        Real numbers, (n_cells, d) with d of 1 to 3, or (n_cells,).
     name
-        What the embedding is called in an error.
+        Name of the embedding, for error messages.
 
     Returns
     -------
-    tuple
-        The points as float32, and the scale they were multiplied by.
+    points
+        float32, (n_cells, d).
+    scale
+        The factor by which the coordinates were multiplied.
 
     Raises
     ------
     RequestError
-        If the coordinates are not real, finite float32 numbers of such a shape.
+        The coordinates are not real, finite float32 numbers of such a shape.
     """
     array = _matrix(coordinates, name)
-    lows, highs = _bounds(array, name)
-    width = float((highs - lows).max())
+    lowest, highest = _bounds(array, name)
+    width = float((highest - lowest).max())
     scale = _EXTENT / (1.0 if width < _FLAT else width)
     points = np.empty(array.shape, dtype="<f4")
-    # One axis at a time: a float64 copy of the whole would be the peak of memory.
-    for axis, center in enumerate((lows + highs) / 2):
+    # One axis at a time, because a float64 copy of the whole would set the peak of memory.
+    for axis, center in enumerate((lowest + highest) / 2):
         points[:, axis] = (array[:, axis].astype(np.float64) - center) * scale
     return points, scale
 

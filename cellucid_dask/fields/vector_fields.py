@@ -1,4 +1,4 @@
-"""Vector fields: a displacement of every cell, drawn over an embedding."""
+"""Scaling vector fields: a displacement per cell, drawn over an embedding."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _SHOWN = 5
 def scale_vector_field(
     values: Any, scale: float, n_cells: int, name: str
 ) -> npt.NDArray[np.float32]:
-    """Bring displacements to the scale of the points they are drawn over.
+    """Scale displacements like the points of their embedding.
 
     Parameters
     ----------
     values
-        Real numbers, cells by dimensions.
+        Real numbers, (n_cells, d).
     scale
-        What the embedding was multiplied by.
+        The factor by which the embedding was multiplied.
     n_cells
-        Rows that there must be.
+        Number of rows that there must be.
     name
-        What the field is called in an error.
+        Name of the field, for error messages.
 
     Returns
     -------
     numpy.ndarray
-        float32, (n_cells, dimensions).
+        float32, (n_cells, d).
 
     Raises
     ------
     RequestError
-        The values are not real, finite float32 numbers, one row a cell.
+        The values are not real, finite float32 numbers, one row per cell.
     """
     array = np.asarray(values)
     if array.shape[0] != n_cells:
@@ -47,7 +47,7 @@ def scale_vector_field(
     if array.dtype.kind not in "iuf":
         raise RequestError(f"Vector field {name!r} must hold real numbers, not {array.dtype}.")
     vectors = np.empty(array.shape, "<f4")
-    for axis in range(array.shape[1]):  # in float64, an axis at a time: it is rounded once
+    for axis in range(array.shape[1]):  # in float64, so that values are rounded once
         vectors[:, axis] = as_float32(array[:, axis].astype(np.float64) * scale)
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():

@@ -1,1 +1,1 @@
-"""Everything that knows ``compact_v1``: file names and manifests, without I/O."""
+"""The format ``compact_v1``: file names, documents and values. No I/O."""

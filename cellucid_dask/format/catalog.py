@@ -11,7 +11,7 @@ CATALOG_VERSION = 1
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set: its folder, and what its identity says."""
+    """A data set: its folder, and its identity in brief."""
 
     folder: str
     id: str
@@ -21,12 +21,12 @@ class Entry:
 
     @classmethod
     def of(cls, folder: str, identity: Mapping[str, Any]) -> Entry:
-        """Return the entry of an identity.
+        """Make the entry of an identity.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            It is not what an exporter writes.
+            The identity is not valid.
         """
         stats = identity["stats"]
         dataset_id = identity["id"]
@@ -42,9 +42,9 @@ def catalog_document(entries: list[Entry], default: str) -> dict[str, Any]:
     Parameters
     ----------
     entries
-        The data sets, in the order in which they are offered.
+        In the order in which they are listed.
     default
-        The id of the one that is shown first.
+        The id of the data set to show first.
 
     Returns
     -------

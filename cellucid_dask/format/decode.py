@@ -1,4 +1,4 @@
-"""The bytes of a file -> its values."""
+"""Decoding the binary files of an export."""
 
 from __future__ import annotations
 
@@ -12,20 +12,14 @@ from cellucid_dask.types import Array
 VALUE_DTYPE: dict[int | None, str] = {None: "<f4", 8: CODE_DTYPE[8], 16: CODE_DTYPE[16]}
 
 _GZIP = 31  # window bits of a deflate stream with gzip's header and trailer
-_FRAMING = 1024  # more than header and trailer of a gzip member take
 
 
 class DamageError(ValueError):
-    """Something in an export is not as it must be; the text goes on from the file's name."""
-
-
-def most_bytes(nbytes: int, compressed: bool) -> int:
-    """Return the size that a file of `nbytes` bytes of values cannot exceed."""
-    return nbytes + nbytes // 1000 + _FRAMING if compressed else nbytes
+    """An export violates its format; the message is a predicate of the file's name."""
 
 
 class Stream:
-    """What a file holds, inflated as it is asked for.
+    """The content of a file, decompressed on demand.
 
     Parameters
     ----------
@@ -42,34 +36,34 @@ class Stream:
         self._gzip = isal_zlib.decompressobj(_GZIP) if compressed else None
 
     def read(self, nbytes: int) -> bytes:
-        """Return the next `nbytes` bytes; fewer at the end.
+        """Return the next `nbytes` bytes, or fewer at the end.
 
         Raises
         ------
         DamageError
-            They cannot be inflated.
+            The data cannot be decompressed.
         """
         if self._gzip is None:
             self._at += nbytes
             return self._data[self._at - nbytes : self._at]
-        pieces = []
+        chunks = []
         while nbytes and not self._gzip.eof:
             more = self._gzip.unconsumed_tail
             if not more:
                 more = self._data[self._at : self._at + self._READ]
                 self._at += len(more)
             try:
-                piece = self._gzip.decompress(more, nbytes)
+                chunk = self._gzip.decompress(more, nbytes)
             except isal_zlib.IsalError as error:  # type: ignore[misc]
                 raise DamageError(f"cannot be decompressed ({error})") from error
-            if not piece and not more:
+            if not chunk and not more:
                 break
-            pieces.append(piece)
-            nbytes -= len(piece)
-        return b"".join(pieces)
+            chunks.append(chunk)
+            nbytes -= len(chunk)
+        return b"".join(chunks)
 
     def finish(self) -> None:
-        """Check that nothing is left.
+        """Check that the content ends here.
 
         Raises
         ------
@@ -86,12 +80,21 @@ class Stream:
 
 
 def plain_bytes(data: bytes, nbytes: int, compressed: bool) -> bytes:
-    """Return what a file holds, which must be `nbytes` long; no more are ever inflated.
+    """Return the content of a file. No more than `nbytes` bytes are ever decompressed.
+
+    Parameters
+    ----------
+    data
+        The file.
+    nbytes
+        Length that the content must have.
+    compressed
+        Whether the file is a gzip member.
 
     Raises
     ------
     DamageError
-        It is cut short, damaged, too long, or more than one gzip member.
+        The file is cut short, damaged, too long, or more than one gzip member.
     """
     stream = Stream(data, compressed)
     plain = stream.read(nbytes)
@@ -101,23 +104,23 @@ def plain_bytes(data: bytes, nbytes: int, compressed: bool) -> bytes:
     return plain
 
 
-def dequantize(codes: Array, limits: tuple[float, float]) -> npt.NDArray[np.float32]:
-    """Return the values of codes; NaN where a value is missing.
+def dequantize(codes: Array, value_range: tuple[float, float]) -> npt.NDArray[np.float64]:
+    """Return the values of codes, not yet rounded to float32.
 
     Parameters
     ----------
     codes
         uint8 or uint16.
-    limits
-        Smallest and largest value.
+    value_range
+        Lowest and highest value.
+
+    Returns
+    -------
+    ndarray
+        float64, in the shape of `codes`; NaN where a value is missing.
     """
-    return exact_values(codes, limits).astype("<f4")
-
-
-def exact_values(codes: Array, limits: tuple[float, float]) -> npt.NDArray[np.float64]:
-    """Return the values of codes before they are rounded to float32."""
     bits = 8 * codes.itemsize
-    low, high = limits
-    values = low + codes.astype(np.float64) * (high - low) / MAX_CODE[bits]
+    lowest, highest = value_range
+    values = lowest + codes.astype(np.float64) * (highest - lowest) / MAX_CODE[bits]
     values[codes == MISSING_CODE[bits]] = np.nan
     return values

@@ -8,23 +8,23 @@ import numpy as np
 
 from cellucid_dask.format import names
 
-_SMALL = 65_535
+_MAX_UINT16_CELLS = 65_535
 
 
 def index_dtype(n_cells: int) -> np.dtype[Any]:
-    """Return the dtype of a cell's number in the two files of edges.
+    """Return the dtype of cell indices in the two files of edges.
 
     Parameters
     ----------
     n_cells
-        How many cells there are.
+        Number of cells.
 
     Returns
     -------
     numpy.dtype
         Little-endian uint16 up to 65,535 cells, uint32 above.
     """
-    return np.dtype("<u2" if n_cells <= _SMALL else "<u4")
+    return np.dtype("<u2" if n_cells <= _MAX_UINT16_CELLS else "<u4")
 
 
 def connectivity_manifest(
@@ -35,11 +35,11 @@ def connectivity_manifest(
     Parameters
     ----------
     n_cells
-        How many cells there are.
+        Number of cells.
     n_edges
         Undirected edges, each counted once.
     max_neighbors
-        Edges of the cell that has most of them.
+        Edges of the cell with the most.
     compression
         gzip level 1-9, or None.
 

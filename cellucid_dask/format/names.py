@@ -1,4 +1,4 @@
-"""How every file of an export is called: no other module spells a path."""
+"""Names of the files of an export. Only this module and `layout` spell them out."""
 
 import re
 from collections.abc import Iterable
@@ -49,18 +49,18 @@ def collisions(keys: Iterable[str]) -> list[tuple[str, str, str]]:
         The first key of a name, a later one, and the name they share.
     """
     first: dict[str, str] = {}
-    found = []
+    pairs = []
     for key in keys:
         name = safe_name(key)
         if name in first:
-            found.append((first[name], key, name))
+            pairs.append((first[name], key, name))
         else:
             first[name] = key
-    return found
+    return pairs
 
 
 def case_collisions(keys: Iterable[str]) -> list[tuple[str, str]]:
-    """Find keys whose files are one on a case-insensitive disk.
+    """Find keys whose files are the same on a case-insensitive disk.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def case_collisions(keys: Iterable[str]) -> list[tuple[str, str]]:
     """
     first: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
-    found = []
+    pairs = []
     for key in keys:
         name = safe_name(key)
         if name in seen:
@@ -82,19 +82,19 @@ def case_collisions(keys: Iterable[str]) -> list[tuple[str, str]]:
         seen.add(name)
         earlier, earlier_name = first.setdefault(name.lower(), (key, name))
         if earlier_name != name:
-            found.append((earlier, key))
-    return found
+            pairs.append((earlier, key))
+    return pairs
 
 
 def dataset_id(given: str | None, name: str | None, target: str) -> str:
-    """Return the id of a data set: as given, from its name, or from its target.
+    """Return the id of a data set: the given one, or one made from its name or target.
 
     Parameters
     ----------
     given
-        The id asked for, if any.
+        The requested id, if any.
     name
-        The data set's name, if any.
+        Name of the data set, if any.
     target
         Path or URL of the export.
 
@@ -127,7 +127,7 @@ def extension(bits: int | None) -> str:
 
 
 def suffix(compressed: bool) -> str:
-    """Return what every binary file of an export ends in."""
+    """Return the suffix of every binary file of an export."""
     return ".gz" if compressed else ""
 
 
@@ -137,7 +137,7 @@ def gene_path(key: str, quantization: int | None, compressed: bool) -> str:
 
 
 def gene_pattern(quantization: int | None, compressed: bool) -> str:
-    """Return the path of every gene's vector, with ``{key}`` for its name."""
+    """Return the pattern of the paths of genes, with ``{key}`` for the safe name."""
     return f"{VAR_DIR}/{{key}}.values.{extension(quantization)}{suffix(compressed)}"
 
 
@@ -147,7 +147,7 @@ def obs_values_path(key: str, bits: int | None, compressed: bool) -> str:
 
 
 def obs_values_pattern(bits: int | None, compressed: bool) -> str:
-    """Return the path of every continuous column, with ``{key}`` for its name."""
+    """Return the pattern of the paths of continuous columns, with ``{key}`` for the safe name."""
     return f"{OBS_DIR}/{{key}}.values.{extension(bits)}{suffix(compressed)}"
 
 
@@ -158,7 +158,7 @@ def obs_codes_path(key: str, dtype: str, compressed: bool) -> str:
 
 
 def obs_codes_pattern(compressed: bool) -> str:
-    """Return the path of every column's codes, with ``{key}`` and ``{ext}``."""
+    """Return the pattern of the paths of codes, with ``{key}`` and ``{ext}``."""
     return f"{OBS_DIR}/{{key}}.codes.{{ext}}{suffix(compressed)}"
 
 
@@ -168,7 +168,7 @@ def obs_outliers_path(key: str, bits: int | None, compressed: bool) -> str:
 
 
 def obs_outliers_pattern(bits: int | None, compressed: bool) -> str:
-    """Return the path of every column's outlier quantiles, with ``{key}``."""
+    """Return the pattern of the paths of outlier quantiles, with ``{key}``."""
     return f"{OBS_DIR}/{{key}}.outliers.{extension(bits)}{suffix(compressed)}"
 
 
@@ -178,7 +178,7 @@ def points_path(dimension: int, compressed: bool) -> str:
 
 
 def vectors_path(field: str, dimension: int, compressed: bool) -> str:
-    """Return the path of one vector field; its id is a safe name already."""
+    """Return the path of one vector field, whose id must be a safe name."""
     return f"{VECTORS_DIR}/{field}_{dimension}d.bin{suffix(compressed)}"
 
 

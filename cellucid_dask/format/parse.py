@@ -1,12 +1,13 @@
-"""The JSON documents of an export -> what its files are.
+"""Parsing the JSON documents of an export.
 
-Documents are other people's: nothing in them is taken for granted. Paths are built by
-`names` from keys, and a document that spells them in another way is refused.
+Documents are untrusted input: every field is checked. Paths are built from keys by `names`, and
+a document with any other path is rejected.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,6 +18,7 @@ from cellucid_dask.format.edges import index_dtype
 from cellucid_dask.format.schema import (
     Codes,
     Columns,
+    Documents,
     Edges,
     Embeddings,
     File,
@@ -27,11 +29,33 @@ from cellucid_dask.format.schema import (
 from cellucid_dask.types import Json
 
 _DIMENSIONS = (1, 2, 3)
-_MOST = float(np.finfo(np.float32).max)
-_MANY = 2**40  # more cells or edges than anyone has
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
+_MAX_COUNT = 2**40  # far above any real number of cells or edges
 
 
-def parse(data: bytes) -> Json:
+def documents(files: Mapping[str, bytes]) -> Documents:
+    """Parse the documents of an export; damaged ones are reported in the result.
+
+    Parameters
+    ----------
+    files
+        Content by name, of those that exist.
+    """
+    parsed: dict[str, Json] = {}
+    parts: dict[str, Any] = {}
+    damage = []
+    for name, parse_part in _PARSERS.items():
+        if name not in files:
+            continue
+        try:
+            parsed[name] = parse_json(files[name])
+            parts[name] = parse_part(parsed[name])
+        except DamageError as error:
+            damage.append(f"{name} {error}")
+    return Documents(parsed, damage, *(parts.get(name) for name in _PARSERS))
+
+
+def parse_json(data: bytes) -> Json:
     """Parse a document as strictly as a browser does.
 
     Raises
@@ -52,21 +76,21 @@ def parse(data: bytes) -> Json:
     return document
 
 
-def _compact(document: Json) -> tuple[int, int | None]:
-    """Read how many cells a manifest of the format is for, and at what level it is gzipped."""
+def _header(document: Json) -> tuple[int, int | None]:
+    """Check the format of a manifest; return the number of cells and the gzip level."""
     _expect(document, "_format", "compact_v1")
     return _count(document, "n_points"), _level(document)
 
 
 def genes(document: Json) -> Genes:
-    """Read ``var_manifest.json``.
+    """Parse ``var_manifest.json``.
 
     Raises
     ------
     DamageError
-        It is not such a manifest.
+        The document is not valid.
     """
-    n_cells, level = _compact(document)
+    n_cells, level = _header(document)
     bits = _bits(document.get("quantization"))
     schema = _get(document, "_varSchema", dict)
     _expect(schema, "pathPattern", names.gene_pattern(bits, level is not None))
@@ -80,14 +104,14 @@ def genes(document: Json) -> Genes:
 
 
 def columns(document: Json) -> Columns:
-    """Read ``obs_manifest.json``.
+    """Parse ``obs_manifest.json``.
 
     Raises
     ------
     DamageError
-        It is not such a manifest.
+        The document is not valid.
     """
-    n_cells, level = _compact(document)
+    n_cells, level = _header(document)
     compressed = level is not None
     schemas = _get(document, "_obsSchemas", dict)
     continuous: dict[str, Vector] = {}
@@ -95,9 +119,9 @@ def columns(document: Json) -> Columns:
         schema = _get(schemas, "continuous", dict)
         bits = _bits(schema.get("quantizationBits"))
         _expect(schema, "pathPattern", names.obs_values_pattern(bits, compressed))
-        for key, *limits in entries:
+        for key, *value_range in entries:
             path = names.obs_values_path(key, bits, compressed)
-            continuous[key] = _vector(path, n_cells, bits, key, limits)
+            continuous[key] = _vector(path, n_cells, bits, key, value_range)
     categorical: dict[str, Codes] = {}
     outliers: dict[str, Vector] = {}
     if entries := _entries(document, "_categoricalFields"):
@@ -115,12 +139,12 @@ def columns(document: Json) -> Columns:
 
 
 def edges(document: Json) -> Edges:
-    """Read ``connectivity_manifest.json``.
+    """Parse ``connectivity_manifest.json``.
 
     Raises
     ------
     DamageError
-        It is not such a manifest.
+        The document is not valid.
     """
     _expect(document, "format", "edge_pairs")
     n_cells, n_edges = _count(document, "n_cells"), _count(document, "n_edges")
@@ -132,17 +156,17 @@ def edges(document: Json) -> Edges:
     dtype = index_dtype(n_cells)
     _expect(document, "index_bytes", dtype.itemsize)
     sources, destinations = (File(path, dtype.str, (n_edges,), compressed) for path in paths)
-    most = _count(document, "max_neighbors")
-    return Edges(n_cells, level, n_edges, most, sources, destinations)
+    max_neighbors = _count(document, "max_neighbors")
+    return Edges(n_cells, level, n_edges, max_neighbors, sources, destinations)
 
 
 def embeddings(document: Json) -> Embeddings:
-    """Read ``dataset_identity.json``, as far as it names files.
+    """Parse the part of ``dataset_identity.json`` that names files.
 
     Raises
     ------
     DamageError
-        It is not such a document.
+        The document is not valid.
     """
     n_cells = _count(_get(document, "stats", dict), "n_cells")
     level = _level(_get(document, "export_settings", dict))
@@ -190,7 +214,7 @@ def _expect(document: Json, key: str, value: object) -> None:
 
 def _count(document: Json, key: str) -> int:
     value = document.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MANY:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_COUNT:
         raise DamageError(f"has {key} {value!r:.40}, which is no count")
     return value
 
@@ -223,20 +247,22 @@ def _entries(document: Json, key: str) -> list[list[Any]]:
     return entries
 
 
-def _vector(path: str, n_cells: int, bits: int | None, key: str, limits: list[Any]) -> Vector:
-    found = None if bits is None else _limits(key, limits)
+def _vector(path: str, n_cells: int, bits: int | None, key: str, given: list[Any]) -> Vector:
+    value_range = None if bits is None else _value_range(key, given)
     compressed = path.endswith(names.suffix(compressed=True))
-    return Vector(path, VALUE_DTYPE[bits], (n_cells,), compressed, key, found)
+    return Vector(path, VALUE_DTYPE[bits], (n_cells,), compressed, key, value_range)
 
 
-def _limits(key: str, limits: list[Any]) -> tuple[float, float]:
-    numbers = [each for each in limits if isinstance(each, int | float) and abs(each) <= _MOST]
-    if len(limits) != 2 or len(numbers) != 2:
+def _value_range(key: str, given: list[Any]) -> tuple[float, float]:
+    numbers = [
+        each for each in given if isinstance(each, int | float) and abs(each) <= _MAX_FLOAT32
+    ]
+    if len(given) != 2 or len(numbers) != 2:
         raise DamageError(f"has no smallest and largest value of {key!r}")
-    low, high = map(float, numbers)
-    if low > high:
-        raise DamageError(f"says that {key!r} goes from {low} to {high}, which is less")
-    return low, high
+    lowest, highest = map(float, numbers)
+    if lowest > highest:
+        raise DamageError(f"says that {key!r} goes from {lowest} to {highest}, which is less")
+    return lowest, highest
 
 
 def _codes(key: str, rest: list[Any], n_cells: int, compressed: bool) -> Codes:
@@ -253,3 +279,12 @@ def _codes(key: str, rest: list[Any], n_cells: int, compressed: bool) -> Codes:
     if len(set(categories)) < len(categories) or len(categories) > missing:
         raise DamageError(f"has categories of {key!r} that repeat, or too many of them")
     return Codes(path, f"<u{width}", (n_cells,), compressed, key, tuple(categories), missing)
+
+
+# In the order of the attributes of `Documents`.
+_PARSERS: dict[str, Callable[[Json], Any]] = {
+    names.IDENTITY: embeddings,
+    names.OBS_MANIFEST: columns,
+    names.VAR_MANIFEST: genes,
+    names.CONNECTIVITY_MANIFEST: edges,
+}

@@ -1,4 +1,4 @@
-"""What the documents of an export say: its files, and what each holds."""
+"""What the documents of an export describe: its files, and the values of each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellucid_dask.format.decode import DamageError, Stream, dequantize, most_bytes, plain_bytes
-from cellucid_dask.types import Array
+from cellucid_dask.format import names
+from cellucid_dask.format.decode import DamageError, Stream, dequantize, plain_bytes
+from cellucid_dask.types import Array, Json
 
 _CHUNK_BYTES = 4 * 2**20
+_GZIP_FRAMING = 1024  # more than the header and trailer of a gzip member take
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class File:
     dtype
         Of its values, little-endian.
     shape
-        How many there are.
+        Of the array of its values.
     compressed
         Whether it is a gzip member.
     """
@@ -37,27 +39,24 @@ class File:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the values."""
+        """Size of the values, in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
-    def most_bytes(self) -> int:
-        """Bytes that the file cannot exceed."""
-        return most_bytes(self.nbytes, self.compressed)
+    def max_bytes(self) -> int:
+        """Upper bound of the size of the file, in bytes."""
+        nbytes = self.nbytes
+        return nbytes + nbytes // 1000 + _GZIP_FRAMING if self.compressed else nbytes
 
-    def stream(self, data: bytes) -> Stream:
-        """Inflate the file as it is asked for."""
-        return Stream(data, self.compressed)
-
-    def pieces(self, data: bytes) -> Iterator[Array]:
-        """Return a vector some values at a time.
+    def chunks(self, data: bytes) -> Iterator[Array]:
+        """Decode the file in chunks, flat.
 
         Raises
         ------
         DamageError
-            At the end, if the bytes are not that many values.
+            After the last chunk, if the number of values is wrong.
         """
-        stream, left = self.stream(data), self.nbytes
+        stream, left = Stream(data, self.compressed), self.nbytes
         while left:
             plain = stream.read(min(left, _CHUNK_BYTES))
             if len(plain) < min(left, _CHUNK_BYTES):
@@ -68,12 +67,12 @@ class File:
         stream.finish()
 
     def decode(self, data: bytes) -> Array:
-        """Return the values as they are stored.
+        """Return the values as they are stored, in `shape`.
 
         Raises
         ------
         DamageError
-            The bytes are not that many values.
+            The number of values is wrong.
         """
         plain = plain_bytes(data, self.nbytes, self.compressed)
         return np.frombuffer(plain, self.dtype).reshape(self.shape)
@@ -81,24 +80,44 @@ class File:
 
 @dataclass(frozen=True)
 class Points(File):
-    """Finite coordinates, one row a cell."""
+    """Finite coordinates, one row per cell."""
 
 
 @dataclass(frozen=True)
 class Vector(File):
-    """A number a cell; quantized to codes between `limits`, or float32 without them."""
+    """A number per cell: codes over `value_range`, or float32 where that is None.
+
+    Attributes
+    ----------
+    key
+        The gene or column.
+    value_range
+        Lowest and highest value.
+    """
 
     key: str
-    limits: tuple[float, float] | None
+    value_range: tuple[float, float] | None
 
-    def values(self, codes: Array) -> Array:
-        """Return float32 values, NaN where missing, of what the file stores."""
-        return codes if self.limits is None else dequantize(codes, self.limits)
+    def values(self, stored: Array) -> Array:
+        """Return float32 values, NaN where missing, from what the file stores."""
+        if self.value_range is None:
+            return stored
+        return dequantize(stored, self.value_range).astype("<f4")
 
 
 @dataclass(frozen=True)
 class Codes(File):
-    """A category a cell, by its number."""
+    """A category per cell, as a number.
+
+    Attributes
+    ----------
+    key
+        The column.
+    categories
+        In the order of their numbers.
+    missing
+        Number of a cell without a category.
+    """
 
     key: str
     categories: tuple[str, ...]
@@ -107,7 +126,7 @@ class Codes(File):
 
 @dataclass(frozen=True)
 class Genes:
-    """What ``var_manifest.json`` says."""
+    """The content of ``var_manifest.json``."""
 
     n_cells: int
     level: int | None
@@ -116,13 +135,13 @@ class Genes:
     vectors: dict[str, Vector]
 
     def files(self) -> Iterator[File]:
-        """Every gene."""
+        """Iterate over the files of the genes."""
         yield from self.vectors.values()
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What ``obs_manifest.json`` says; outlier quantiles by the key of their column."""
+    """The content of ``obs_manifest.json``; outlier quantiles by the key of their column."""
 
     n_cells: int
     level: int | None
@@ -131,7 +150,7 @@ class Columns:
     outliers: dict[str, Vector]
 
     def files(self) -> Iterator[File]:
-        """Every column."""
+        """Iterate over the files of the columns."""
         yield from self.continuous.values()
         yield from self.categorical.values()
         yield from self.outliers.values()
@@ -139,7 +158,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Edges:
-    """What ``connectivity_manifest.json`` says."""
+    """The content of ``connectivity_manifest.json``."""
 
     n_cells: int
     level: int | None
@@ -149,14 +168,14 @@ class Edges:
     destinations: File
 
     def files(self) -> Iterator[File]:
-        """Both ends of the edges."""
+        """Iterate over both ends of the edges."""
         yield self.sources
         yield self.destinations
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What ``dataset_identity.json`` says of points and vector fields."""
+    """Points and vector fields, as ``dataset_identity.json`` lists them."""
 
     n_cells: int
     level: int | None
@@ -164,6 +183,53 @@ class Embeddings:
     vectors: dict[tuple[str, int], File]
 
     def files(self) -> Iterator[File]:
-        """Every embedding and vector field."""
+        """Iterate over the files of embeddings and vector fields."""
         yield from self.points.values()
         yield from self.vectors.values()
+
+
+@dataclass(frozen=True)
+class Documents:
+    """All documents of an export, as far as they exist and can be parsed.
+
+    Attributes
+    ----------
+    json
+        The documents themselves, by name.
+    damage
+        What is wrong with those that cannot be parsed, each message with a name.
+    embeddings, columns, genes, edges
+        What the documents describe; None without the document.
+    """
+
+    json: dict[str, Json]
+    damage: list[str]
+    embeddings: Embeddings | None
+    columns: Columns | None
+    genes: Genes | None
+    edges: Edges | None
+
+    @property
+    def identity(self) -> Json:
+        """The identity as it is; empty if there is none."""
+        return self.json.get(names.IDENTITY, {})
+
+    @property
+    def parts(self) -> dict[str, Genes | Columns | Edges | Embeddings]:
+        """What the documents describe, by name of the document."""
+        parts = {
+            names.IDENTITY: self.embeddings,
+            names.OBS_MANIFEST: self.columns,
+            names.VAR_MANIFEST: self.genes,
+            names.CONNECTIVITY_MANIFEST: self.edges,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells, by the first document that can be parsed."""
+        return next((part.n_cells for part in self.parts.values()), 0)
+
+    def files(self) -> list[File]:
+        """Return every file that the documents name."""
+        return [file for part in self.parts.values() for file in part.files()]

@@ -1,4 +1,4 @@
-"""The call that lists several exports in one catalog."""
+"""The call that lists the exports under one root in a catalog."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def catalog(
     storage_options: Mapping[str, Any] | None = None,
     default: str | None = None,
 ) -> dict[str, Any]:
-    """List the exports in the subfolders of a root in its ``datasets.json``.
+    """List the exports in the subfolders of a root in ``datasets.json`` there.
 
     Parameters
     ----------
     root
         Folder, or URL of a prefix in any fsspec store, whose direct subfolders are exports.
-        Those that are not, or not complete, are passed over.
+        Subfolders without a complete export are skipped.
     storage_options
         fsspec options of the root.
     default
@@ -36,19 +36,19 @@ def catalog(
     Returns
     -------
     dict
-        What was written.
+        The content of ``datasets.json``.
 
     Raises
     ------
     RequestError
-        There is no export, two have one id, `default` is none of them, or the root may not
-        be written to.
+        There is no export, two have the same id, `default` is the id of none, or the root is
+        not writable.
     """
-    place = Target.of(root, storage_options or {})
-    entries = _entries(place)
+    target = Target.of(root, storage_options or {})
+    entries = _entries(target)
     if not entries:
         raise RequestError(
-            f"{place.url} holds no export: name the folder whose subfolders are exports."
+            f"{target.url} holds no export: name the folder whose subfolders are exports."
         )
     by_id: dict[str, Entry] = {}
     for entry in entries:
@@ -60,27 +60,27 @@ def catalog(
             )
     if default is not None and default not in by_id:
         raise RequestError(
-            f"There is no data set {default!r} in {place.url}; it has {', '.join(by_id)}."
+            f"There is no data set {default!r} in {target.url}; it has {', '.join(by_id)}."
         )
     document = catalog_document(entries, entries[0].id if default is None else default)
-    check_writable(place)
-    place.publish(names.CATALOG, to_json(document, indent=2))
+    check_writable(target)
+    target.publish(names.CATALOG, to_json(document, indent=2))
     return document
 
 
-def _entries(place: Target) -> list[Entry]:
+def _entries(target: Target) -> list[Entry]:
     """Read the identities of the subfolders, in the order of their names."""
-    found = []
-    for folder in sorted(place.folders()):
-        identity = place.read(f"{folder}/{names.IDENTITY}")
+    entries = []
+    for folder in sorted(target.folders()):
+        identity = target.read(f"{folder}/{names.IDENTITY}")
         if identity is None:
             continue
         try:
-            found.append(Entry.of(folder, json.loads(identity)))
+            entries.append(Entry.of(folder, json.loads(identity)))
         except (ValueError, KeyError, TypeError, AttributeError):
             warnings.warn(
-                f"{place.url}/{folder}/{names.IDENTITY} cannot be read: {folder} is left out.",
+                f"{target.url}/{folder}/{names.IDENTITY} cannot be read: {folder} is left out.",
                 ExportWarning,
                 stacklevel=3,
             )
-    return found
+    return entries

@@ -1,7 +1,7 @@
-"""Genes of an export against the matrix they came from, in bounded memory.
+"""Comparing genes of an export with the matrix they were made from, in bounded memory.
 
-Of a matrix stored by row, the genes' files are inflated in step with the rows, so that
-neither a gene nor the matrix is ever held as a whole.
+If the matrix is stored by row, the files of the genes are decompressed in step with the rows, so
+that neither a gene nor the matrix is ever in memory as a whole.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy import sparse
 
 from cellucid_dask.encode.quantize import MAX_CODE, as_float32
 from cellucid_dask.encode.tiles import check_indices
-from cellucid_dask.format.decode import DamageError, Stream, exact_values
+from cellucid_dask.format.decode import DamageError, Stream, dequantize
 from cellucid_dask.format.schema import Genes, Vector
 from cellucid_dask.planning import split_by_cost
 from cellucid_dask.request.resolve import Request, resolve
@@ -27,39 +27,49 @@ from cellucid_dask.source.base import Source
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
-# Values of a source and a target that are compared at once.
-_SLAB_VALUES = 2**20
-# What an open file takes beside its bytes.
-_STREAM_BYTES = 2**18
-_SLACK = 1 + 1e-6  # of float64, on half a step
+_STREAM_BYTES = 2**18  # memory of an open stream beside the bytes of its file
+_TOLERANCE = 1 + 1e-6  # rounding of float64, relative to half a step
 
 
 class Comparison:
-    """Some genes of an export, against rows of the source as they come.
+    """A running comparison of some genes with the rows of their source.
 
     Parameters
     ----------
     vectors
         The genes.
     files
-        What their files hold, in the same order.
+        Contents of their files, or the errors with which they could not be read.
+    slab_values
+        Number of values that are compared at a time.
     """
 
-    def __init__(self, vectors: Sequence[Vector], files: Sequence[bytes | Exception]) -> None:
+    def __init__(
+        self,
+        vectors: Sequence[Vector],
+        files: Sequence[bytes | Exception],
+        slab_values: int = 2**20,
+    ) -> None:
         self._vectors = vectors
         self._streams: list[Stream | None] = [
-            None if isinstance(data, Exception) else vector.stream(data)
+            None if isinstance(data, Exception) else Stream(data, vector.compressed)
             for vector, data in zip(vectors, files, strict=True)
         ]
+        self._n_rows = max(slab_values // max(len(vectors), 1), 1)
         self._n_off = np.zeros(len(vectors), np.int64)
-        self._worst = np.zeros(len(vectors))
+        self._max_error = np.zeros(len(vectors))
 
     def feed(self, rows: Any) -> None:
-        """Compare the next cells: (cells, genes), scipy sparse or dense."""
-        step = max(_SLAB_VALUES // max(len(self._vectors), 1), 1)
-        for start in range(0, rows.shape[0], step):
-            part = rows[start : start + step]
-            values = as_float32(part.toarray() if sparse.issparse(part) else np.asarray(part)).T
+        """Compare the next cells.
+
+        Parameters
+        ----------
+        rows
+            (cells, genes), scipy sparse or dense.
+        """
+        for start in range(0, rows.shape[0], self._n_rows):
+            slab = rows[start : start + self._n_rows]
+            values = as_float32(slab.toarray() if sparse.issparse(slab) else np.asarray(slab)).T
             for gene, expected in enumerate(values):
                 self._compare(gene, expected)
 
@@ -72,35 +82,38 @@ class Comparison:
             stored = np.frombuffer(data, vector.dtype)
         except (DamageError, ValueError):
             stored = np.empty(0, vector.dtype)
-        if len(stored) != len(expected):  # found when the file itself is checked
+        if len(stored) != len(expected):  # reported by the scan of the file itself
             self._streams[gene] = None
             return
-        if vector.limits is None:
+        if vector.value_range is None:
             same = (stored == expected) | (np.isnan(stored) & np.isnan(expected))
             self._n_off[gene] += len(same) - int(same.sum())
             return
-        found = exact_values(stored, vector.limits)
-        missing = np.isnan(found)
+        decoded = dequantize(stored, vector.value_range)
+        missing = np.isnan(decoded)
         finite = np.isfinite(expected)
-        error = np.abs(found - np.where(finite, expected, np.nan))
-        off = (missing == finite) | (error > half_step(vector) * _SLACK)
+        error = np.abs(decoded - np.where(finite, expected, np.nan))
+        off = (missing == finite) | (error > half_step(vector) * _TOLERANCE)
         self._n_off[gene] += int(off.sum())
-        self._worst[gene] = max(self._worst[gene], error[finite & ~missing].max(initial=0))
+        self._max_error[gene] = max(self._max_error[gene], error[finite & ~missing].max(initial=0))
 
     def findings(self) -> Iterator[str]:
-        """Say which genes differ, one sentence a gene."""
-        for vector, n_off, worst in zip(self._vectors, self._n_off, self._worst, strict=True):
+        """Report the genes that differ, one sentence each."""
+        results = zip(self._vectors, self._n_off, self._max_error, strict=True)
+        for vector, n_off, max_error in results:
             if n_off:
                 text = f"{vector.path}: {n_off:,} values of {vector.key!r} are not the source's"
-                if vector.limits is not None:
-                    text += f" (off by up to {worst:.3g}; half a step is {half_step(vector):.3g})"
+                if vector.value_range is not None:
+                    text += (
+                        f" (off by up to {max_error:.3g}; half a step is {half_step(vector):.3g})"
+                    )
                 yield text
 
 
 def half_step(vector: Vector) -> float:
-    """Return how far a decoded value may lie from its origin."""
-    low, high = vector.limits or (0.0, 0.0)
-    return (high - low) / MAX_CODE[8 * np.dtype(vector.dtype).itemsize] / 2
+    """Return the largest error that quantization can cause."""
+    lowest, highest = vector.value_range or (0.0, 0.0)
+    return (highest - lowest) / MAX_CODE[8 * np.dtype(vector.dtype).itemsize] / 2
 
 
 def compare_genes(
@@ -110,26 +123,41 @@ def compare_genes(
     source: Source,
     settings: Settings,
     sizes: Mapping[str, int],
+    *,
+    stream_bytes: int = _STREAM_BYTES,
 ) -> Iterator[str]:
-    """Compare genes of an export with their source and say where they differ.
+    """Compare genes of an export with their source and report where they differ.
 
     Parameters
     ----------
     target, genes
         The export.
     chosen
-        Which genes to compare.
+        Names of the genes to compare.
     source, settings
-        The matrix: its layer, and the column that names its genes.
+        The matrix, its layer, and the column of its gene names.
     sizes
-        Of the genes' files, by path.
+        Sizes of the genes' files in bytes, by path, as far as they are known.
+    stream_bytes
+        Memory that a gene takes beside the bytes of its file.
+
+    Yields
+    ------
+    str
+        One sentence per gene that differs, or for all that the source does not have.
 
     Raises
     ------
     RequestError
         The source has no such layer, or none of the genes.
     """
-    for group in _groups(genes, chosen, sizes, find_resources(settings.budget).memory // 4):
+    max_bytes = find_resources(settings.budget).memory // 4
+    costs = [
+        sizes.get(genes.vectors[gene].path, genes.vectors[gene].max_bytes) + stream_bytes
+        for gene in chosen
+    ]
+    for start, stop in split_by_cost(np.array(costs, np.int64), max_bytes):
+        group = tuple(chosen[start:stop])
         request = resolve(source, replace(settings, gene_identifiers=group))
         if request.plan is None or request.genes is None:
             return
@@ -144,26 +172,16 @@ def compare_genes(
             yield from _by_rows(target, request, columns, vectors)
 
 
-def _groups(
-    genes: Genes, chosen: Sequence[str], sizes: Mapping[str, int], most: int
-) -> Iterator[tuple[str, ...]]:
-    """Cut the genes into groups whose files fit into memory together."""
-    vectors = [genes.vectors[gene] for gene in chosen]
-    nbytes = np.array([sizes.get(each.path, each.most_bytes) for each in vectors], np.int64)
-    for start, stop in split_by_cost(nbytes + _STREAM_BYTES, most):
-        yield tuple(chosen[start:stop])
-
-
 def _open(target: Target, vectors: Sequence[Vector]) -> Comparison:
-    files = target.fetch({vector.path: vector.most_bytes for vector in vectors})
+    files = target.fetch({vector.path: vector.max_bytes for vector in vectors})
     return Comparison(vectors, [files[vector.path] for vector in vectors])
 
 
-def compare_pieces(target: Target, pieces: Sequence[Any], vectors: Sequence[Vector]) -> list[str]:
-    """Compare pieces that together hold every cell of their genes (task)."""
+def compare_columns(target: Target, blocks: Sequence[Any], vectors: Sequence[Vector]) -> list[str]:
+    """Compare genes with the blocks that contain all their cells, in order (task)."""
     comparison = _open(target, vectors)
-    for piece in pieces:
-        comparison.feed(piece)
+    for block in blocks:
+        comparison.feed(block)
     return list(comparison.findings())
 
 
@@ -179,9 +197,9 @@ def select(block: Any, columns: Array) -> Any:
 def _by_genes(
     target: Target, request: Request, columns: Array, vectors: Sequence[Vector]
 ) -> Iterator[str]:
-    pieces, ranges = _pieces(request, columns)
+    blocks, ranges = _selected(request, columns)
     tasks = [
-        delayed(compare_pieces, pure=False)(target, [row[k] for row in pieces], vectors[range_])
+        delayed(compare_columns, pure=False)(target, [row[k] for row in blocks], vectors[range_])
         for k, range_ in enumerate(ranges)
     ]
     for findings in run_all(tasks, request.plan.n_workers if request.plan else 1):
@@ -191,29 +209,37 @@ def _by_genes(
 def _by_rows(
     target: Target, request: Request, columns: Array, vectors: Sequence[Vector]
 ) -> Iterator[str]:
-    pieces, _ = _pieces(request, columns)
+    blocks, _ = _selected(request, columns)
     comparison = _open(target, vectors)
     n_workers = request.plan.n_workers if request.plan else 1
-    for start in range(0, len(pieces), 2 * n_workers):
-        found = run_all(pieces[start : start + 2 * n_workers], n_workers)
-        comparison.feed(_stacked([_beside(each) for each in found]))
+    for start in range(0, len(blocks), 2 * n_workers):
+        rows = run_all(blocks[start : start + 2 * n_workers], n_workers)
+        comparison.feed(_stacked([_side_by_side(row) for row in rows]))
     yield from comparison.findings()
 
 
-def _beside(pieces: Sequence[Any]) -> Any:
-    if len(pieces) == 1:
-        return pieces[0]
-    return np.hstack([each.toarray() if sparse.issparse(each) else each for each in pieces])
+def _side_by_side(blocks: Sequence[Any]) -> Any:
+    if len(blocks) == 1:
+        return blocks[0]
+    return np.hstack([each.toarray() if sparse.issparse(each) else each for each in blocks])
 
 
-def _stacked(pieces: Sequence[Any]) -> Any:
-    if all(sparse.issparse(each) for each in pieces):
-        return sparse.vstack(pieces, format="csr")
-    return np.vstack([each.toarray() if sparse.issparse(each) else each for each in pieces])
+def _stacked(blocks: Sequence[Any]) -> Any:
+    if all(sparse.issparse(each) for each in blocks):
+        return sparse.vstack(blocks, format="csr")
+    return np.vstack([each.toarray() if sparse.issparse(each) else each for each in blocks])
 
 
-def _pieces(request: Request, columns: Array) -> tuple[list[list[Delayed]], list[slice]]:
-    """Chosen columns of the matrix by row and column block, and which those of a block are."""
+def _selected(request: Request, columns: Array) -> tuple[list[list[Delayed]], list[slice]]:
+    """Select columns of the matrix.
+
+    Returns
+    -------
+    blocks
+        By row block, then by column block; column blocks without a selected column left out.
+    ranges
+        Slices of `columns` that the column blocks contain.
+    """
     plan, matrix = request.plan, request.matrix
     if plan is None or matrix is None:
         raise ValueError("there is no matrix")
@@ -222,11 +248,11 @@ def _pieces(request: Request, columns: Array) -> tuple[list[list[Delayed]], list
     bounds = np.searchsorted(columns, edges)
     filled = np.flatnonzero(np.diff(bounds))
     ranges = [slice(int(bounds[j]), int(bounds[j + 1])) for j in filled]
-    pieces = [
+    selected = [
         [
             delayed(select, pure=False)(blocks[j], columns[range_] - edges[j])
             for j, range_ in zip(filled, ranges, strict=True)
         ]
         for blocks in array.to_delayed()
     ]
-    return pieces, ranges
+    return selected, ranges

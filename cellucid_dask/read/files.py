@@ -1,50 +1,58 @@
-"""Fetching the documents and files of an export from its target."""
+"""Reading the documents and binary files of an export from its target."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from cellucid_dask.errors import ExportError, RequestError
-from cellucid_dask.format import names, schema
+from cellucid_dask.format import layout, names, parse, schema
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
-_MOST_JSON = 2**30
+_MAX_JSON_BYTES = 2**30
 _FILES_AT_ONCE = 32
 
 
-def read_documents(target: Target) -> dict[str, bytes]:
-    """Read the JSON documents of an export, as far as they exist.
+def read_documents(target: Target) -> schema.Documents:
+    """Read and parse the JSON documents of an export.
 
     Raises
     ------
     RequestError
         There are none, or the store does not answer.
+    ExportError
+        A document cannot be read. One that cannot be parsed is reported in the result.
     """
     check_answers(target, names.IDENTITY)
-    wanted = (
-        names.IDENTITY, names.OBS_MANIFEST, names.VAR_MANIFEST, names.CONNECTIVITY_MANIFEST,
-    )  # fmt: skip
-    fetched = target.fetch(dict.fromkeys(wanted, _MOST_JSON))
-    found = {
+    fetched = target.fetch(dict.fromkeys(layout.DOCUMENTS, _MAX_JSON_BYTES))
+    files = {
         name: content_of(target, name, data)
         for name, data in fetched.items()
         if not isinstance(data, FileNotFoundError | NotADirectoryError)
     }
-    if not found:
+    if not files:
         raise RequestError(f"{target.url} holds no export: it has no {names.IDENTITY}.")
-    return found
+    return parse.documents(files)
 
 
 def content_of(target: Target, name: str, data: bytes | Exception) -> bytes:
-    """Return what a file holds, or say plainly why it could not be read.
+    """Return the content of a fetched file.
+
+    Parameters
+    ----------
+    target
+        The export.
+    name
+        Of the file.
+    data
+        Its content, or the error with which `Target.fetch` failed.
 
     Raises
     ------
     ExportError
-        Naming the file.
+        The file could not be read; the message names it and the cause.
     """
     if isinstance(data, FileNotFoundError | NotADirectoryError):
         raise ExportError(f"{target.url}/{name} is missing.") from data
@@ -54,22 +62,27 @@ def content_of(target: Target, name: str, data: bytes | Exception) -> bytes:
 
 
 def read_file(target: Target, file: schema.File) -> Array:
-    """Read one file of an export, as it is stored.
-
-    Raises
-    ------
-    ExportError
-        It is missing, damaged, or not as long as it must be.
-    """
+    """Read one file of an export, as `read_files` does."""
     return next(read_files(target, [file]))
 
 
 def read_files(target: Target, files: Sequence[schema.File]) -> Iterator[Array]:
-    """Read files, some at once where the store can."""
+    """Read files, several at once where the store can.
+
+    Yields
+    ------
+    ndarray
+        The values of each file as they are stored, codes or numbers.
+
+    Raises
+    ------
+    ExportError
+        A file is missing, damaged, or contains a wrong number of values.
+    """
     for start in range(0, len(files), _FILES_AT_ONCE):
         batch = files[start : start + _FILES_AT_ONCE]
-        # one byte more than a file may have tells whether it is too long
-        fetched = target.fetch({file.path: file.most_bytes + 1 for file in batch})
+        # one byte above the maximum shows that a file is too long
+        fetched = target.fetch({file.path: file.max_bytes + 1 for file in batch})
         for file in batch:
             data = content_of(target, file.path, fetched.pop(file.path))
             try:

@@ -1,4 +1,4 @@
-"""Cells as points of color, by matplotlib."""
+"""Drawing cells as colored points with matplotlib."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MISSING = "lightgrey"
-_MOST_IN_LEGEND = 40
-_LEGEND_ROWS = 16  # as many as stand beside a figure of matplotlib's own height
+_MAX_IN_LEGEND = 40
+_LEGEND_ROWS = 16  # that fit beside a figure of matplotlib's default height
 
 
 def scatter(
@@ -29,13 +29,18 @@ def scatter(
     points
         (n_cells, 2) or (n_cells, 3).
     values
-        Categories or numbers, one a cell; cells without one are gray and lie behind.
+        Categories or numbers, (n_cells,); cells without one are gray and behind the others.
     title
         Of the axes.
     ax
-        Where to draw; a new figure by default.
+        The axes to draw on; those of a new figure by default.
     options
-        For ``Axes.scatter``.
+        Passed on to ``Axes.scatter``.
+
+    Raises
+    ------
+    RequestError
+        matplotlib is not installed.
     """
     try:
         import matplotlib.pyplot as plt  # noqa: PLC0415  optional
@@ -73,7 +78,7 @@ def _draw_categories(ax: Any, points: Array, values: pd.Categorical, style: dict
     ax.scatter(*points[present].T, **(style | {"c": colors[values.codes[present]]}))
     handles = [
         mpl.lines.Line2D([], [], marker="o", linestyle="", color=color, label=_plain(name))
-        for name, color in zip(values.categories[:_MOST_IN_LEGEND], colors, strict=False)
+        for name, color in zip(values.categories[:_MAX_IN_LEGEND], colors, strict=False)
     ]
     if handles:
         ax.legend(
@@ -86,6 +91,6 @@ def _draw_categories(ax: Any, points: Array, values: pd.Categorical, style: dict
 
 
 def _plain(name: str) -> str:
-    """Keep matplotlib from reading a name as mathematics, or as one to hide."""
+    """Escape a label that matplotlib would take for mathematics, or leave out."""
     text = name.replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

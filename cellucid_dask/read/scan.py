@@ -1,174 +1,142 @@
-"""An export as it lies there, and what is wrong with its documents and files."""
+"""Scanning an export: documents that disagree, files out of place, values that are not valid."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from dask.delayed import delayed
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.format import names, parse, schema
+from cellucid_dask.format import layout, names, schema
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.planning import split_by_cost
-from cellucid_dask.read import invariants as faults
+from cellucid_dask.read import invariants
 from cellucid_dask.read.files import content_of, read_documents
 from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.store.target import Target
-from cellucid_dask.types import Array, Json
+from cellucid_dask.types import Array
 
-# A task reads about this much at once; a file counts for no less than a 64th of it.
+# A task reads about this much at a time; a file counts for at least a 64th of it.
 _BATCH_BYTES = 16 * 2**20
-_LEAST_BYTES = _BATCH_BYTES // 64
-
-_PARTS: dict[str, Callable[[Json], Any]] = {
-    names.IDENTITY: parse.embeddings,
-    names.OBS_MANIFEST: parse.columns,
-    names.VAR_MANIFEST: parse.genes,
-    names.CONNECTIVITY_MANIFEST: parse.edges,
-}
+_MIN_FILE_BYTES = _BATCH_BYTES // 64
 
 
 @dataclass(frozen=True)
-class Found:
-    """The documents of an export as far as they can be read, and what lies beside them."""
+class ScannedExport:
+    """The documents of an export, and the files beside them.
+
+    Attributes
+    ----------
+    target
+        Where it is.
+    documents
+        As far as they can be parsed.
+    listing
+        Sizes of all files in bytes, by path; None if the store cannot list them.
+    """
 
     target: Target
-    documents: dict[str, Json]
-    parts: dict[str, Any]
-    damage: list[str]
+    documents: schema.Documents
     listing: dict[str, int] | None
 
     @classmethod
-    def read(cls, target: Target) -> Found:
-        """Read the documents, and list what lies beside them."""
-        held, parts, damage = {}, {}, []
-        for name, data in read_documents(target).items():
-            try:
-                held[name] = parse.parse(data)
-                parts[name] = _PARTS[name](held[name])
-            except DamageError as error:
-                damage.append(f"{name} {error}")
-        return cls(target, held, parts, damage, target.tree())
-
-    @property
-    def n_cells(self) -> int:
-        """Number of cells, by the first document that says."""
-        return next((int(part.n_cells) for part in self.parts.values()), 0)
-
-    @property
-    def normalization(self) -> dict[str, Any]:
-        """The option that says how genes were normalized, if they were."""
-        if names.IDENTITY not in self.parts:
-            return {}
-        told = self.documents[names.IDENTITY]["export_settings"]
-        return {} if told.get("normalize") is None else {"normalize": told["normalize"]}
-
-    @property
-    def files(self) -> list[schema.File]:
-        """Every file that the documents name."""
-        return [file for part in self.parts.values() for file in part.files()]
+    def read(cls, target: Target) -> ScannedExport:
+        """Read the documents and list the files."""
+        return cls(target, read_documents(target), target.tree())
 
 
-def disagreements(export: Found) -> Iterator[str]:
-    """Say where documents are missing, or contradict each other."""
-    parts = export.parts
+def disagreements(documents: schema.Documents) -> Iterator[str]:
+    """Report documents that are missing or contradict each other, one sentence each."""
     for one, other in itertools.permutations((names.IDENTITY, names.OBS_MANIFEST)):
-        if one in export.documents and other not in export.documents:
+        if one in documents.json and other not in documents.json:
             yield f"{other} is missing: the export is not whole"
-    for what, value in (("n_cells", "cells"), ("level", "gzip level")):
-        told = {name: getattr(part, what) for name, part in parts.items()}
-        if len(set(told.values())) > 1:
-            shown = ", ".join(f"{number} in {name}" for name, number in told.items())
+    for attribute, value in (("n_cells", "cells"), ("level", "gzip level")):
+        numbers = {name: getattr(part, attribute) for name, part in documents.parts.items()}
+        if len(set(numbers.values())) > 1:
+            shown = ", ".join(f"{number} in {name}" for name, number in numbers.items())
             yield f"documents differ in their {value}: {shown}"
-    if not export.damage and names.IDENTITY in parts:
-        for finding in faults.of_identity(
-            export.documents[names.IDENTITY],
-            parts.get(names.OBS_MANIFEST),
-            parts.get(names.VAR_MANIFEST),
-            parts.get(names.CONNECTIVITY_MANIFEST),
-        ):
-            yield f"{names.IDENTITY} {finding}"
+    if not documents.damage and documents.identity:
+        for violation in invariants.check_identity(documents):
+            yield f"{names.IDENTITY} {violation}"
 
 
-def misplaced(export: Found) -> Iterator[str]:
-    """Say which files are missing, and which are there though nothing names them."""
+def misplaced(export: ScannedExport) -> Iterator[str]:
+    """Report files that are missing, and files that do not belong to the export."""
     if export.listing is None:
         return
-    promised = {file.path for file in export.files}
-    for path in sorted(promised - set(export.listing)):
+    named = {file.path for file in export.documents.files()}
+    for path in sorted(named.difference(export.listing)):
         yield f"{path} is missing"
-    if not export.damage:  # else it is not known what should be there
-        for path in sorted(set(export.listing) - promised - set(_PARTS)):
-            yield f"{path} is left over: no document names it"
+    if not export.documents.damage:  # otherwise the documents do not name all files
+        for path in sorted(set(export.listing).difference(named, layout.DOCUMENTS)):
+            if not layout.is_extra(path):
+                yield f"{path} is left over: no document names it"
 
 
-def damaged(export: Found, files: Sequence[schema.File]) -> Iterator[str]:
-    """Read files by Dask tasks and say what is wrong with each."""
-    sizes = export.listing
-    there = [file for file in files if sizes is None or file.path in sizes]
-    edges = export.parts.get(names.CONNECTIVITY_MANIFEST)
+def damaged(export: ScannedExport, files: Sequence[schema.File]) -> Iterator[str]:
+    """Read files by Dask tasks and report what is wrong with each."""
+    sizes, edges = export.listing, export.documents.edges
+    existing = [file for file in files if sizes is None or file.path in sizes]
     ends = list(edges.files()) if edges else []
     tasks = [
-        delayed(check_files, pure=False)(export.target, batch)
-        for batch in _batches([file for file in there if file not in ends], sizes or {})
+        delayed(scan_files, pure=False)(export.target, batch)
+        for batch in _batches([file for file in existing if file not in ends], sizes or {})
     ]
-    wrong = [finding for findings in run_all(tasks) for finding in findings]
-    yield from wrong
-    # only a whole file of points shows that there are as many cells as the edges count
-    whole = [
+    findings = [finding for batch in run_all(tasks) for finding in batch]
+    yield from findings
+    # only an intact file of points shows that there are as many cells as the edges count
+    intact = [
         file.shape[0]
-        for file in there
+        for file in existing
         if isinstance(file, schema.Points)
-        and not any(finding.startswith(file.path) for finding in wrong)
+        and not any(finding.startswith(file.path) for finding in findings)
     ]
-    if edges and edges.n_cells in whole and all(file in there for file in ends):
-        (found,) = run_all([delayed(check_edges, pure=False)(export.target, edges)])
-        yield from found
+    if edges and edges.n_cells in intact and all(file in existing for file in ends):
+        (findings,) = run_all([delayed(scan_edges, pure=False)(export.target, edges)])
+        yield from findings
 
 
 def _batches(files: Sequence[schema.File], sizes: Mapping[str, int]) -> Iterator[list[schema.File]]:
-    nbytes = np.array([sizes.get(file.path, file.most_bytes) for file in files], np.int64)
-    for start, stop in split_by_cost(np.maximum(nbytes, _LEAST_BYTES), _BATCH_BYTES):
+    nbytes = np.array([sizes.get(file.path, file.max_bytes) for file in files], np.int64)
+    for start, stop in split_by_cost(np.maximum(nbytes, _MIN_FILE_BYTES), _BATCH_BYTES):
         yield list(files[start:stop])
 
 
-def check_files(target: Target, files: Sequence[schema.File]) -> list[str]:
-    """Read files and say what is wrong with each (task)."""
-    # one byte more than a file may have tells whether it is too long
-    fetched = target.fetch({file.path: file.most_bytes + 1 for file in files})
-    found = []
+def scan_files(target: Target, files: Sequence[schema.File]) -> list[str]:
+    """Read files and report what is wrong with each (task)."""
+    # one byte above the maximum shows that a file is too long
+    fetched = target.fetch({file.path: file.max_bytes + 1 for file in files})
+    findings = []
     for file in files:
         try:
-            wrong = faults.of_values(file, _pieces(target, file, fetched.pop(file.path)))
+            chunks = _chunks(target, file, fetched.pop(file.path))
+            findings += [f"{file.path} {each}" for each in invariants.check_values(file, chunks)]
         except ExportError as error:
-            found.append(_plainly(target, error))
-        else:
-            found += [f"{file.path} {fault}" for fault in wrong]
-    return found
+            findings.append(_finding(target, error))
+    return findings
 
 
-def check_edges(target: Target, edges: schema.Edges) -> list[str]:
-    """Read the edges, some at a time, and say what is wrong with them (task)."""
+def scan_edges(target: Target, edges: schema.Edges) -> list[str]:
+    """Read the edges in chunks and report what is wrong with them (task)."""
     files = list(edges.files())
-    fetched = target.fetch({file.path: file.most_bytes + 1 for file in files})
+    fetched = target.fetch({file.path: file.max_bytes + 1 for file in files})
     try:
-        pieces = zip(*(_pieces(target, file, fetched[file.path]) for file in files), strict=True)
-        found = list(faults.of_edges(edges, pieces))
+        chunks = zip(*(_chunks(target, file, fetched[file.path]) for file in files), strict=True)
+        violations = list(invariants.check_edges(edges, chunks))
     except ExportError as error:
-        return [_plainly(target, error)]
-    return [f"{names.CONNECTIVITY_DIR}: the edges {fault}" for fault in found]
+        return [_finding(target, error)]
+    return [f"{names.CONNECTIVITY_DIR}: the edges {violation}" for violation in violations]
 
 
-def _pieces(target: Target, file: schema.File, data: bytes | Exception) -> Iterator[Array]:
+def _chunks(target: Target, file: schema.File, data: bytes | Exception) -> Iterator[Array]:
     try:
-        yield from file.pieces(content_of(target, file.path, data))
+        yield from file.chunks(content_of(target, file.path, data))
     except DamageError as error:
         raise ExportError(f"{target.url}/{file.path} {error}.") from error
 
 
-def _plainly(target: Target, error: ExportError) -> str:
+def _finding(target: Target, error: ExportError) -> str:
     return str(error).removeprefix(f"{target.url}/").rstrip(".")

@@ -1,4 +1,4 @@
-"""Checking an export against itself, and against the source it came from."""
+"""Checking an export, and comparing it with its source."""
 
 from __future__ import annotations
 
@@ -12,41 +12,40 @@ import numpy as np
 
 from cellucid_dask.display import table
 from cellucid_dask.errors import RequestError
-from cellucid_dask.format import names
+from cellucid_dask.format.schema import Documents, Genes
 from cellucid_dask.read.compare import compare_genes
-from cellucid_dask.read.scan import Found, damaged, disagreements, misplaced
+from cellucid_dask.read.scan import ScannedExport, damaged, disagreements, misplaced
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import blocking_client
 from cellucid_dask.source import open_source
 from cellucid_dask.store.target import Target
 
-# How many findings are told; all are counted.
-_TOLD = 50
-_COMPARED = 100
+_MAX_LISTED = 50  # findings in a report; all are counted
+_N_COMPARED = 100  # genes compared with the source by default
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyReport:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes
     ----------
     target
-        Path or URL.
+        Path or URL of the export.
     n_cells, n_genes
-        Of the export.
+        Number of cells and genes of the export.
     n_files
-        Binary files that were read and checked.
+        Number of binary files that were read and checked.
     n_compared
-        Genes that were compared with the source.
+        Number of genes that were compared with the source.
     n_findings
-        How many things are wrong.
+        Number of findings: what is wrong with the export.
     findings
-        The first of them, one line each.
+        The first 50 of them, one line each.
     listed
-        Whether the store could list its files, as the search for left-over ones needs.
+        Whether the store could list its files; otherwise left-over ones cannot be found.
     seconds
-        Wall time.
+        Wall time in seconds.
     """
 
     target: str
@@ -61,11 +60,11 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no findings."""
         return not self.n_findings
 
     def __str__(self) -> str:
-        """Return the outcome in one line, and the findings in one each."""
+        """Summarize the report, with one line per finding."""
         lines = [f"{name:9} {text}" for name, text in self._rows()]
         return "\n".join([*lines, *(f"- {finding}" for finding in self.findings)])
 
@@ -78,10 +77,9 @@ class VerifyReport:
         return table(f"Verification of {self.target}", [*self._rows(), *findings])
 
     def _rows(self) -> list[tuple[str, str]]:
-        told = len(self.findings)
         verdict = "ok" if self.ok else f"{self.n_findings:,} findings"
-        if told < self.n_findings:
-            verdict += f", of which the first {told}"
+        if len(self.findings) < self.n_findings:
+            verdict += f", of which the first {len(self.findings)}"
         checked = f"{self.n_files:,} files in {self.seconds:.1f} s"
         if self.n_compared:
             checked += f"; {self.n_compared:,} genes compared with their source"
@@ -108,25 +106,25 @@ def verify(
 ) -> VerifyReport:
     """Check an export, and compare it with its source if that is given.
 
-    Every file that the documents name must be there, be as long as it must, and hold legal
-    values only; documents must agree with each other; nothing else may lie there. Genes are
-    read by Dask tasks, on whatever scheduler is active.
+    Every file that the documents name must exist, have the right length and contain only valid
+    values; the documents must agree with each other; there must be no other files. Genes are
+    read by Dask tasks, on whichever scheduler is active.
 
     Parameters
     ----------
     target
         Folder or URL of the export.
     source
-        What it was made of, as in `export`: decoded values must lie within half a
-        quantization step of the layer's.
+        The data it was made from, as in `export`. Decoded values must lie within half a
+        quantization step of those of the layer.
     genes
-        How many genes to read and compare, evenly spread over the manifest, or ``"all"``.
-        By default all are read, and 100 compared with the source. Files of genes that
-        are not read must still exist.
+        Number of genes to read and compare, evenly spread over the manifest, or ``"all"``. By
+        default all are read, and 100 compared with the source. Files of genes that are not
+        read must still exist.
     layer
-        Of the source: ``"X"``, ``"raw"`` or a layer's name. The export does not say.
+        Of the source: ``"X"``, ``"raw"`` or the name of a layer. The export does not say.
     memory_budget
-        What comparing may take, as in `export`.
+        Memory for the comparison, as in `export`.
     storage_options, source_storage_options
         fsspec options for URLs.
 
@@ -138,55 +136,75 @@ def verify(
     Raises
     ------
     RequestError
-        There is no export, or no such source, layer or genes in it.
+        There is no export, or no such source, or no such layer or genes in it.
+
+    Examples
+    --------
+    >>> import anndata, numpy, tempfile
+    >>> import cellucid_dask as cd
+    >>> adata = anndata.AnnData(numpy.eye(4, 3), obsm={"X_umap": numpy.eye(4, 2)})
+    >>> target = tempfile.mkdtemp() + "/atlas"
+    >>> result = cd.export(adata, target, progress=False)
+    >>> report = cd.verify(target, adata)
+    >>> report.ok, report.n_files, report.n_compared
+    (True, 4, 3)
     """
     started = time.perf_counter()
-    most = _most(genes)
-    place = Target.of(target, storage_options or {})
-    export = Found.read(place)
-    known = export.parts.get(names.VAR_MANIFEST)
-    ids = list(known.vectors) if known else []
-    told = _Findings()
-    told.add(export.damage)
-    told.add(disagreements(export))
-    vectors = known.vectors if known else {}
-    unread = {vectors[gene].path for gene in set(ids) - set(_spread(ids, most))}
-    files = [file for file in export.files if file.path not in unread]
-    told.add(misplaced(export))
-    told.add(damaged(export, files))
+    max_genes = _max_genes(genes)
+    export = ScannedExport.read(Target.of(target, storage_options or {}))
+    documents = export.documents
+    vectors = documents.genes.vectors if documents.genes else {}
+    ids = list(vectors)
+    unread = {vectors[gene].path for gene in set(ids).difference(_spread(ids, max_genes))}
+    files = [file for file in documents.files() if file.path not in unread]
+    findings = _Findings()
+    findings.add(documents.damage)
+    findings.add(disagreements(documents))
+    findings.add(misplaced(export))
+    findings.add(damaged(export, files))
     compared: list[str] = []
-    if source is not None and known is not None:
-        compared = _spread(ids, most if genes is not None else _COMPARED)
-        options = {
-            "layer": layer,
-            "memory_budget": memory_budget,
-            "genes_only": True,
-            "make_genes_unique": True,  # as they were, if the source's are not
-            "skip_missing_genes": True,
-            "var_gene_id_column": known.id_column,
-        }
-        settings = Settings.of(options | export.normalization)
+    if source is not None and documents.genes is not None:
         opened = open_source(source, source_storage_options)
-        if opened.n_cells != known.n_cells:
-            told.add([f"the source has {opened.n_cells:,} cells, the export {known.n_cells:,}"])
-            compared = []
+        n_cells = documents.genes.n_cells
+        if opened.n_cells != n_cells:
+            findings.add([f"the source has {opened.n_cells:,} cells, the export {n_cells:,}"])
         else:
+            compared = _spread(ids, max_genes if genes is not None else _N_COMPARED)
+            settings = _settings(documents, documents.genes, layer, memory_budget)
             sizes = export.listing or {}
-            told.add(compare_genes(place, known, compared, opened, settings, sizes))
+            findings.add(
+                compare_genes(export.target, documents.genes, compared, opened, settings, sizes)
+            )
     return VerifyReport(
-        target=place.url,
-        n_cells=export.n_cells,
+        target=export.target.url,
+        n_cells=documents.n_cells,
         n_genes=len(ids),
         n_files=len(files),
         n_compared=len(compared),
-        n_findings=told.count,
-        findings=tuple(told.first),
+        n_findings=findings.count,
+        findings=tuple(findings.first),
         listed=export.listing is not None,
         seconds=time.perf_counter() - started,
     )
 
 
-def _most(genes: int | str | None) -> int | None:
+def _settings(
+    documents: Documents, genes: Genes, layer: str, memory_budget: int | str | None
+) -> Settings:
+    """Return the settings with which the genes would be exported again."""
+    recorded = documents.identity["export_settings"] if documents.embeddings else {}
+    return Settings(
+        layer=layer,
+        memory_budget=memory_budget,
+        genes_only=True,
+        make_genes_unique=True,  # ids that are unique already stay as they are
+        skip_missing_genes=True,
+        var_gene_id_column=genes.id_column,
+        normalize=recorded.get("normalize"),
+    )
+
+
+def _max_genes(genes: int | str | None) -> int | None:
     if genes is None or genes == "all":
         return None
     if isinstance(genes, bool | str) or genes < 1:
@@ -194,23 +212,23 @@ def _most(genes: int | str | None) -> int | None:
     return genes
 
 
-def _spread(genes: Sequence[str], most: int | None) -> list[str]:
-    """Choose genes evenly over their order: the same ones every time."""
-    if most is None or most >= len(genes):
+def _spread(genes: Sequence[str], max_genes: int | None) -> list[str]:
+    """Choose genes evenly over their order, always the same ones."""
+    if max_genes is None or max_genes >= len(genes):
         return list(genes)
-    return [genes[i] for i in np.linspace(0, len(genes) - 1, most).round().astype(int)]
+    return [genes[i] for i in np.linspace(0, len(genes) - 1, max_genes).round().astype(int)]
 
 
 class _Findings:
-    """How many, and the first of them."""
+    """The number of findings, and the first of them."""
 
     def __init__(self) -> None:
         self.count = 0
         self.first: list[str] = []
 
     def add(self, findings: Iterable[str]) -> None:
-        """Note findings, each in one line whatever the names in it hold."""
+        """Add findings, each as one line even if a name in it contains line breaks."""
         for finding in findings:
             self.count += 1
-            if self.count <= _TOLD:
+            if self.count <= _MAX_LISTED:
                 self.first.append("".join(c if c.isprintable() else "\ufffd" for c in finding))

@@ -29,7 +29,6 @@ import cellucid_dask
 from cellucid_dask import ExportError, RequestError
 from cellucid_dask.encode.edges import cut, edge_keys, edge_range, join_keys, segments
 from cellucid_dask.encode.gzip_blocks import GzipWriter, compress_blocks
-from cellucid_dask.engine import commit
 from cellucid_dask.request.resolve import resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.resources import Resources
@@ -502,7 +501,8 @@ def test_a_resumed_export_is_the_same(
     adata.obsp["graph"] = graph[:50, :50]
     expected = exported(adata, tmp_path / "whole", tree_bytes)
     with monkeypatch.context() as patch:
-        patch.setattr(commit, "finish", Mock(side_effect=ExportError("a plug was pulled")))
+        failing = Mock(side_effect=ExportError("a plug was pulled"))
+        patch.setattr("cellucid_dask.api.finish", failing)
         with pytest.raises(ExportError, match="plug"):
             exported(adata, tmp_path / "export", tree_bytes)
 

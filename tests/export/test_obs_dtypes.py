@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,11 @@ from viewer_reader import check
 
 import cellucid_dask
 from cellucid_dask import ExportError, ExportWarning, RequestError
-from cellucid_dask.engine import fields as fields_export
-from cellucid_dask.fields import categories
+from cellucid_dask.engine.fields import export_fields
+from cellucid_dask.format.manifests import to_json
+from cellucid_dask.request.resolve import resolve
+from cellucid_dask.request.settings import Settings
+from cellucid_dask.source import open_source
 from cellucid_dask.store import staging
 
 Make = Callable[..., ad.AnnData]
@@ -193,23 +197,29 @@ def test_named_and_of_an_unknown_kind_is_refused(key: str, tmp_path: Path) -> No
 
 def test_text_and_latent_in_blocks_and_from_the_spool(
     small_anndata: Make, write_zarr: Callable[..., Path], write_h5ad: Callable[..., Path],
-    tree_bytes: Callable[[Path], dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    tree_bytes: Callable[[Path], dict[str, bytes]], tmp_path: Path,
 ) -> None:  # fmt: skip
     adata = small_anndata()
     adata.obs["name"] = [f"cell {i % 39}" if i else None for i in range(adata.n_obs)]
     adata.obs["alone"] = adata.obs_names  # text that anndata makes no categories of
     paths = [write_zarr(adata, tmp_path / "a.zarr"), write_h5ad(adata, tmp_path / "a.h5ad")]
-    options: dict[str, Any] = {"created_at": "2026-01-01T00:00:00Z", "dataset_name": "a"}
-    options["embeddings"] = ["X_umap", "X_pca:4,0,2"]
-    cellucid_dask.export(adata, tmp_path / "whole" / "a", **options)
-    monkeypatch.setattr(categories, "_BLOCK", 7)
-    monkeypatch.setattr(fields_export, "_BLOCK", 7)
-    monkeypatch.setattr(fields_export, "_HELD", 0)
-    whole = tree_bytes(tmp_path / "whole" / "a")
-    assert check(tmp_path / "whole" / "a").labels("alone").tolist() == adata.obs_names.tolist()
+    settings = Settings(embeddings=["X_umap", "X_pca:4,0,2"], progress=False)
+    cellucid_dask.export(adata, tmp_path / "whole", embeddings=settings.embeddings, progress=False)
+    assert check(tmp_path / "whole").labels("alone").tolist() == adata.obs_names.tolist()
+    expected = {
+        name: data
+        for name, data in tree_bytes(tmp_path / "whole").items()
+        if name.startswith(("obs/", "points"))
+    }
+    manifest = json.loads((tmp_path / "whole" / "obs_manifest.json").read_text())
     for path in paths:
-        cellucid_dask.export(path, tmp_path / path.suffix / "a", **options)
-        assert tree_bytes(tmp_path / path.suffix / "a") == whole
+        request = resolve(open_source(path), settings)
+        with staging.Staging(str(tmp_path), max_memory=1) as staged:
+            fields = export_fields(request, staged.add, block_rows=7, max_latent_bytes=0)
+            assert dict(staged) == expected
+        assert fields.files == {name: len(data) for name, data in expected.items()}
+        assert json.loads(to_json(fields.continuous)) == manifest["_continuousFields"]
+        assert json.loads(to_json(fields.categorical)) == manifest["_categoricalFields"]
 
 
 def test_result_says_which_embeddings(small_anndata: Make, tmp_path: Path) -> None:
@@ -227,7 +237,7 @@ def test_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
         def close(self) -> None:
             pass
 
-    with staging.Staging(str(tmp_path)) as waiting:
+    with staging.Staging(str(tmp_path), max_memory=1) as waiting:
         waiting._file.close()
         waiting._file = Full()  # type: ignore[assignment]
         with pytest.raises(ExportError, match=r"No space left on device.*--scratch"):

@@ -1,6 +1,6 @@
 """Points and cell metadata, against a naive reading of the format."""
-# ruff: noqa: PD011  (the fields are no Series)
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,21 +12,41 @@ from hypothesis import strategies as st
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields import obs
 from cellucid_dask.fields.categories import encode_categories
+from cellucid_dask.fields.groups import Groups
 from cellucid_dask.fields.points import normalize
 
 RNG = np.random.default_rng(0)
 
 
-def categorical(column: Any, **changes: Any) -> Any:
-    options = {
-        "points": {},
-        "latent": None,
-        "dtype": "auto",
-        "bits": None,
-        "outlier_quantile": 0.95,
-        "min_points": 10,
-    }
-    return obs.categorical("col", column, **(options | changes))
+class Categorical:
+    """A categorical column, encoded: the parts of its entry and the values of its files."""
+
+    def __init__(self, column: Any, **changes: Any) -> None:
+        options = {
+            "points": {},
+            "latent": None,
+            "dtype": "auto",
+            "bits": None,
+            "compressed": False,
+            "outlier_quantile": 0.95,
+            "min_points": 10,
+        }
+        entry, files = obs.encode_categorical("col", column, **(options | changes))
+        key, self.categories, self.codes_dtype, self.missing, by_dimension, *self.range = entry
+        assert key == "col"
+        self.centroids = {int(dimension): found for dimension, found in by_dimension.items()}
+        extension = {"uint8": "u8", "uint16": "u16", "float32": "f32"}
+        (codes_path, self.codes), (outliers_path, self.outliers) = files.items()
+        assert codes_path == f"obs/col.codes.{extension[self.codes_dtype]}"
+        assert outliers_path == f"obs/col.outliers.{extension[self.outliers.dtype.name]}"
+
+
+def continuous(column: Any, bits: Any) -> Any:
+    """Return values and range of a column of numbers."""
+    (key, *value_range), files = obs.encode_continuous("col", column, bits, compressed=True)
+    assert key == "col"
+    extension = {None: "f32", 8: "u8", 16: "u16"}[bits]
+    return files[f"obs/col.values.{extension}.gz"], value_range
 
 
 # points
@@ -94,14 +114,16 @@ NUMERIC = {
 def test_numbers_are_continuous(name: Any) -> None:
     column, expected = NUMERIC[name]
     assert not obs.is_categorical(column)
-    plain = obs.continuous("col", column, None)
-    assert plain.values.dtype == np.dtype("<f4")
-    np.testing.assert_array_equal(plain.values, np.array(expected, "f4"))
+    plain, no_range = continuous(column, None)
+    assert plain.dtype == np.dtype("<f4")
+    assert no_range == []
+    np.testing.assert_array_equal(plain, np.array(expected, "f4"))
+    finite = plain[np.isfinite(plain)]
     for bits, missing in ((8, 255), (16, 65535)):
-        field = obs.continuous("col", column, bits)
-        assert field.values.dtype == np.dtype(f"u{bits // 8}")
-        assert (field.values == missing).tolist() == (~np.isfinite(plain.values)).tolist()
-        assert (field.lo, field.hi) == (plain.lo, plain.hi)
+        codes, value_range = continuous(column, bits)
+        assert codes.dtype == np.dtype(f"u{bits // 8}")
+        assert (codes == missing).tolist() == (~np.isfinite(plain)).tolist()
+        assert value_range == ([finite.min(), finite.max()] if finite.size else [0, 0])
 
 
 @pytest.mark.parametrize(
@@ -117,7 +139,7 @@ def test_numbers_are_continuous(name: Any) -> None:
 def test_other_columns_are_refused(column: Any) -> None:
     assert not obs.is_categorical(column)
     with pytest.raises(RequestError, match="'col'"):
-        obs.continuous("col", column, 8)
+        continuous(column, 8)
 
 
 # categories
@@ -175,7 +197,7 @@ def test_categories(name: Any, dtype: Any) -> None:
     assert found_codes.dtype == np.dtype("u2" if dtype == "uint16" else "u1")
     assert missing == (65535 if dtype == "uint16" else 255)
     assert found_codes.tolist() == [missing if code < 0 else code for code in codes]
-    field = categorical(column, dtype=dtype)
+    field = Categorical(column, dtype=dtype)
     assert field.codes_dtype == found_codes.dtype.name
     assert np.isnan(field.outliers).all()
 
@@ -260,15 +282,15 @@ def example(n: int = 4000, k: int = 20, seed: int = 0) -> Any:
 @pytest.mark.parametrize("min_points", [1, 10, 205])
 def test_centroids(quantile: Any, min_points: Any) -> None:
     column, codes, points, latent = example()
-    field = categorical(
+    field = Categorical(
         column,
         points=points,
         latent=latent,
         outlier_quantile=quantile,
         min_points=min_points,
     )
-    assert list(field.centroids_by_dim) == [1, 2, 3]
-    for dimension, found in field.centroids_by_dim.items():
+    assert list(field.centroids) == [1, 2, 3]
+    for dimension, found in field.centroids.items():
         expected = naive_centroids(points[dimension], codes, field.categories, quantile, min_points)
         assert [(c["category"], c["n_points"]) for c in found] == [(c, n) for c, _, n in expected]
         for centroid, (_, position, _) in zip(found, expected, strict=True):
@@ -279,20 +301,23 @@ def test_centroids(quantile: Any, min_points: Any) -> None:
 @pytest.mark.parametrize("min_points", [1, 10, 205])
 def test_outlier_quantiles(dtype: Any, min_points: Any) -> None:
     column, codes, points, latent = example()
-    field = categorical(column, points=points, latent=latent.astype(dtype), min_points=min_points)
+    field = Categorical(column, points=points, latent=latent.astype(dtype), min_points=min_points)
     expected = naive_outliers(latent, codes, len(field.categories), min_points)
     np.testing.assert_array_equal(field.outliers, expected)
     assert field.outliers.dtype == np.dtype("<f4")
-    assert (field.lo, field.hi) == (np.nanmin(expected), np.nanmax(expected))
+    assert field.range == []
+    field = Categorical(column, points=points, latent=latent, min_points=min_points, bits=8)
+    assert field.range == [np.nanmin(expected), np.nanmax(expected)]
 
 
 @pytest.mark.parametrize(("bits", "top"), [(8, 254), (16, 65534)])
 def test_quantized_outliers(bits: Any, top: Any) -> None:
     column, codes, points, latent = example()
-    plain = categorical(column, points=points, latent=latent).outliers
-    field = categorical(column, points=points, latent=latent, bits=bits)
+    plain = Categorical(column, points=points, latent=latent).outliers
+    field = Categorical(column, points=points, latent=latent, bits=bits)
     assert field.outliers.dtype == np.dtype(f"u{bits // 8}")
-    decoded = field.lo + field.outliers.astype(float) * (field.hi - field.lo) / top
+    lowest, highest = field.range
+    decoded = lowest + field.outliers.astype(float) * (highest - lowest) / top
     missing = np.isnan(plain)
     assert (field.outliers[missing] == top + 1).all()
     np.testing.assert_allclose(decoded[~missing], plain[~missing], atol=0.5 / top)
@@ -301,30 +326,31 @@ def test_quantized_outliers(bits: Any, top: Any) -> None:
 
 def test_without_latent_the_widest_embedding_counts() -> None:
     column, _, points, _ = example()
-    alone = categorical(column, points=points)
-    explicit = categorical(column, points=points, latent=points[3])
+    alone = Categorical(column, points=points)
+    explicit = Categorical(column, points=points, latent=points[3])
     np.testing.assert_array_equal(alone.outliers, explicit.outliers)
 
 
-def test_blocks_do_not_show(monkeypatch: Any) -> None:
+def test_blocks_do_not_show() -> None:
     column, _, points, latent = example()
-    whole = categorical(column, points=points, latent=latent)
-    monkeypatch.setattr("cellucid_dask.fields.groups._BLOCK", 97)
-    parts = categorical(column, points=points, latent=latent)
-    np.testing.assert_array_equal(whole.outliers, parts.outliers)
-    for dimension, found in whole.centroids_by_dim.items():
-        for one, other in zip(found, parts.centroids_by_dim[dimension], strict=True):
-            assert one["n_points"] == other["n_points"]
-            np.testing.assert_allclose(one["position"], other["position"], atol=1e-12)
+    _, codes, _ = encode_categories("col", column, "auto")
+    whole = Groups.of(codes, 20)
+    parts = replace(whole, block_rows=97)
+    for values in (latent, points[3]):
+        sums = whole.sums(values)
+        np.testing.assert_allclose(parts.sums(values), sums, rtol=0, atol=1e-9)
+        distances = whole.distances(values, sums)
+        np.testing.assert_array_equal(parts.distances(values, sums), distances)
+    np.testing.assert_array_equal(whole.sums(latent), parts.sums(latent))
 
 
 def test_a_column_of_missing_values_has_nothing() -> None:
     points = {2: np.zeros((20, 2), "f4")}
-    field = categorical(pd.Series([None] * 20, dtype=object), points=points, bits=8)
-    assert field.centroids_by_dim == {2: []}
+    field = Categorical(pd.Series([None] * 20, dtype=object), points=points, bits=8)
+    assert field.centroids == {2: []}
     assert (field.codes == 255).all()
     assert (field.outliers == 255).all()
-    assert (field.lo, field.hi) == (0.0, 0.0)
+    assert field.range == [0.0, 0.0]
 
 
 def test_broken_latent_space_is_refused() -> None:
@@ -332,12 +358,4 @@ def test_broken_latent_space_is_refused() -> None:
     row = int(np.flatnonzero(codes >= 0)[50])
     latent[row, 2] = np.nan
     with pytest.raises(RequestError, match=rf"latent.*row {row}\b"):
-        categorical(column, points=points, latent=latent)
-
-
-def test_fields_let_go_of_their_payload() -> None:
-    column, _, points, latent = example()
-    field = categorical(column, points=points, latent=latent).without_payload()
-    assert field.codes.size == field.outliers.size == 0
-    assert field.codes_dtype == "uint8"
-    assert obs.continuous("n", np.arange(9), 8).without_payload().values.size == 0
+        Categorical(column, points=points, latent=latent)

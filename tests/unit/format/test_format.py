@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellucid_dask.fields import obs
-from cellucid_dask.format import manifests, names
+from cellucid_dask.format import layout, manifests, names, parse
+from cellucid_dask.format.edges import connectivity_manifest
+from cellucid_dask.format.identity import describe_dataset
 
 STAMP = "2025-01-02T03:04:05Z"
 
@@ -128,38 +129,24 @@ def test_plain_var_manifest() -> None:
     }
 
 
-def columns(bits: Any) -> Any:
-    points = {3: np.zeros((12, 3), np.float32), 2: np.zeros((12, 2), np.float32)}
-    number = obs.continuous("n", np.arange(12), bits)
-    group = obs.categorical(
-        "g",
-        np.array(["x"] * 11 + ["y"]),
-        points=points,
-        latent=None,
-        dtype="auto",
-        bits=bits,
-        outlier_quantile=0.95,
-        min_points=10,
-    )
-    return number.without_payload(), group.without_payload()
+def centroid(dimension: int) -> Any:
+    return [{"category": "x", "position": [0.0] * dimension, "n_points": 11}]
 
 
 def obs_document(bits: Any, compression: Any) -> Any:
-    number, group = columns(bits)
+    ranges = (None, None) if bits is None else ((0, np.float32(11)), (1.0, 1.0))
+    centroids = {3: centroid(3), 2: centroid(2)}
     return manifests.obs_manifest(
         12,
         compression,
         bits,
         centroid_outlier_quantile=0.95,
-        continuous=[number],
-        categorical=[group],
+        continuous=[manifests.number_entry("n", ranges[0])],
+        categorical=[manifests.category_entry("g", ("x", "y"), "uint8", 255, centroids, ranges[1])],
     )
 
 
 def test_quantized_obs_manifest() -> None:
-    def centroid(dimension: Any) -> Any:
-        return [{"category": "x", "position": [0.0] * dimension, "n_points": 11}]
-
     assert obs_document(16, 1) == {
         "_format": "compact_v1",
         "n_points": 12,
@@ -202,13 +189,14 @@ def test_plain_and_empty_obs_manifest() -> None:
     assert empty["_continuousFields"] == empty["_categoricalFields"] == []
 
 
-BASE = {
-    "dataset_id": "d",
+ABOUT = {
+    "id": "d",
     "name": "D",
+    "description": "",
     "created_at": STAMP,
-    "version": "0.1",
-    "n_cells": 12,
-    "n_genes": 3,
+    "cellucid_data_version": "0.1",
+}
+SETTINGS = {
     "compression": 6,
     "var_quantization": 8,
     "obs_continuous_quantization": None,
@@ -217,7 +205,7 @@ BASE = {
 
 
 def test_identity_of_genes_alone() -> None:
-    assert manifests.identity(**BASE) == {
+    assert describe_dataset(ABOUT, 12, 3, SETTINGS) == {
         "version": 2,
         "id": "d",
         "name": "D",
@@ -244,13 +232,15 @@ def test_identity_of_genes_alone() -> None:
 
 
 def test_identity_of_everything() -> None:
-    document = manifests.identity(
-        **BASE,
+    document = describe_dataset(
+        ABOUT,
+        12,
+        3,
+        SETTINGS,
         dimensions={3, 2},
         obs=obs_document(8, 6),
         n_edges=0,
-        source_name="S",
-        source_citation="C",
+        source={"name": "S", "url": None, "citation": "C"},
         vector_fields={"velocity_umap": [3, 2], "drift": [2]},
     )
     assert document["embeddings"] == {
@@ -282,7 +272,7 @@ def test_identity_of_everything() -> None:
 
 
 def test_first_vector_field_is_the_default_without_velocity() -> None:
-    document = manifests.identity(**BASE, vector_fields={"b": [2], "a": [2]})
+    document = describe_dataset(ABOUT, 12, 3, SETTINGS, vector_fields={"b": [2], "a": [2]})
     assert document["vector_fields"]["default_field"] == "a"
 
 
@@ -310,3 +300,104 @@ def test_any_text_survives_json(text: Any) -> None:
     content = manifests.to_json({"key": text})
     content.decode("utf-8")
     assert json.loads(content) == {"key": text}
+
+
+PATHS = [
+    lambda key, compressed: names.gene_path(key, 8, compressed),
+    lambda key, compressed: names.obs_values_path(key, 16, compressed),
+    lambda key, compressed: names.obs_codes_path(key, "uint8", compressed),
+    lambda key, compressed: names.obs_outliers_path(key, None, compressed),
+    lambda _, compressed: names.points_path(2, compressed),
+    lambda key, compressed: names.vectors_path(names.safe_name(key), 3, compressed),
+    lambda _, compressed: names.edge_sources_path(compressed),
+    lambda _, compressed: names.edge_destinations_path(compressed),
+]
+
+
+@given(st.sampled_from(PATHS), st.text(), st.booleans())
+def test_every_file_that_is_written_may_be_removed(path: Any, key: Any, compressed: Any) -> None:
+    file = path(key, compressed)
+    assert layout.is_removable(file)
+    assert not layout.is_extra(file)
+    folder, _, _ = file.rpartition("/")
+    assert folder in ("", *layout.FOLDERS)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *layout.DOCUMENTS,
+        "notes.txt",
+        "points_4d.bin",
+        "var/x",
+        "var/sub/x.values.u8",
+        "obs/a.values.u8.gz.part",
+        "elsewhere/x.values.u8",
+        "x.values.u8",
+        "",
+    ],
+)
+def test_nothing_else_is_removed(file: Any) -> None:
+    assert not layout.is_removable(file)
+
+
+@given(st.permutations([*layout.DOCUMENTS, "checksums.sha256", "aliases.json"]))
+def test_the_identity_is_published_last(files: Any) -> None:
+    assert layout.in_publication_order(files) == [
+        "var_manifest.json",
+        "connectivity_manifest.json",
+        "obs_manifest.json",
+        "aliases.json",
+        "checksums.sha256",
+        "dataset_identity.json",
+    ]
+    assert layout.in_publication_order(["var_manifest.json"]) == ["var_manifest.json"]
+
+
+def everything() -> Any:
+    """Return the documents of an export of everything, by name."""
+    obs = obs_document(8, 6)
+    identity = describe_dataset(
+        ABOUT, 12, 1, SETTINGS, dimensions=[2], obs=obs, n_edges=4, vector_fields={"v": [2]}
+    )
+    return {
+        names.IDENTITY: identity,
+        names.OBS_MANIFEST: obs,
+        names.VAR_MANIFEST: manifests.var_manifest(12, "index", 6, 8, [("a", 0, 2)]),
+        names.CONNECTIVITY_MANIFEST: connectivity_manifest(12, 4, 3, 6),
+    }
+
+
+def test_documents_are_parsed_back() -> None:
+    content = everything()
+    documents = parse.documents({name: manifests.to_json(each) for name, each in content.items()})
+    assert documents.damage == []
+    assert documents.json == content
+    assert documents.identity == content[names.IDENTITY]
+    assert set(documents.parts) == set(content)
+    assert {part.n_cells for part in documents.parts.values()} == {12}
+    assert {part.level for part in documents.parts.values()} == {6}
+    assert documents.genes is not None
+    assert documents.genes.vectors["a"].value_range == (0, 2)
+    assert sorted(file.path for file in documents.files()) == [
+        "connectivity/edges.dst.bin.gz",
+        "connectivity/edges.src.bin.gz",
+        "obs/g.codes.u8.gz",
+        "obs/g.outliers.u8.gz",
+        "obs/n.values.u8.gz",
+        "points_2d.bin.gz",
+        "var/a.values.u8.gz",
+        "vectors/v_2d.bin.gz",
+    ]
+
+
+@pytest.mark.parametrize("name", layout.DOCUMENTS)
+def test_a_damaged_document_leaves_the_others(name: Any) -> None:
+    files = {each: manifests.to_json(content) for each, content in everything().items()}
+    documents = parse.documents({**files, name: b"{"})
+    assert documents.damage == [f"{name} is not JSON"]
+    assert set(documents.parts) == set(files) - {name}
+    documents = parse.documents({**files, name: b"{}"})
+    (damage,) = documents.damage
+    assert damage.startswith(f"{name} has ")
+    assert set(documents.parts) == set(files) - {name}

@@ -1,0 +1,64 @@
+"""The call that opens an export."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.format import names
+from cellucid_dask.read.export import Export
+from cellucid_dask.read.files import read_documents
+from cellucid_dask.store.target import Target
+
+
+def open_export(
+    target: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
+) -> Export:
+    """Open an export. Only its JSON documents are read.
+
+    Parameters
+    ----------
+    target
+        Folder, or URL of a prefix in any fsspec store, including web servers.
+    storage_options
+        fsspec options for a URL.
+
+    Returns
+    -------
+    Export
+        Its arrays are read when they are asked for.
+
+    Raises
+    ------
+    RequestError
+        There is no complete export.
+    ExportError
+        A document is damaged.
+
+    Examples
+    --------
+    >>> import anndata, numpy, tempfile
+    >>> import cellucid_dask as cd
+    >>> adata = anndata.AnnData(numpy.eye(4, 3), obsm={"X_umap": numpy.eye(4, 2)})
+    >>> target = tempfile.mkdtemp() + "/atlas"
+    >>> result = cd.export(adata, target, progress=False)
+    >>> atlas = cd.open_export(target)
+    >>> atlas.n_cells, atlas.genes, atlas.dimensions
+    (4, ['0', '1', '2'], [2])
+    >>> atlas.gene("1")
+    array([0., 1., 0., 0.], dtype=float32)
+    """
+    opened = Target.of(target, storage_options or {})
+    documents = read_documents(opened)
+    if documents.damage:
+        raise ExportError(f"{opened.url}/{documents.damage[0]}.")
+    if names.IDENTITY not in documents.json and names.OBS_MANIFEST in documents.json:
+        raise RequestError(
+            f"{opened.url} holds no whole export: it has no {names.IDENTITY}, which is "
+            "written last. Run its export again."
+        )
+    if len({part.n_cells for part in documents.parts.values()}) != 1:
+        raise ExportError(f"The documents of {opened.url} do not agree on how many cells.")
+    return Export(opened, documents)
