@@ -43,6 +43,13 @@ def catalog(
     RequestError
         There is no export, two have one id, `default` is none of them, or the root may not
         be written to.
+
+    Examples
+    --------
+    >>> import cellucid_dask as cd
+    >>> listed = cd.catalog("exports", default="atlas")
+    >>> listed["default"], [each["path"] for each in listed["datasets"]]
+    ('atlas', ['atlas/'])
     """
     place = Target.of(root, storage_options or {})
     entries = _entries(place)

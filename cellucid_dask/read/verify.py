@@ -139,6 +139,13 @@ def verify(
     ------
     RequestError
         There is no export, or no such source, layer or genes in it.
+
+    Examples
+    --------
+    >>> import cellucid_dask as cd
+    >>> report = cd.verify("exports/atlas", "atlas.h5ad", genes="all")
+    >>> report.ok, report.n_compared
+    (True, 40)
     """
     started = time.perf_counter()
     most = _most(genes)
