@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from cellucid_dask.display import table
+from cellucid_dask.display import first_few, table
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import names, parse, schema
 from cellucid_dask.format.decode import DamageError
@@ -53,6 +53,15 @@ def open_export(
         There is no whole export.
     ExportError
         A document is damaged.
+
+    Examples
+    --------
+    >>> import cellucid_dask as cd
+    >>> exported = cd.open_export("exports/atlas")
+    >>> exported.n_cells, exported.genes[:3]
+    (300, ['MS4A1', 'IL7R', 'CD8A'])
+    >>> exported.gene("LYZ").shape
+    (300,)
     """
     return Export(Target.of(target, storage_options or {}))
 
@@ -314,6 +323,4 @@ class Export:
 
 
 def _some(keys: Sequence[str]) -> str:
-    if not keys:
-        return ""
-    return f" ({', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''})"
+    return f" ({first_few(keys)})" if keys else ""
