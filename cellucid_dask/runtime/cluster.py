@@ -39,10 +39,15 @@ def active_client() -> Any:
 
 
 @contextmanager
-def blocking_client() -> Iterator[None]:
+def blocking_client(timeout: float = _ANSWER) -> Iterator[None]:
     """Make blocking calls safe: inside the block an asynchronous client is replaced.
 
     Its replacement is synchronous, and talks to the same scheduler from an event loop of its own.
+
+    Parameters
+    ----------
+    timeout
+        Seconds to wait for the scheduler's answer.
 
     Raises
     ------
@@ -61,7 +66,7 @@ def blocking_client() -> Iterator[None]:
 
     try:
         blocking = Client(
-            client.scheduler.address, security=client.security, timeout=_ANSWER,
+            client.scheduler.address, security=client.security, timeout=timeout,
             set_as_default=False, asynchronous=False,
         )  # fmt: skip
     except (OSError, AttributeError) as error:
@@ -73,8 +78,8 @@ def blocking_client() -> Iterator[None]:
         yield
 
 
-def connect(address: str) -> Any:
-    """Return a client of a running scheduler.
+def connect(address: str, timeout: float = _ANSWER) -> Any:
+    """Return a client of a running scheduler, which must answer within `timeout` seconds.
 
     Raises
     ------
@@ -84,7 +89,7 @@ def connect(address: str) -> Any:
     from distributed import Client  # noqa: PLC0415  slow to import
 
     try:
-        return Client(address, timeout=_ANSWER)
+        return Client(address, timeout=timeout)
     except (OSError, ValueError, TypeError) as error:
         raise RequestError(
             f"No Dask scheduler answers at {address}: check the address, such as "
@@ -108,8 +113,19 @@ def dask_setup(_: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def find_workers(client: Any) -> tuple[int, int]:
-    """Measure the workers; waits for the first one.
+def find_workers(
+    client: Any, *, version: str = __version__, timeout: float = _FIRST_WORKER
+) -> tuple[int, int]:
+    """Measure the workers.
+
+    Parameters
+    ----------
+    client
+        The cluster's client.
+    version
+        What the workers must have of this package.
+    timeout
+        Seconds to wait for the first worker.
 
     Returns
     -------
@@ -121,16 +137,15 @@ def find_workers(client: Any) -> tuple[int, int]:
     RequestError
         No worker comes, or one has another version of the package.
     """
-    _wait_for_workers(client)
+    _wait_for_workers(client, timeout)
     probes = client.run(_probe(), on_error="ignore")
-    versions = {address: version for address, (version, *_) in probes.items()}
-    other = [address for address, version in versions.items() if version != _version()]
-    if other:
-        theirs = versions[other[0]]
-        raise RequestError(
-            f"Worker {other[0]} has {f'cellucid-dask {theirs}' if theirs else 'no cellucid-dask'}, "
-            f"and this is {_version()}: install the same version everywhere."
-        )
+    for address, (theirs, *_) in probes.items():
+        if theirs != version:
+            has = f"cellucid-dask {theirs}" if theirs else "no cellucid-dask"
+            raise RequestError(
+                f"Worker {address} has {has}, and this is {version}: install the same version "
+                "everywhere."
+            )
     workers = client.scheduler_info(n_workers=-1)["workers"]
     threads = {address: worker["nthreads"] for address, worker in workers.items()}
     on_host = Counter(probes[address][1] for address in threads if address in probes)
@@ -170,11 +185,7 @@ def find_blind(client: Any, path: str) -> str | None:
     return next((worker for worker, seen in exists.items() if seen is False), None)
 
 
-def _version() -> str:
-    return __version__
-
-
-def _wait_for_workers(client: Any) -> None:
+def _wait_for_workers(client: Any, timeout: float) -> None:
     """Wait for a worker; a waiting task makes an adaptive cluster start one."""
     if client.scheduler_info(n_workers=-1)["workers"]:
         return
@@ -183,10 +194,10 @@ def _wait_for_workers(client: Any) -> None:
 
     future = client.submit(_probe(), pure=False)
     try:
-        future.result(timeout=_FIRST_WORKER)
+        future.result(timeout=timeout)
     except Late:
         raise RequestError(
-            f"The Dask scheduler has had no worker for {_FIRST_WORKER:g} seconds: start some, and "
+            f"The Dask scheduler has had no worker for {timeout:g} seconds: start some, and "
             "run this again."
         ) from None
     finally:
