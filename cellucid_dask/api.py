@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -286,15 +286,9 @@ def _signature(first: Callable[..., Any]) -> inspect.Signature:
         for each in inspect.signature(first).parameters.values()
         if each.kind is not inspect.Parameter.VAR_KEYWORD
     ]
-    defaults = {each.name: each for each in fields(Settings)}
     options = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None if "storage_options" in name else each.default,
-            annotation=each.type,
-        )
-        for name, each in defaults.items()
+        each.replace(default=None) if each.name.endswith("storage_options") else each
+        for each in inspect.signature(Settings).parameters.values()
     ]
     return inspect.Signature([*given, *options])
 

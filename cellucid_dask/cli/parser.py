@@ -72,21 +72,21 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         for name, each in _OPTIONS.items():
             if each.metadata["section"] != section:
                 continue
-            place, either = group, each.metadata.get("either")
+            parent, either = group, each.metadata.get("either")
             if either:
-                place = alternatives.get(either) or group.add_mutually_exclusive_group()
-                alternatives[either] = place
-            _add_option(place, name)
+                parent = alternatives.get(either) or group.add_mutually_exclusive_group()
+                alternatives[either] = parent
+            _add_option(parent, name)
             if name == "gene_identifiers":
-                place.add_argument(
+                parent.add_argument(
                     "--genes-file", dest=name, type=_lines, default=argparse.SUPPRESS,
                     metavar="FILE", help="a file of gene names",
                 )  # fmt: skip
     _add_output(group, "result")
 
 
-def _add_option(place: Any, name: str, text: str | None = None) -> None:
-    """Add one option of `Settings`; without it on the command line its default holds."""
+def _add_option(parent: Any, name: str, text: str | None = None) -> None:
+    """Add one option of `Settings`; if it is not given, the parser returns nothing for it."""
     option = _OPTIONS[name]
     given = option.metadata
     repeat, metavar = given.get("repeat"), given["metavar"]
@@ -102,7 +102,7 @@ def _add_option(place: Any, name: str, text: str | None = None) -> None:
         how = {"action": "append"} if repeat else {"type": _READ.get(metavar, str)}
         how["metavar"] = metavar
         text += "" if option.default is None else f" (default {option.default})"
-    place.add_argument(
+    parent.add_argument(
         flag.replace("_", "-"), dest=name, default=argparse.SUPPRESS,
         help=f"{text}; may be repeated" if repeat else text, **how,
     )  # fmt: skip

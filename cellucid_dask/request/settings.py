@@ -24,14 +24,14 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def _option(section: str, text: str, metavar: str = "", *, default: Any = None, **more: Any) -> Any:
-    """Declare an option and its place in the command line's help.
+    """Declare an option: the command line's parser is made from its metadata.
 
-    `metavar` shows how its value is written; `more` may hold a ``flag`` that is not its name,
-    ``repeat`` to give it several times under its name in the singular, and ``either``, a word
-    shared by options that exclude each other.
+    `section` and `text` go to the help; `metavar` shows how the value is written. `more` may
+    hold ``flag``, if it differs from the name; ``repeat``, for a list given one by one under the
+    name in the singular; ``either``, a word shared by options that exclude each other.
     """
     metadata = {"section": section, "text": text, "metavar": metavar, **more}
-    if default == {}:  # secrets are among them: never shown
+    if default == {}:  # they may hold secrets
         return field(default_factory=dict, repr=False, metadata=metadata)
     return field(default=default, metadata=metadata)
 
@@ -229,7 +229,7 @@ class Settings:
         return cls(**given)
 
 
-# How a run goes, not what it exports: a run may be resumed with others.
+# Options that do not change the exported bytes: a run may be resumed with other values.
 RUN_OPTIONS = frozenset(
     each.name for each in fields(Settings) if each.metadata["section"] == SECTIONS[-1]
 ) | {"created_at"}
