@@ -10,7 +10,7 @@ from cellucid_dask.cli.commands import main
 def run() -> NoReturn:
     """Run the command line and end the process."""
     code = main()
-    gc.freeze()  # what is left goes with the process: to search it takes a third of a second
+    gc.freeze()  # a last garbage collection would take a third of a second
     sys.exit(code)
 
 

@@ -8,12 +8,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Unpack
 
 import numpy as np
+from dask.utils import format_bytes, format_time
 
-from cellucid_dask.display import size, table
+from cellucid_dask.display import table
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine import commit, resume
 from cellucid_dask.engine.edges import EdgeFiles, export_edges
@@ -29,7 +30,7 @@ from cellucid_dask.engine.manifests import finish
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.request.resolve import Request, resolve
-from cellucid_dask.request.settings import Settings
+from cellucid_dask.request.settings import ExportOptions, Settings
 from cellucid_dask.runtime.cluster import active_client, blocking_client, check_sees
 from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
 from cellucid_dask.source import open_source
@@ -44,26 +45,26 @@ from cellucid_dask.store.target import Target
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """What an export wrote, and what it took.
+    """What an export wrote, and the time and memory it took.
 
     Attributes
     ----------
     target
         Path or URL.
     n_cells, n_genes
-        Of the export.
+        Size of the export.
     n_objects, nbytes
-        Binary files written, and their bytes.
+        Number of binary files written, and their total size in bytes.
     scratch_bytes
-        Bytes that waited in scratch.
+        Bytes written to scratch.
     seconds
         Wall time.
     peak_rss
         Largest resident set of this process so far, in bytes.
     warnings
-        What its author should know.
+        The texts of all `ExportWarning` of this export.
     embeddings
-        By dimension, the obsm key that it is shown from.
+        The obsm key shown in each dimension.
     """
 
     target: str
@@ -81,7 +82,8 @@ class ExportResult:
         """Return one line to print."""
         return (
             f"{self.n_cells:,} cells x {self.n_genes:,} genes in {self.n_objects:,} files of "
-            f"{size(self.nbytes)}, {self.seconds:.1f} s, peak memory {size(self.peak_rss)}"
+            f"{format_bytes(self.nbytes)}, {format_time(self.seconds)}, "
+            f"peak memory {format_bytes(self.peak_rss)}"
             f"{self._shows and f', {self._shows}'}: {self.target}"
         )
 
@@ -93,9 +95,9 @@ class ExportResult:
         rows = {
             "cells": f"{self.n_cells:,}",
             "genes": f"{self.n_genes:,}",
-            "files": f"{self.n_objects:,} of {size(self.nbytes)}",
-            "time": f"{self.seconds:.1f} s",
-            "peak memory": size(self.peak_rss),
+            "files": f"{self.n_objects:,} of {format_bytes(self.nbytes)}",
+            "time": format_time(self.seconds),
+            "peak memory": format_bytes(self.peak_rss),
         }
         if self.embeddings:
             rows["shows"] = self._shows
@@ -108,7 +110,9 @@ class ExportResult:
 
 
 @blocking_client()
-def export(source: Any, target: str | os.PathLike[str], **options: Any) -> ExportResult:
+def export(
+    source: Any, target: str | os.PathLike[str], **options: Unpack[ExportOptions]
+) -> ExportResult:
     """Export a data set for the Cellucid viewer.
 
     Parameters
@@ -116,10 +120,10 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     source
         Path or URL of an h5ad or AnnData Zarr, or an AnnData in memory, backed or lazy.
     target
-        Folder, or URL of a prefix in any fsspec store. The export appears there whole:
-        ``dataset_identity.json`` is written last.
+        Folder, or URL of a prefix in any fsspec store. ``dataset_identity.json`` is written
+        last, so that a reader finds a complete export or none.
     **options
-        The attributes of `cellucid_dask.settings.Settings`.
+        The attributes of `cellucid_dask.request.settings.Settings`, by name.
 
     Returns
     -------
@@ -131,7 +135,23 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
     RequestError
         The request does not fit its source or target; nothing was written.
     ExportError
-        The work failed; the target holds nothing that looks like a whole export.
+        The work failed; the target holds nothing that looks like a complete export.
+
+    Examples
+    --------
+    Two genes of an atlas, and of its cell metadata one column:
+
+    >>> import cellucid_dask as cd
+    >>> result = cd.export(
+    ...     "atlas.h5ad",
+    ...     "exports/markers",
+    ...     gene_identifiers=["LYZ", "MS4A1"],
+    ...     obs_keys=["cell_type"],
+    ...     memory_budget="512MiB",
+    ...     progress=False,
+    ... )
+    >>> result.n_cells, result.n_genes, result.embeddings
+    (300, 2, {2: 'X_umap'})
     """
     started = time.perf_counter()
     settings = Settings.of(options)
@@ -191,21 +211,39 @@ def export(source: Any, target: str | os.PathLike[str], **options: Any) -> Expor
 
 
 @blocking_client()
-def plan(source: Any, target: str | os.PathLike[str] | None = None, **options: Any) -> ExportPlan:
-    """Say how an export would run: route, blocks, memory, objects, bytes. Nothing is written.
+def plan(
+    source: Any, target: str | os.PathLike[str] | None = None, **options: Unpack[ExportOptions]
+) -> ExportPlan:
+    """Plan an export without writing anything: route, blocks, memory, objects, bytes.
 
     Points and obs are read and checked as `export` would; of the matrix, a few blocks are
     encoded to estimate the size of the whole.
 
     Parameters
     ----------
-    source, target, **options
+    source, **options
         As in `export`.
+    target
+        As in `export`; checked if it is given.
+
+    Returns
+    -------
+    ExportPlan
+        The plan; its `str` is a short table.
 
     Raises
     ------
     RequestError
         `export` would refuse this request.
+
+    Examples
+    --------
+    >>> import cellucid_dask as cd
+    >>> plan = cd.plan("atlas.h5ad", memory_budget="512MiB")
+    >>> plan.n_genes, plan.route
+    (40, 'direct')
+    >>> plan.peak_memory <= 512 * 2**20
+    True
     """
     settings = Settings.of(options)
     request = resolve(open_source(source, settings.source_storage_options), settings)
@@ -243,21 +281,15 @@ def _check_workers(source: Source, target: Target) -> None:
 
 
 def _signature(first: Callable[..., Any]) -> inspect.Signature:
-    """Spell out the options, for help() and editors."""
+    """Return a signature that spells out the options, for help() and notebooks."""
     given = [
         each
         for each in inspect.signature(first).parameters.values()
         if each.kind is not inspect.Parameter.VAR_KEYWORD
     ]
-    defaults = {each.name: each for each in fields(Settings)}
     options = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None if "storage_options" in name else each.default,
-            annotation=each.type,
-        )
-        for name, each in defaults.items()
+        each.replace(default=None) if each.name.endswith("storage_options") else each
+        for each in inspect.signature(Settings).parameters.values()
     ]
     return inspect.Signature([*given, *options])
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pandas as pd
 
 from cellucid_dask.api import ExportResult, export
 from cellucid_dask.errors import RequestError
-from cellucid_dask.source.arrays import ArraysSource
 
 
 def prepare(
@@ -41,35 +41,36 @@ def prepare(
     X_umap_3d: Any = None,
     vector_fields: Mapping[str, Any] | None = None,
 ) -> ExportResult:
-    """Export arrays for the Cellucid viewer, called as the in-memory exporter is.
+    """Export arrays for the Cellucid viewer; a drop-in for the in-memory exporter's function.
 
-    Rows of all arrays are the same cells in the same order: the index of `obs` is ignored.
+    Row i of every array is the same cell; the index of `obs` is ignored.
 
     Parameters
     ----------
     latent_space
-        (n_cells, k) numbers in which outliers are measured; ``None`` for the widest embedding.
+        (n_cells, k) numbers in which outliers are measured; ``None`` for the embedding of most
+        dimensions.
     obs
-        Cell metadata, one row a cell.
+        Cell metadata, one row per cell.
     var
-        Genes, one row a column of `gene_expression`.
+        Gene metadata, one row per column of `gene_expression`.
     gene_expression
         (n_cells, n_genes): numpy, scipy sparse, Dask, h5py or Zarr array, or a backed sparse
         dataset of anndata.
     var_gene_id_column
         The column of `var` that names the genes; ``"index"`` or ``None`` for its index.
     gene_identifiers
-        Genes to export, in this order; those that are not there are warned of.
+        Genes to export, in this order; unknown ones are left out with a warning.
     connectivities
         (n_cells, n_cells) neighbor graph.
     out_dir
         Folder, or URL of any fsspec store.
     X_umap_1d, X_umap_2d, X_umap_3d
-        (n_cells, d) coordinates; one at least.
+        (n_cells, d) coordinates; at least one is needed.
     vector_fields
         (n_cells, d) displacements by name, such as ``velocity_umap_2d``.
     obs_keys, centroid_outlier_quantile, centroid_min_points, force
-        As in `cellucid_dask.settings.Settings`; so are all others.
+        As in `cellucid_dask.request.settings.Settings`; so are all others.
 
     Returns
     -------
@@ -81,10 +82,26 @@ def prepare(
     RequestError
         The arrays do not fit each other or the target; nothing was written.
     ExportError
-        The work failed.
+        The work failed; the target holds nothing that looks like a complete export.
+
+    Examples
+    --------
+    >>> import cellucid_dask as cd
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> random = np.random.default_rng(0)
+    >>> result = cd.prepare(
+    ...     obs=pd.DataFrame({"score": random.random(50)}),
+    ...     var=pd.DataFrame(index=["CD3D", "LYZ"]),
+    ...     gene_expression=random.random((50, 2), dtype=np.float32),
+    ...     X_umap_2d=random.normal(size=(50, 2)),
+    ...     out_dir="exports/arrays",
+    ... )
+    >>> result.n_cells, result.n_genes
+    (50, 2)
     """
     embeddings = {
-        f"X_umap_{width}d": _of_width(values, width)
+        f"X_umap_{width}d": _with_width(values, width)
         for width, values in ((1, X_umap_1d), (2, X_umap_2d), (3, X_umap_3d))
         if values is not None
     }
@@ -93,28 +110,31 @@ def prepare(
     _check_table("obs", obs)
     if gene_expression is not None:
         _check_table("var", var)
-    vectors = {
-        # "umap" in its key keeps an array from being found as a latent space
-        name: (f"{name} over X_umap", _two_dimensional(name, values))
+    # with "umap" in its key an array is not taken for a latent space
+    vectors = {name: f"{name} over X_umap" for name in vector_fields or {}}
+    arrays = embeddings | {
+        vectors[name]: _two_dimensional(name, values)
         for name, values in (vector_fields or {}).items()
     }
-    arrays = {**embeddings, **dict(vectors.values())}
     if latent_space is not None:
         arrays["latent_space"] = _two_dimensional("latent_space", latent_space)
-    n_cells = len(obs) if obs is not None else 0
-    _check_rows(
-        n_cells, {**arrays, "gene_expression": gene_expression, "connectivities": connectivities}
-    )
-    source = ArraysSource(
-        n_cells=n_cells,
-        obs_table=pd.DataFrame(obs),
-        var_table=pd.DataFrame(var),
-        expression=gene_expression,
-        arrays=arrays,
-        graphs={} if connectivities is None else {"connectivities": connectivities},
+    cells = pd.DataFrame(obs)
+    cells.columns = cells.columns.map(str)
+    graphs = {} if connectivities is None else {"connectivities": connectivities}
+    expression = {} if gene_expression is None else {"gene_expression": gene_expression}
+    _check_rows(len(cells), arrays | expression | graphs)
+    adata = SimpleNamespace(
+        n_obs=len(cells),
+        obs=cells,
+        var=pd.DataFrame(var),
+        X=gene_expression,
+        raw=None,
+        layers={},
+        obsm=arrays,
+        obsp=graphs,
     )
     return export(
-        source,
+        adata,
         out_dir,
         gene_identifiers=gene_identifiers,
         skip_missing_genes=True,
@@ -122,7 +142,7 @@ def prepare(
         embeddings=tuple(embeddings),
         latent=None if latent_space is None else "latent_space",
         connectivities=None if connectivities is None else "connectivities",
-        vector_fields={name: key for name, (key, _) in vectors.items()} or None,
+        vector_fields=vectors or None,
         obs_keys=obs_keys,
         centroid_outlier_quantile=centroid_outlier_quantile,
         centroid_min_points=centroid_min_points,
@@ -159,7 +179,7 @@ def _two_dimensional(name: str, values: Any) -> Any:
     return given
 
 
-def _of_width(values: Any, width: int) -> Any:
+def _with_width(values: Any, width: int) -> Any:
     name = f"X_umap_{width}d"
     array = _two_dimensional(name, values)
     if array.shape[1] != width:
@@ -168,12 +188,15 @@ def _of_width(values: Any, width: int) -> Any:
 
 
 def _check_rows(n_cells: int, arrays: Mapping[str, Any]) -> None:
+    for name, values in arrays.items():
+        if not hasattr(values, "shape"):
+            raise RequestError(f"{name} is a {type(values).__name__}: pass an array.")
     wrong = [
         f"{name} has {int(values.shape[0]):,}"
         for name, values in arrays.items()
-        if values is not None and hasattr(values, "shape") and values.shape[0] != n_cells
-        and not (name == "gene_expression" and n_cells == values.shape[1])  # said of later
-    ]  # fmt: skip
+        if values.shape[0] != n_cells
+        and not (name == "gene_expression" and n_cells in values.shape)  # refused by export
+    ]
     if wrong:
         raise RequestError(
             f"obs has {n_cells:,} rows, but {', '.join(wrong)}: all must be of the same cells."

@@ -1,9 +1,19 @@
-"""How results look in a notebook."""
+"""How results read: short lists in messages, tables in notebooks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+def first_few(names: Sequence[object] | npt.NDArray[Any], limit: int = 5) -> str:
+    """Return the first names of a list, separated by commas: ``"a, b, ..."``."""
+    text = ", ".join(map(str, names[:limit]))
+    return f"{text}, ..." if len(names) > limit else text
 
 
 def table(title: str, rows: Iterable[tuple[str, object]]) -> str:
@@ -15,12 +25,3 @@ def table(title: str, rows: Iterable[tuple[str, object]]) -> str:
     )
     head = f'<caption style="text-align:left;font-weight:bold">{escape(title)}</caption>'
     return f"<table>{head}<tbody>{body}</tbody></table>"
-
-
-def size(nbytes: float) -> str:
-    """Return a size to read: ``1.5 GiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if nbytes < 1024:
-            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1024
-    return f"{nbytes:.1f} TiB"

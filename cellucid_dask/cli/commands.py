@@ -11,11 +11,13 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from cellucid_dask.cli.parser import build_parser
 from cellucid_dask.errors import ExportError, ExportWarning, RequestError
+from cellucid_dask.request.settings import Settings
 
 _DONE, _FAILED, _WRONG = 0, 1, 2
 
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = build_parser().parse_args(arguments)
     _end_on_terminate()
-    # Tasks keep every core busy already: threads of libraries would only take time and memory.
+    # Tasks keep every core busy already; threads of libraries would cost time and memory.
     os.environ.setdefault("ZARR_THREADING__MAX_WORKERS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.showwarning = _print_warning
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         whole = "the target holds no whole export; --resume goes on."
         print(f"stopped: {whole}" if options.command == "export" else "stopped", file=sys.stderr)
         return 130
-    except Exception as error:  # noqa: BLE001  whatever it is, a traceback helps nobody here
+    except Exception as error:  # noqa: BLE001  a traceback would not help the user
         return _report(error, _FAILED, options)
 
 
@@ -56,7 +58,7 @@ def _report(error: BaseException, code: int, options: argparse.Namespace) -> int
 
 
 def _end_on_terminate() -> None:
-    """Let SIGTERM, which batch systems send, unwind like Ctrl-C: scratch is removed."""
+    """Handle SIGTERM, which batch systems send, like Ctrl-C, so that scratch is removed."""
 
     def stop(*_: object) -> NoReturn:
         raise KeyboardInterrupt
@@ -86,8 +88,8 @@ def _plan(options: argparse.Namespace) -> int:
     from cellucid_dask.api import plan  # noqa: PLC0415
 
     with _scheduler(options):
-        found = plan(options.source, options.target, **_settings(options))
-    print(json.dumps(found.to_dict()) if options.json else found)
+        planned = plan(options.source, options.target, **_settings(options))
+    print(json.dumps(planned.to_dict()) if options.json else planned)
     return _DONE
 
 
@@ -95,15 +97,7 @@ def _verify(options: argparse.Namespace) -> int:
     from cellucid_dask.read.verify import verify  # noqa: PLC0415
 
     with _scheduler(options):
-        report = verify(
-            options.target,
-            options.source,
-            genes=options.genes,
-            layer=options.layer,
-            memory_budget=options.memory_budget,
-            storage_options=dict(options.storage_options or ()),
-            source_storage_options=dict(options.source_storage_options or ()),
-        )
+        report = verify(options.target, options.source, genes=options.genes, **_settings(options))
     print(json.dumps(report.to_dict()) if options.json else report)
     return _DONE if report.ok else _FAILED
 
@@ -118,7 +112,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _catalog(options: argparse.Namespace) -> int:
     from cellucid_dask.read.catalog import catalog  # noqa: PLC0415
 
-    listed = catalog(options.root, dict(options.storage_options or ()), options.default)
+    listed = catalog(options.root, default=options.default, **_settings(options))
     print("\n".join(f"{each['id']}: {each['path']}" for each in listed["datasets"]))
     return _DONE
 
@@ -132,24 +126,9 @@ def _scheduler(options: argparse.Namespace) -> Any:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    given = {
-        name: value
-        for name, value in vars(options).items()
-        if name not in ("source", "target", "json", "debug", "scheduler", "n_workers",
-                        "genes", "genes_file", "command")
-    }  # fmt: skip
-    genes = options.genes
-    if options.genes_file:
-        try:
-            genes = Path(options.genes_file).read_text(encoding="utf-8").split()
-        except (OSError, UnicodeDecodeError):
-            raise RequestError(f"The gene list {options.genes_file} cannot be read.") from None
-    return {
-        **given,
-        "gene_identifiers": genes,
-        "storage_options": dict(options.storage_options or ()),
-        "source_storage_options": dict(options.source_storage_options or ()),
-    }
+    """Return the options of an export that were given."""
+    known = {each.name for each in fields(Settings)}
+    return {name: value for name, value in vars(options).items() if name in known}
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -19,20 +19,20 @@ _MARKERS = ("MS4A1", "IL7R", "CD8A", "NKG7", "LYZ", "FCER1A", "PPBP")
 
 
 def make_dataset(n_cells: int = N_CELLS, n_genes: int = N_GENES, seed: int = 0) -> anndata.AnnData:
-    """Make blood-like cells: types with markers, counts by depth, log-normalized.
+    """Simulate blood cells: cell types with marker genes, log-normalized counts.
 
     Parameters
     ----------
     n_cells, n_genes
-        Size.
+        Size of the data set.
     seed
         Of the random numbers.
 
     Returns
     -------
     AnnData
-        CSR ``X`` (log1p of counts per 10,000) and ``layers["counts"]``, obs of categories
-        and numbers, ``X_umap`` and ``X_pca``.
+        CSR ``X`` (log1p of counts per 10,000) and ``layers["counts"]``, float32; categories
+        and numbers in obs; ``X_umap`` (n_cells, 2) and ``X_pca`` (n_cells, 10).
     """
     rng = np.random.default_rng(seed)
     share = rng.dirichlet(np.full(len(_TYPES), 3.0))
@@ -80,8 +80,14 @@ def make_dataset(n_cells: int = N_CELLS, n_genes: int = N_GENES, seed: int = 0) 
 
 
 def demo(folder: Path) -> str:
-    """Make a data set in a folder, export it, verify it, and say what to try next."""
-    from cellucid_dask.api import export  # noqa: PLC0415  keeps make_dataset light
+    """Make a data set in a folder, export and verify it; return a text of what to try next.
+
+    Raises
+    ------
+    ExportError
+        The export does not verify.
+    """
+    from cellucid_dask.api import export  # noqa: PLC0415  make_dataset does not need it
     from cellucid_dask.read.verify import verify  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cellucid_dask.display import first_few
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.request.settings import Settings
-from cellucid_dask.types import Array
 
 
 def gene_warnings(
@@ -24,19 +24,20 @@ def gene_warnings(
     zero = constant & (lowest == 0) & (summary.n_missing == 0)
     if zero.any():
         messages.append(
-            f"{zero.sum():,} of {len(ids):,} genes are zero in every cell ({_some(ids, zero)})."
+            f"{zero.sum():,} of {len(ids):,} genes are zero in every cell ({first_few(ids[zero])})."
         )
     constant &= lowest != 0
     if constant.any():
         messages.append(
             f"{constant.sum():,} of {len(ids):,} genes have one value in every cell "
-            f"({_some(ids, constant)})."
+            f"({first_few(ids[constant])})."
         )
     missing = summary.n_missing > 0
     if missing.any():
         messages.append(
             f"{missing.sum():,} of {len(ids):,} genes hold {summary.n_missing.sum():,} NaN or "
-            f"infinite values, shown as missing ({_some(ids, missing)}). Check the preprocessing."
+            f"infinite values, shown as missing ({first_few(ids[missing])}). "
+            "Check the preprocessing."
         )
     whole = (lowest == np.rint(lowest)) & (highest == np.rint(highest))
     if settings.normalize is None and whole.all() and lowest.min() >= 0 and highest.max() > 1:
@@ -45,8 +46,3 @@ def gene_warnings(
             "pass --normalize log1p-cp10k, to show expression rather than sequencing depth."
         )
     return tuple(messages)
-
-
-def _some(ids: Array, chosen: Array) -> str:
-    found = [str(each) for each in ids[chosen][:5]]
-    return ", ".join(found) + (", ..." if chosen.sum() > len(found) else "")

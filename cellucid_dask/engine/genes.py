@@ -18,8 +18,8 @@ import dask.array as da
 import numpy as np
 from dask.delayed import Delayed
 from dask.typing import Key
+from dask.utils import format_bytes
 
-from cellucid_dask.display import size
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine.gene_tasks import (
     GeneJob,
@@ -78,7 +78,7 @@ def export_genes(
     )
     _log.info(
         "%d cells x %d genes by route %s in %d tasks, %s of memory at most",
-        plan.shape[0], plan.n_genes, plan.route, plan.n_tasks, size(plan.peak_memory),
+        plan.shape[0], plan.n_genes, plan.route, plan.n_tasks, format_bytes(plan.peak_memory),
     )  # fmt: skip
     with follow(plan.n_reads, plan.n_genes, shown=request.settings.progress) as progress:
         summary: GeneSummary = run(build(request.matrix, job), progress, plan.n_workers)

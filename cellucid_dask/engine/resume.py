@@ -17,6 +17,7 @@ import numpy as np
 from dask.base import tokenize
 
 from cellucid_dask._version import __version__
+from cellucid_dask.display import first_few
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.errors import RequestError
 from cellucid_dask.request.settings import RUN_OPTIONS, Settings
@@ -79,7 +80,7 @@ def check_same(target: Target, request: Request) -> bool:
     if version != new["version"]:
         different = f"by cellucid-dask {version}, and this is {new['version']}"
     elif other:
-        different = f"with another {', '.join(other[:3])}"
+        different = f"with another {first_few(other, 3)}"
     elif source != new["source"]:
         different = "from another source, or its file has changed since"
     else:

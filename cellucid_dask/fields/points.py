@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cellucid_dask.display import first_few
 from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import RequestError
 
 _EXTENT = 2.0
 _FLAT = 1e-8
-_SHOWN = 5
 
 
 def normalize(coordinates: Any, name: str) -> tuple[npt.NDArray[np.float32], float]:
@@ -68,10 +68,8 @@ def _bounds(
         finite &= np.isfinite(as_float32(array[:, axis]))
     if not finite.all():
         rows = np.flatnonzero(~finite)
-        shown = ", ".join(str(row) for row in rows[:_SHOWN])
-        more = ", ..." if rows.size > _SHOWN else ""
         raise RequestError(
             f"embedding {name!r} has non-finite coordinates in {rows.size:,} cells "
-            f"(rows {shown}{more}): drop those cells or compute the embedding again"
+            f"(rows {first_few(rows)}): drop those cells or compute the embedding again"
         )
     return array.min(axis=0).astype(np.float64), array.max(axis=0).astype(np.float64)

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cellucid_dask.display import first_few
 from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import RequestError
-
-_SHOWN = 5
 
 
 def scale_vector_field(
@@ -52,9 +51,8 @@ def scale_vector_field(
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         rows = np.flatnonzero(~finite)
-        shown = ", ".join(str(row) for row in rows[:_SHOWN]) + (", ..." * (rows.size > _SHOWN))
         raise RequestError(
-            f"Vector field {name!r} is not finite in {rows.size:,} cells (rows {shown}): set it "
-            "to 0 there, or compute it again."
+            f"Vector field {name!r} is not finite in {rows.size:,} cells (rows {first_few(rows)}): "
+            "set it to 0 there, or compute it again."
         )
     return vectors

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from dask.utils import format_bytes
 
-from cellucid_dask.display import size
 from cellucid_dask.encode.kernel import working_bytes
 from cellucid_dask.encode.tiles import TILE_CELLS, value_dtype
 from cellucid_dask.errors import RequestError
@@ -93,8 +93,8 @@ def make_plan(
     )
     if plan.peak_memory > memory_budget and layout.fixed_blocks is None:
         raise RequestError(
-            f"A memory budget of {size(memory_budget)} is too small for {n_cells:,} cells with "
-            f"{n_workers} tasks at once: give at least {-(-plan.peak_memory // 2**20)} MiB, "
+            f"A memory budget of {format_bytes(memory_budget)} is too small for {n_cells:,} cells "
+            f"with {n_workers} tasks at once: give at least {-(-plan.peak_memory // 2**20)} MiB, "
             "or fewer workers"
             + (
                 ", or a scratch that every worker reaches, such as --scratch s3://bucket/scratch."

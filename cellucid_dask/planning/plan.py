@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cellucid_dask.display import size, table
+from dask.utils import format_bytes
+
+from cellucid_dask.display import table
 from cellucid_dask.types import Sizes
 
 Route = Literal["direct", "scratch", "workers"]
@@ -121,17 +123,17 @@ class ExportPlan:
             "route": f"{self.route}: {_ROUTES[self.route]}",
             "reads": f"{_count(n_blocks, 'block')} of at most {rows:,} cells x {columns:,} genes",
             "encodes": f"{_count(len(self.encode_blocks), 'block')} of at most {encodes:,} genes",
-            "memory": f"{size(self.peak_memory)} for {tasks} at once, "
-            f"of a budget of {size(self.memory_budget)}"
-            + (f"; {size(self.peak_rss)} with the process itself" if self.peak_rss else ""),
-            "scratch": size(self.scratch_bytes),
+            "memory": f"{format_bytes(self.peak_memory)} for {tasks} at once, "
+            f"of a budget of {format_bytes(self.memory_budget)}"
+            + (f"; {format_bytes(self.peak_rss)} with the process itself" if self.peak_rss else ""),
+            "scratch": format_bytes(self.scratch_bytes),
             "objects": f"{self.n_objects:,}",
         }
         if self.embeddings:
             chosen = (f"{d}D from {key}" for d, key in self.embeddings.items())
             lines["shows"] = ", ".join(chosen)
         if self.output_bytes is not None:
-            lines["output"] = f"about {size(self.output_bytes)}"
+            lines["output"] = f"about {format_bytes(self.output_bytes)}"
         return lines
 
     def to_dict(self) -> dict[str, Any]:

@@ -41,8 +41,15 @@ def catalog(
     Raises
     ------
     RequestError
-        There is no export, two have the same id, `default` is the id of none, or the root is
-        not writable.
+        There is no export, two have one id, `default` is none of them, or the root may not
+        be written to.
+
+    Examples
+    --------
+    >>> import cellucid_dask as cd
+    >>> listed = cd.catalog("exports", default="atlas")
+    >>> listed["default"], [each["path"] for each in listed["datasets"]]
+    ('atlas', ['atlas/'])
     """
     target = Target.of(root, storage_options or {})
     entries = _entries(target)

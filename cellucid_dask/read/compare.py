@@ -14,6 +14,7 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from scipy import sparse
 
+from cellucid_dask.display import first_few
 from cellucid_dask.encode.quantize import MAX_CODE, as_float32
 from cellucid_dask.encode.tiles import check_indices
 from cellucid_dask.format.decode import DamageError, Stream, dequantize
@@ -164,8 +165,7 @@ def compare_genes(
         vectors = [genes.vectors[gene] for gene in request.gene_ids.values()]
         columns = request.gene_columns
         if unknown := sorted(set(group) - set(request.genes.ids)):
-            shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-            yield f"var: the source has no gene {shown} ({len(unknown):,} in all)"
+            yield f"var: the source has no gene {first_few(unknown)} ({len(unknown):,} in all)"
         if request.plan.route == "direct":
             yield from _by_genes(target, request, columns, vectors)
         else:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from cellucid_dask.display import table
+from cellucid_dask.display import first_few, table
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import schema
 from cellucid_dask.read import assemble
@@ -270,6 +270,4 @@ class Export:
 
 
 def _some(keys: Sequence[str]) -> str:
-    if not keys:
-        return ""
-    return f" ({', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''})"
+    return f" ({first_few(keys)})" if keys else ""

@@ -39,16 +39,12 @@ def open_export(
 
     Examples
     --------
-    >>> import anndata, numpy, tempfile
     >>> import cellucid_dask as cd
-    >>> adata = anndata.AnnData(numpy.eye(4, 3), obsm={"X_umap": numpy.eye(4, 2)})
-    >>> target = tempfile.mkdtemp() + "/atlas"
-    >>> result = cd.export(adata, target, progress=False)
-    >>> atlas = cd.open_export(target)
-    >>> atlas.n_cells, atlas.genes, atlas.dimensions
-    (4, ['0', '1', '2'], [2])
-    >>> atlas.gene("1")
-    array([0., 1., 0., 0.], dtype=float32)
+    >>> exported = cd.open_export("exports/atlas")
+    >>> exported.n_cells, exported.genes[:3]
+    (300, ['MS4A1', 'IL7R', 'CD8A'])
+    >>> exported.gene("LYZ").shape
+    (300,)
     """
     opened = Target.of(target, storage_options or {})
     documents = read_documents(opened)

@@ -136,18 +136,14 @@ def verify(
     Raises
     ------
     RequestError
-        There is no export, or no such source, or no such layer or genes in it.
+        There is no export, or no such source, layer or genes in it.
 
     Examples
     --------
-    >>> import anndata, numpy, tempfile
     >>> import cellucid_dask as cd
-    >>> adata = anndata.AnnData(numpy.eye(4, 3), obsm={"X_umap": numpy.eye(4, 2)})
-    >>> target = tempfile.mkdtemp() + "/atlas"
-    >>> result = cd.export(adata, target, progress=False)
-    >>> report = cd.verify(target, adata)
-    >>> report.ok, report.n_files, report.n_compared
-    (True, 4, 3)
+    >>> report = cd.verify("exports/atlas", "atlas.h5ad", genes="all")
+    >>> report.ok, report.n_compared
+    (True, 40)
     """
     started = time.perf_counter()
     max_genes = _max_genes(genes)

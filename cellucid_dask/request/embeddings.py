@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
 
-# The most UMAP-like first; anything else of 1 to 3 columns comes after.
-_LIKED = ("umap", "tsne", "draw_graph", "phate", "trimap", "pacmap", "spatial")
+# Names of embeddings in order of preference; any other of 1 to 3 columns comes after.
+_PREFERRED = ("umap", "tsne", "draw_graph", "phate", "trimap", "pacmap", "spatial")
 _LATENT = ("scvi", "scanvi", "latent", "harmony", "x_pca")
 
 
@@ -28,19 +29,24 @@ class Embedding:
 def choose_embeddings(
     widths: Mapping[str, int], asked: Sequence[str] | None
 ) -> dict[int, Embedding]:
-    """Choose one embedding a dimension.
+    """Choose one embedding per dimension.
 
     Parameters
     ----------
     widths
-        Columns of every obsm array.
+        Number of columns of every obsm array.
     asked
-        ``"X_umap"`` or, of wider arrays, ``"X_pca:0,1"``; ``None`` finds them by name.
+        ``"X_umap"`` or, of wider arrays, ``"X_pca:0,1"``; ``None`` chooses by name.
+
+    Returns
+    -------
+    dict
+        Embeddings by dimension, ascending.
 
     Raises
     ------
     RequestError
-        There is none, or one that was asked for is not there.
+        There is no embedding, or one of `asked` does not exist.
     """
     if asked is None:
         narrow = sorted((key for key, width in widths.items() if 1 <= width <= 3), key=_rank)
@@ -49,7 +55,7 @@ def choose_embeddings(
             chosen.setdefault(widths[key], Embedding(key, tuple(range(widths[key]))))
         if not chosen:
             raise RequestError(
-                f"There is no embedding of 1 to 3 columns; obsm has {_list(widths)}. Name one "
+                f"There is no embedding of 1 to 3 columns; obsm has {listed(widths)}. Name one "
                 "with --embedding KEY or --embedding KEY:0,1, or pass --genes-only."
             )
         return dict(sorted(chosen.items()))
@@ -69,25 +75,25 @@ def choose_latent(widths: Mapping[str, int], asked: str | None) -> str | None:
     """Choose the obsm array in which outlier quantiles are measured, if there is one."""
     if asked is not None:
         if asked not in widths:
-            raise RequestError(f"obsm has no {asked!r}; it has {_list(widths)}.")
+            raise RequestError(f"obsm has no {asked!r}; it has {listed(widths)}.")
         return asked
     for word in _LATENT:
-        found = sorted(key for key in widths if word in key.lower() and "umap" not in key.lower())
-        if found:
-            return found[0]
+        keys = sorted(key for key in widths if word in key.lower() and "umap" not in key.lower())
+        if keys:
+            return keys[0]
     return None
 
 
 def _rank(key: str) -> tuple[int, int, str]:
     plain = key.lower().removeprefix("x_")
-    liked = next((i for i, word in enumerate(_LIKED) if word in plain), len(_LIKED))
-    return liked, len(plain), key
+    rank = next((i for i, word in enumerate(_PREFERRED) if word in plain), len(_PREFERRED))
+    return rank, len(plain), key
 
 
 def _parse(spec: str, widths: Mapping[str, int]) -> Embedding:
     key, _, columns = (spec, "", "") if spec in widths else spec.rpartition(":")
     if key not in widths:
-        raise RequestError(f"obsm has no embedding {key or spec!r}; it has {_list(widths)}.")
+        raise RequestError(f"obsm has no embedding {key or spec!r}; it has {listed(widths)}.")
     try:
         chosen = tuple(int(each) for each in columns.split(",")) if columns else ()
     except ValueError:
@@ -102,5 +108,6 @@ def _parse(spec: str, widths: Mapping[str, int]) -> Embedding:
     return Embedding(key, chosen)
 
 
-def _list(widths: Mapping[str, int]) -> str:
-    return ", ".join(f"{key} ({width} columns)" for key, width in widths.items()) or "nothing"
+def listed(widths: Mapping[str, int]) -> str:
+    """Return the arrays of obsm and their widths, for messages."""
+    return first_few([f"{key} ({n} columns)" for key, n in widths.items()], 20) or "nothing"

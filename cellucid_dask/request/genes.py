@@ -10,12 +10,10 @@ import numpy as np
 import pandas as pd
 from anndata.utils import make_index_unique
 
+from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
 from cellucid_dask.request.settings import Settings
-
-# Names that a message lists at most.
-_N_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -66,15 +64,13 @@ def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
     chosen = tuple(ids[columns])
     _check_unique(chosen, settings.var_gene_id_column)
     if collisions := names.collisions(chosen):
-        listed = "; ".join(
-            f"{one!r} and {two!r} (both {name})" for one, two, name in collisions[:_N_LISTED]
-        )
+        listed = first_few([f"{one!r} and {two!r} (both {name})" for one, two, name in collisions])
         raise RequestError(
             f"{len(collisions)} gene ids would share a file name: {listed}. Rename them, or choose "
             "another column with --var-gene-id-column."
         )
     if similar := names.case_collisions(chosen):
-        listed = ", ".join(f"{one}/{two}" for one, two in similar[:_N_LISTED])
+        listed = first_few([f"{one}/{two}" for one, two in similar])
         warnings.append(
             f"{len(similar)} pairs of gene ids differ only by letter case ({listed}): "
             "on a case-insensitive disk one would overwrite the other."
@@ -88,7 +84,7 @@ def _ids(var: pd.DataFrame, column: str) -> pd.Index[Any]:
     elif column in var.columns:
         values = pd.Index(var[column])
     else:
-        known = ", ".join(map(str, var.columns[:20])) or "none"
+        known = first_few(list(var.columns), 20) or "none"
         raise RequestError(
             f"var has no column {column!r}: choose 'index' or one of its columns ({known})."
         )
@@ -124,11 +120,11 @@ def _by_name(ids: pd.Index[Any], settings: Settings, warnings: list[str]) -> np.
     if unknown:
         text = (
             f"{len(unknown)} of {len(wanted)} genes are not in var "
-            f"{settings.var_gene_id_column}: {_list(unknown)}."
+            f"{settings.var_gene_id_column}: {first_few(unknown)}."
         )
         if not settings.skip_missing_genes or len(unknown) == len(wanted):
             raise RequestError(
-                f"{text} Check the names (for example {_list(list(ids[:3]))}), choose another "
+                f"{text} Check the names (for example {first_few(list(ids[:3]))}), choose another "
                 "--var-gene-id-column, or pass --skip-missing-genes."
             )
         warnings.append(f"{text} They are left out.")
@@ -141,11 +137,6 @@ def _check_unique(ids: Sequence[str], column: str) -> None:
     if len(repeated):
         raise RequestError(
             f"var {column} names {len(repeated)} gene{'s' * (len(repeated) > 1)} more than once, "
-            f"duplicates: {_list(list(repeated))}. "
+            f"duplicates: {first_few(list(repeated))}. "
             "Choose another column with --var-gene-id-column, or pass --make-genes-unique."
         )
-
-
-def _list(items: Sequence[str]) -> str:
-    text = ", ".join(map(str, items[:_N_LISTED]))
-    return text + (", ..." if len(items) > _N_LISTED else "")

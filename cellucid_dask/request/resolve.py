@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from dask.base import tokenize
 
+from cellucid_dask.display import first_few
 from cellucid_dask.encode.normalize import are_whole
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
@@ -227,7 +228,7 @@ def _obs_keys(source: Source, asked: Sequence[str] | None) -> tuple[str, ...]:
     unknown = [key for key in asked or () if key not in known]
     if unknown:
         raise RequestError(
-            f"obs has no column {', '.join(unknown[:5])}; it has {', '.join(known[:30]) or 'none'}."
+            f"obs has no column {first_few(unknown)}; it has {first_few(known, 30) or 'none'}."
         )
     keys = tuple(known if asked is None else asked)
     if collisions := names.collisions(keys):

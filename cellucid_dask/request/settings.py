@@ -1,22 +1,42 @@
-"""Every option of an export, checked once and then never again."""
+"""Every option of an export: type, default, check, and what the command line says of it."""
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypedDict
 
+from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-# Options of a run; all others are what an export is made of, but for the time of day.
-RUN_OPTIONS = frozenset({
-    "memory_budget", "scratch", "force", "resume", "progress", "storage_options",
-    "source_storage_options", "created_at",
-})  # fmt: skip
-_BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+SECTIONS = ("what to export", "how to store it", "what to say of it", "how to run")
+_CHOICES: dict[str, tuple[tuple[Any, ...], str]] = {
+    "normalize": ((None, "log1p-cp10k"), "log1p-cp10k or none"),
+    "var_quantization": ((None, 8, 16), "8, 16 or none (float32)"),
+    "obs_continuous_quantization": ((None, 8, 16), "8, 16 or none (float32)"),
+    "obs_categorical_dtype": (("auto", "uint8", "uint16"), "auto, uint8 or uint16"),
+    "compression": ((None, *range(10)), "a gzip level from 1 to 9, or none"),
+}
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def _option(section: str, text: str, metavar: str = "", *, default: Any = None, **more: Any) -> Any:
+    """Declare an option: the command line's parser is made from its metadata.
+
+    `section` and `text` go to the help; `metavar` shows how the value is written. `more` may
+    hold ``flag``, if it differs from the name; ``repeat``, for a list given one by one under the
+    name in the singular; ``either``, a word shared by options that exclude each other.
+    """
+    metadata = {"section": section, "text": text, "metavar": metavar, **more}
+    if default == {}:  # they may hold secrets
+        return field(default_factory=dict, repr=False, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+_what, _how, _about, _run = (partial(_option, section) for section in SECTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +56,12 @@ class Settings:
         A boolean var column that says which genes to export.
     var_gene_id_column
         The var column that names the genes, or ``"index"``.
-    var_quantization, obs_continuous_quantization
-        8 or 16 bits, or ``None`` for float32.
-    compression
-        gzip level 1-9; ``None`` (or 0) for none.
+    make_genes_unique
+        Tell duplicate gene ids apart as ``anndata.AnnData.var_names_make_unique`` does.
+    skip_missing_genes
+        Go on, with a warning, when some of `gene_identifiers` do not exist.
+    genes_only
+        Write the genes and nothing else.
     obs_keys
         The obs columns to export, in this order; ``None`` for all but those that name cells.
     embeddings
@@ -53,87 +75,96 @@ class Settings:
         obsm keys of displacements to draw over the embeddings, such as ``velocity_umap``, or
         a mapping of field names to them. A name that ends in ``_2d`` says its dimension, and
         wins over one that leaves it to the width of its array.
+    var_quantization, obs_continuous_quantization
+        8 or 16 bits, or ``None`` for float32.
     obs_categorical_dtype
         ``"auto"``, ``"uint8"`` or ``"uint16"``.
+    compression
+        gzip level 1-9; ``None`` (or 0) for none.
     centroid_outlier_quantile, centroid_min_points
-        Which cells a category's centroid leaves out, and how many it needs.
+        Share of a category's cells, above 0 and at most 1, that its centroid is made of, and
+        how many cells a centroid needs.
     dataset_id, dataset_name, dataset_description, source_name, source_url, source_citation
         What ``dataset_identity.json`` says of the data set.
     created_at
         UTC time stamp of the identity, ``YYYY-MM-DDTHH:MM:SSZ``; ``None`` for now.
-    genes_only
-        Write the genes and nothing else.
-    make_genes_unique
-        Tell duplicate gene ids apart as ``anndata.AnnData.var_names_make_unique`` does.
-    skip_missing_genes
-        Go on, with a warning, when some of `gene_identifiers` do not exist.
     memory_budget
         Bytes that all tasks in flight may hold together, ``"512MiB"`` or a number;
         ``None`` follows the machine or the workers.
     scratch
         Directory or URL for intermediate files; ``None`` for the system's.
+    storage_options, source_storage_options
+        fsspec options of target and source; never logged or stored.
     force
-        Replace the export that the target holds.
+        Replace the export in the target.
     resume
         Go on where an interrupted run of the same export stopped; without one, begin.
     progress
         Show how far the work is.
-    storage_options, source_storage_options
-        fsspec options of target and source; never logged or stored.
     """
 
-    layer: str = "X"
-    normalize: Literal["log1p-cp10k"] | None = None
-    gene_identifiers: Sequence[str] | None = None
-    genes_from: str | None = None
-    var_gene_id_column: str = "index"
-    var_quantization: Literal[8, 16] | None = 8
-    obs_continuous_quantization: Literal[8, 16] | None = 8
-    compression: int | None = 6
-    obs_keys: Sequence[str] | None = None
-    embeddings: Sequence[str] | None = None
-    latent: str | None = None
-    connectivities: str | None = None
-    vector_fields: Sequence[str] | Mapping[str, str] | None = None
-    obs_categorical_dtype: Literal["auto", "uint8", "uint16"] = "auto"
-    centroid_outlier_quantile: float = 0.95
-    centroid_min_points: int = 10
-    dataset_id: str | None = None
-    dataset_name: str | None = None
-    dataset_description: str | None = None
-    source_name: str | None = None
-    source_url: str | None = None
-    source_citation: str | None = None
-    created_at: str | None = None
-    genes_only: bool = False
-    make_genes_unique: bool = False
-    skip_missing_genes: bool = False
-    memory_budget: int | str | None = None
-    scratch: str | None = None
-    force: bool = False
-    resume: bool = False
-    progress: bool = True
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    source_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    layer: str = _what("X, raw or a layer", "LAYER", default="X")
+    normalize: Literal["log1p-cp10k"] | None = _what(
+        "of raw counts: scale each cell's to 10,000 together, then log1p", "log1p-cp10k|none"
+    )
+    gene_identifiers: Sequence[str] | None = _what(
+        "genes, in this order (default all)", "A,B,C", flag="--genes", either="genes"
+    )
+    genes_from: str | None = _what(
+        "boolean var column that marks the genes", "COLUMN", either="genes"
+    )
+    var_gene_id_column: str = _what("var column that names the genes", "COLUMN", default="index")
+    make_genes_unique: bool = _what("tell duplicate gene names apart", default=False)
+    skip_missing_genes: bool = _what("go on when some of the genes are not there", default=False)
+    genes_only: bool = _what("write the genes and nothing else", default=False)
+    obs_keys: Sequence[str] | None = _what("obs columns (default all)", "A,B")
+    embeddings: Sequence[str] | None = _what(
+        "obsm key, or KEY:0,1 for some columns", "KEY", repeat=True
+    )
+    latent: str | None = _what("obsm key in which outliers are measured", "KEY")
+    connectivities: str | None = _what("obsp key of the neighbor graph (default none)", "KEY|none")
+    vector_fields: Sequence[str] | Mapping[str, str] | None = _what(
+        "obsm key such as velocity_umap", "KEY", repeat=True
+    )
+    var_quantization: Literal[8, 16] | None = _how(
+        "bits of a gene's values", "8|16|none", default=8
+    )
+    obs_continuous_quantization: Literal[8, 16] | None = _how(
+        "bits of a numeric column's values", "8|16|none", default=8
+    )
+    obs_categorical_dtype: Literal["auto", "uint8", "uint16"] = _how(
+        "codes of a category column", "auto|uint8|uint16", default="auto"
+    )
+    compression: int | None = _how("gzip level; 0 for none", "0-9", default=6)
+    centroid_outlier_quantile: float = _how(
+        "share of a category's cells its centroid is made of", "Q", default=0.95
+    )
+    centroid_min_points: int = _how("cells a category needs for a centroid", "N", default=10)
+    dataset_id: str | None = _about("its id (default from its name)", "TEXT")
+    dataset_name: str | None = _about("its name (default from TARGET)", "TEXT")
+    dataset_description: str | None = _about("what it is", "TEXT")
+    source_name: str | None = _about("where the data are from", "TEXT")
+    source_url: str | None = _about("a page about them", "TEXT")
+    source_citation: str | None = _about("how to cite them", "TEXT")
+    created_at: str | None = _about("2026-01-31T12:00:00Z (default now)", "TIME")
+    memory_budget: int | str | None = _run("such as 512MiB (default by machine)", "SIZE")
+    scratch: str | None = _run("folder or URL for intermediate files", "URL")
+    storage_options: Mapping[str, Any] = _run("of the target", "K=V", default={}, repeat=True)
+    source_storage_options: Mapping[str, Any] = _run(
+        "of the source", "K=V", default={}, repeat=True
+    )
+    force: bool = _run("replace the export in TARGET", default=False, either="again")
+    resume: bool = _run("go on where a stopped run was", default=False, either="again")
+    progress: bool = _run("do not show how far the work is", default=True)
 
     def __post_init__(self) -> None:
         """Check every value and bring each to its one form."""
-        for option in ("var_quantization", "obs_continuous_quantization"):
-            if getattr(self, option) not in (None, 8, 16):
-                raise RequestError(
-                    f"{option} is {getattr(self, option)!r}: choose 8, 16 or none (float32)."
-                )
-        if self.compression not in (None, *range(10)) or isinstance(self.compression, bool):
-            raise RequestError(
-                f"compression is {self.compression!r}: choose a gzip level from 1 to 9, or none."
-            )
+        for option, (allowed, words) in _CHOICES.items():
+            value = getattr(self, option)
+            if value not in allowed or isinstance(value, bool):
+                raise RequestError(f"{option} is {value!r}: choose {words}.")
         if self.compression == 0:
             self._set("compression", None)
-        if self.obs_categorical_dtype not in ("auto", "uint8", "uint16"):
-            raise RequestError(
-                f"obs_categorical_dtype is {self.obs_categorical_dtype!r}: "
-                "choose auto, uint8 or uint16."
-            )
         if not 0 < self.centroid_outlier_quantile <= 1:
             raise RequestError(
                 f"centroid_outlier_quantile is {self.centroid_outlier_quantile!r}: "
@@ -147,12 +178,10 @@ class Settings:
             raise RequestError("Give either force, to start anew, or resume, to go on.")
         self._check_names()
         if self.memory_budget is not None:
-            self._set("memory_budget", parse_bytes(self.memory_budget, "memory_budget"))
+            self._set("memory_budget", _bytes(self.memory_budget))
         self._set("created_at", _time_stamp(self.created_at))
 
     def _check_names(self) -> None:
-        if self.normalize not in (None, "log1p-cp10k"):
-            raise RequestError(f"normalize is {self.normalize!r}: choose log1p-cp10k or none.")
         if not isinstance(self.connectivities, str | None):
             raise RequestError(
                 f"connectivities is a {type(self.connectivities).__name__}: name a matrix of obsp."
@@ -165,9 +194,8 @@ class Settings:
                 self._set(option, {str(name): str(key) for name, key in value.items()})
             elif value is not None:
                 names = tuple(str(name) for name in value)
-                twice = sorted({name for name in names if names.count(name) > 1})[:3]
-                if twice:
-                    raise RequestError(f"{option} names {', '.join(twice)} more than once.")
+                if twice := sorted(name for name, n in Counter(names).items() if n > 1):
+                    raise RequestError(f"{option} names {first_few(twice, 3)} more than once.")
                 self._set(option, names)
         if self.gene_identifiers is not None and self.genes_from is not None:
             raise RequestError("Give either a list of genes or a var column of them, not both.")
@@ -192,8 +220,7 @@ class Settings:
     def of(cls, options: Mapping[str, Any]) -> Settings:
         """Build settings from keyword arguments, refusing unknown ones."""
         known = {each.name for each in fields(cls)}
-        unknown = sorted(set(options) - known)
-        if unknown:
+        if unknown := sorted(set(options) - known):
             raise RequestError(f"There is no option {unknown[0]!r}.")
         given = {
             key: value if value is not None or "storage_options" not in key else {}
@@ -202,25 +229,69 @@ class Settings:
         return cls(**given)
 
 
-def parse_bytes(value: int | str, option: str) -> int:
-    """Bytes from ``"512MiB"``, ``"2 GB"`` or a number."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?|)b?\s*", str(value).lower())
-    if match is None:
-        raise RequestError(f"{option} is {value!r}: write a size such as 512MiB or 2GB.")
-    number, unit = match.groups()
-    size = int(float(number) * (_UNITS | _BINARY_UNITS)[unit])
-    if size <= 0:
-        raise RequestError(f"{option} is {value!r}: it must be more than nothing.")
+# Options that do not change the exported bytes: a run may be resumed with other values.
+RUN_OPTIONS = frozenset(
+    each.name for each in fields(Settings) if each.metadata["section"] == SECTIONS[-1]
+) | {"created_at"}
+
+
+class ExportOptions(TypedDict, total=False):
+    """The attributes of `Settings` as keywords, for editors and type checkers."""
+
+    layer: str
+    normalize: Literal["log1p-cp10k"] | None
+    gene_identifiers: Sequence[str] | None
+    genes_from: str | None
+    var_gene_id_column: str
+    make_genes_unique: bool
+    skip_missing_genes: bool
+    genes_only: bool
+    obs_keys: Sequence[str] | None
+    embeddings: Sequence[str] | None
+    latent: str | None
+    connectivities: str | None
+    vector_fields: Sequence[str] | Mapping[str, str] | None
+    var_quantization: Literal[8, 16] | None
+    obs_continuous_quantization: Literal[8, 16] | None
+    obs_categorical_dtype: Literal["auto", "uint8", "uint16"]
+    compression: int | None
+    centroid_outlier_quantile: float
+    centroid_min_points: int
+    dataset_id: str | None
+    dataset_name: str | None
+    dataset_description: str | None
+    source_name: str | None
+    source_url: str | None
+    source_citation: str | None
+    created_at: str | None
+    memory_budget: int | str | None
+    scratch: str | None
+    storage_options: Mapping[str, Any] | None
+    source_storage_options: Mapping[str, Any] | None
+    force: bool
+    resume: bool
+    progress: bool
+
+
+def _bytes(value: int | str) -> int:
+    """Read a size: ``"512MiB"``, ``"2 GB"`` or a number."""
+    from dask.utils import parse_bytes  # noqa: PLC0415  slow to import; --help does not need it
+
+    text = str(value).strip()
+    try:
+        size = parse_bytes(text) if text[:1].isdigit() else 0  # Dask takes "GB" for one of them
+    except (ValueError, OverflowError):
+        size = 0
+    if not size:
+        raise RequestError(f"memory_budget is {value!r}: write a size such as 512MiB or 2GB.")
     return size
 
 
 def _time_stamp(value: str | None) -> str:
     if value is None:
-        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return datetime.now(UTC).strftime(_TIME)
     try:
-        return datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").strftime(  # noqa: DTZ007  Z is UTC
-            "%Y-%m-%dT%H:%M:%SZ"
-        )
+        return datetime.strptime(value, _TIME).strftime(_TIME)  # noqa: DTZ007  Z is UTC
     except (TypeError, ValueError):
         raise RequestError(
             f"created_at is {value!r}: write UTC time as 2026-01-31T12:00:00Z."

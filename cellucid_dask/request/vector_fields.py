@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
+from cellucid_dask.request.embeddings import listed
 
 _EXPLICIT = re.compile(r"(.+)_([123])d")
 
 
 @dataclass(frozen=True)
 class VectorField:
-    """One field over the embedding of one dimension, and the array of obsm that holds it."""
+    """A field over the embedding of one dimension; `key` is its array in obsm."""
 
     field: str
     dimension: int
@@ -24,42 +25,43 @@ class VectorField:
 def choose_vector_fields(
     widths: Mapping[str, int], asked: Mapping[str, str], dimensions: Collection[int]
 ) -> tuple[list[VectorField], list[str]]:
-    """Find what was asked for, one array a field and dimension.
+    """Choose one obsm array for each requested field and dimension.
 
     Parameters
     ----------
     widths
-        Columns of every obsm array.
+        Number of columns of every obsm array.
     asked
-        obsm keys by name: ``velocity_umap_2d`` says its dimension and wins over
-        ``velocity_umap``, of which the width of its array tells it.
+        obsm keys by name. ``velocity_umap_2d`` gives the dimension, and wins over
+        ``velocity_umap``, whose dimension is the width of its array.
     dimensions
-        Of the embeddings that are exported.
+        Dimensions of the exported embeddings.
 
     Returns
     -------
     tuple
-        The fields, by name and dimension; and a warning for each without an embedding.
+        The fields, sorted by name and dimension, and a warning for each field whose dimension
+        has no embedding.
 
     Raises
     ------
     RequestError
-        A key is unknown, a name unsafe, or a width not its dimension.
+        A key is unknown, a name is not safe as a file name, or a width contradicts a name.
     """
     chosen: dict[tuple[str, int], VectorField] = {}
     for name, key in sorted(asked.items(), key=lambda item: _EXPLICIT.fullmatch(item[0]) is None):
         if key not in widths:
-            raise RequestError(f"obsm has no vector field {key!r}; it has {_list(widths)}.")
+            raise RequestError(f"obsm has no vector field {key!r}; it has {listed(widths)}.")
         each = _parse(name, key, widths[key])
         chosen.setdefault((each.field, each.dimension), each)
     kept, warnings = [], []
-    for place, each in sorted(chosen.items()):
+    for _, each in sorted(chosen.items()):
         if each.dimension in dimensions:
             kept.append(each)
             continue
         shown = " and ".join(f"{dimension}D" for dimension in sorted(dimensions))
         warnings.append(
-            f"Vector field {place[0]!r} is {each.dimension}D, but the embeddings are {shown}: "
+            f"Vector field {each.field!r} is {each.dimension}D, but the embeddings are {shown}: "
             "it is left out. Add an embedding of that dimension with --embedding."
         )
     return kept, warnings
@@ -83,7 +85,3 @@ def _parse(name: str, key: str, width: int) -> VectorField:
             "embedding it is drawn over."
         )
     return VectorField(field, dimension, key)
-
-
-def _list(widths: Mapping[str, int]) -> str:
-    return ", ".join(f"{key} ({width} columns)" for key, width in widths.items()) or "nothing"

@@ -17,9 +17,9 @@ from cellucid_dask._version import __version__
 from cellucid_dask.errors import RequestError
 
 _log = logging.getLogger("cellucid_dask")
-# Seconds until a scheduler that does not answer is given up.
+# Seconds to wait for the answer of a scheduler.
 _ANSWER = 5
-# Seconds until a worker must have come; batch systems take their time.
+# Seconds to wait for the first worker; batch systems take their time.
 _FIRST_WORKER = 60
 # Workers begin to spill at 60 % of their limit.
 _SHARE_OF_LIMIT = 0.4
@@ -39,19 +39,24 @@ def active_client() -> Any:
 
 
 @contextmanager
-def blocking_client() -> Iterator[None]:
-    """Within, the active client can be waited for: an asynchronous one gets a stand-in.
+def blocking_client(timeout: float = _ANSWER) -> Iterator[None]:
+    """Make blocking calls safe: inside the block an asynchronous client is replaced.
 
-    The stand-in talks to the same scheduler from an event loop of its own.
+    Its replacement is synchronous, and talks to the same scheduler from an event loop of its own.
+
+    Parameters
+    ----------
+    timeout
+        Seconds to wait for the scheduler's answer.
 
     Raises
     ------
     RequestError
-        The scheduler lives in the very event loop that the call blocks.
+        The scheduler runs in the event loop that the call blocks.
     """
     client = active_client()
     if client is None and dask.config.get("scheduler", None) in _DISTRIBUTED:
-        with dask.config.set(scheduler=None):  # clients that end out of turn leave it behind
+        with dask.config.set(scheduler=None):  # left behind by a client closed out of order
             yield
         return
     if client is None or not client.asynchronous:
@@ -60,8 +65,8 @@ def blocking_client() -> Iterator[None]:
     from distributed import Client  # noqa: PLC0415
 
     try:
-        stand_in = Client(
-            client.scheduler.address, security=client.security, timeout=_ANSWER,
+        blocking = Client(
+            client.scheduler.address, security=client.security, timeout=timeout,
             set_as_default=False, asynchronous=False,
         )  # fmt: skip
     except (OSError, AttributeError) as error:
@@ -69,22 +74,22 @@ def blocking_client() -> Iterator[None]:
             "The asynchronous Dask client's scheduler cannot answer while this call blocks its "
             "event loop: await asyncio.to_thread(cellucid_dask.export, ...) instead."
         ) from error
-    with stand_in, stand_in.as_current():
+    with blocking, blocking.as_current():
         yield
 
 
-def connect(address: str) -> Any:
-    """Return a client of a running scheduler.
+def connect(address: str, timeout: float = _ANSWER) -> Any:
+    """Return a client of a running scheduler, which must answer within `timeout` seconds.
 
     Raises
     ------
     RequestError
-        None answers there.
+        No scheduler answers at `address`.
     """
     from distributed import Client  # noqa: PLC0415  slow to import
 
     try:
-        return Client(address, timeout=_ANSWER)
+        return Client(address, timeout=timeout)
     except (OSError, ValueError, TypeError) as error:
         raise RequestError(
             f"No Dask scheduler answers at {address}: check the address, such as "
@@ -93,41 +98,54 @@ def connect(address: str) -> Any:
 
 
 def start(n_workers: int) -> Any:
-    """Return a client of this many new worker processes, which end with it."""
+    """Start worker processes and return their client; they end when it is closed."""
     from distributed import Client  # noqa: PLC0415  slow to import
 
     return Client(
         n_workers=n_workers, threads_per_worker=1, dashboard_address=None,
-        silence_logs=logging.CRITICAL,  # what ends a run is told by the run itself
+        silence_logs=logging.CRITICAL,  # the run itself reports what ends it
         preload=[__name__],
     )  # fmt: skip
 
 
 def dask_setup(_: Any) -> None:
-    """Leave Ctrl-C, which a terminal sends to every process, to the one that started us."""
+    """Ignore Ctrl-C in a worker: terminals send it to every process; ours is the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def find_workers(client: Any) -> tuple[int, int]:
-    """Say how many tasks the workers do at once, and how many bytes these may hold together.
+def find_workers(
+    client: Any, *, version: str = __version__, timeout: float = _FIRST_WORKER
+) -> tuple[int, int]:
+    """Measure the workers.
 
-    Waits for the first worker.
+    Parameters
+    ----------
+    client
+        The cluster's client.
+    version
+        What the workers must have of this package.
+    timeout
+        Seconds to wait for the first worker.
+
+    Returns
+    -------
+    tuple
+        How many tasks run at once, and how many bytes they may take together.
 
     Raises
     ------
     RequestError
-        There are none, or they do not have this version of the package.
+        No worker comes, or one has another version of the package.
     """
-    _wait_for_workers(client)
+    _wait_for_workers(client, timeout)
     probes = client.run(_probe(), on_error="ignore")
-    versions = {address: version for address, (version, *_) in probes.items()}
-    other = [address for address, version in versions.items() if version != _version()]
-    if other:
-        theirs = versions[other[0]]
-        raise RequestError(
-            f"Worker {other[0]} has {f'cellucid-dask {theirs}' if theirs else 'no cellucid-dask'}, "
-            f"and this is {_version()}: install the same version everywhere."
-        )
+    for address, (theirs, *_) in probes.items():
+        if theirs != version:
+            has = f"cellucid-dask {theirs}" if theirs else "no cellucid-dask"
+            raise RequestError(
+                f"Worker {address} has {has}, and this is {version}: install the same version "
+                "everywhere."
+            )
     workers = client.scheduler_info(n_workers=-1)["workers"]
     threads = {address: worker["nthreads"] for address, worker in workers.items()}
     on_host = Counter(probes[address][1] for address in threads if address in probes)
@@ -147,12 +165,12 @@ def find_workers(client: Any) -> tuple[int, int]:
 
 
 def check_sees(client: Any, path: str) -> None:
-    """Make sure that every worker sees a local path.
+    """Check that every worker sees a local path.
 
     Raises
     ------
     RequestError
-        Naming a worker that does not.
+        A worker does not.
     """
     if blind := find_blind(client, path):
         raise RequestError(
@@ -162,17 +180,13 @@ def check_sees(client: Any, path: str) -> None:
 
 
 def find_blind(client: Any, path: str) -> str | None:
-    """Find a worker that does not see a local path."""
-    sees = client.run(os.path.exists, path, on_error="ignore")
-    return next((worker for worker, there in sees.items() if there is False), None)
+    """Return the address of a worker that does not see a local path, if there is one."""
+    exists = client.run(os.path.exists, path, on_error="ignore")
+    return next((worker for worker, seen in exists.items() if seen is False), None)
 
 
-def _version() -> str:
-    return __version__
-
-
-def _wait_for_workers(client: Any) -> None:
-    """Wait for one worker; a task that waits makes an adaptive cluster start one."""
+def _wait_for_workers(client: Any, timeout: float) -> None:
+    """Wait for a worker; a waiting task makes an adaptive cluster start one."""
     if client.scheduler_info(n_workers=-1)["workers"]:
         return
     _log.info("waiting for a worker")
@@ -180,10 +194,10 @@ def _wait_for_workers(client: Any) -> None:
 
     future = client.submit(_probe(), pure=False)
     try:
-        future.result(timeout=_FIRST_WORKER)
+        future.result(timeout=timeout)
     except Late:
         raise RequestError(
-            f"The Dask scheduler has had no worker for {_FIRST_WORKER:g} seconds: start some, and "
+            f"The Dask scheduler has had no worker for {timeout:g} seconds: start some, and "
             "run this again."
         ) from None
     finally:
@@ -191,7 +205,7 @@ def _wait_for_workers(client: Any) -> None:
 
 
 def _probe() -> Callable[[], tuple[str | None, str, int]]:
-    """Make a function that workers can run which do not have this package."""
+    """Return a function that also workers without this package can run."""
 
     def probe() -> tuple[str | None, str, int]:
         import importlib  # noqa: PLC0415  of the worker

@@ -11,13 +11,11 @@ from pathlib import Path
 import psutil
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # in malloc.h
-
-
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def machine_memory() -> int:
-    """Bytes this process may take: the machine's free memory, or a smaller limit set on it."""
+    """Return the bytes this process may take: free memory, or a smaller limit of the process."""
     limits: list[int] = [psutil.virtual_memory().available]
     for path in _CGROUP_LIMITS:
         with suppress(OSError, ValueError):
@@ -37,17 +35,16 @@ def peak_rss() -> int:
 
 
 def current_rss() -> int:
-    """Return what this process holds now, in bytes."""
+    """Return the resident set of this process, in bytes."""
     rss: int = psutil.Process().memory_info().rss
     return rss
 
 
 def limit_malloc_cache() -> None:
-    """Have the C library keep some freed memory, and return large blocks (glibc only).
+    """Fix how much freed memory the C library keeps (glibc only).
 
-    Left alone it raises both sizes as it goes, and what a process holds then creeps up
-    with the number of blocks it has read. Keeping less than this costs time: pages that
-    are returned must be cleared when they come back.
+    By default glibc raises both thresholds as it runs, and resident memory then grows with the
+    number of blocks read. Lower thresholds cost time: the kernel clears returned pages.
     """
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
@@ -56,6 +53,6 @@ def limit_malloc_cache() -> None:
 
 
 def release_memory() -> None:
-    """Give back freed memory that the C library keeps (glibc only; elsewhere it does not)."""
+    """Return freed memory that the C library keeps to the system (glibc only)."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

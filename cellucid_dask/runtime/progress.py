@@ -1,4 +1,4 @@
-"""How far an export is: one state, shown as a terminal, a notebook or a log wants it."""
+"""The progress of an export, shown as suits a terminal, a notebook or a log."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from dask.callbacks import Callback
-
-from cellucid_dask.display import size
+from dask.utils import format_bytes
 
 _log = logging.getLogger("cellucid_dask")
 # Reading and transposing a value takes about half the time of encoding it.
 _READ, _ENCODE = 1, 2
 _BAR = 24
-# Seconds between two views.
+# Seconds between two updates.
 _TERMINAL, _NOTEBOOK, _LINES = 0.1, 0.5, 10.0
 
 Show = Callable[["Progress"], None]
 
 
 class Progress:
-    """What of an export is done.
+    """Counts of what is done.
 
     Attributes
     ----------
     blocks, n_blocks
-        Blocks that were read to wait as parts, and all of them; none on route ``direct``.
+        Blocks read into tiles, and all of them; 0 on route ``direct``.
     genes, n_genes
         Genes in the target, and all of them.
     nbytes
-        Bytes of their files.
+        Total size of their files.
     """
 
     def __init__(self, n_blocks: int, n_genes: int, show: Show, every: float) -> None:
@@ -42,42 +42,42 @@ class Progress:
         self.genes, self.n_genes = 0, n_genes
         self.nbytes = 0
         self._show, self._every = show, every
-        self._begun = self._shown = time.monotonic()
+        self._started = self._shown = time.monotonic()
 
     def read(self, blocks: int = 1) -> None:
-        """Note that blocks were read."""
+        """Count blocks that were read."""
         self.blocks += blocks
         self._refresh()
 
     def encoded(self, genes: int, nbytes: int) -> None:
-        """Note that genes are in the target."""
+        """Count genes whose files, `nbytes` together, are in the target."""
         self.genes += genes
         self.nbytes += nbytes
         self._refresh()
 
     @property
     def fraction(self) -> float:
-        """How much of the work is done, from 0 to 1."""
-        all_work = _ENCODE + (_READ if self.n_blocks else 0)
+        """Share of the work that is done, from 0 to 1."""
+        total = _ENCODE + (_READ if self.n_blocks else 0)
         done = _ENCODE * self.genes / max(self.n_genes, 1)
         done += _READ * self.blocks / max(self.n_blocks, 1)
-        return min(done / all_work, 1.0)
+        return min(done / total, 1.0)
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the end at the speed so far; ``None`` before there is any."""
+        """Seconds until the end at the average speed so far; ``None`` at the start."""
         fraction = self.fraction
-        return (time.monotonic() - self._begun) * (1 - fraction) / fraction if fraction else None
+        return (time.monotonic() - self._started) * (1 - fraction) / fraction if fraction else None
 
     def __str__(self) -> str:
         """Return one line to print."""
-        text = f"{self.genes:,} of {self.n_genes:,} genes, {size(self.nbytes)}"
+        text = f"{self.genes:,} of {self.n_genes:,} genes, {format_bytes(self.nbytes)}"
         if self.n_blocks and not self.genes:
             text = f"read {self.blocks:,} of {self.n_blocks:,} blocks"
-        left = self.seconds_left
         if self.genes == self.n_genes:
-            return f"{text}, {_clock(time.monotonic() - self._begun)}"
-        return text if left is None else f"{text}, {_clock(left)} left"
+            return f"{text}, {timedelta(seconds=int(time.monotonic() - self._started))}"
+        left = self.seconds_left
+        return text if left is None else f"{text}, {timedelta(seconds=int(left))} left"
 
     def _refresh(self) -> None:
         now = time.monotonic()
@@ -87,7 +87,7 @@ class Progress:
 
 
 class Watch(Callback):
-    """Tells progress of the tasks of a local scheduler."""
+    """Counts finished tasks of a local scheduler."""
 
     def __init__(self, progress: Progress, reads: Sequence[Any], encodes: Sequence[Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -103,35 +103,32 @@ class Watch(Callback):
 
 @contextmanager
 def follow(n_blocks: int, n_genes: int, *, shown: bool) -> Iterator[Progress]:
-    """Show how far a run of the plan is, on stderr or in the notebook; it may fail.
+    """Show the progress of a run on stderr or in the notebook, also at its end if it fails.
 
     Parameters
     ----------
     n_blocks, n_genes
-        What there is to do.
+        Number of blocks to read and of genes to encode.
     shown
-        Whether to show it; if not it is only counted.
+        Whether to show it; otherwise it is only counted and logged.
     """
-    show, every, end = _view() if shown else (_nothing, float("inf"), _nothing)
+    show, every, end = _view() if shown else (lambda _: None, float("inf"), "")
     progress = Progress(n_blocks, n_genes, show, every)
     try:
         yield progress
     finally:
-        end(progress)
+        show(progress)
+        sys.stderr.write(end)
         _log.info("%s", progress)
 
 
-def _view() -> tuple[Show, float, Show]:
-    """Choose how to show progress: a view, the seconds between two, and the last one."""
+def _view() -> tuple[Show, float, str]:
+    """Choose how to show progress; return it, the seconds between updates, and a last word."""
     if (notebook := _notebook()) is not None:
-        return notebook, _NOTEBOOK, notebook
+        return notebook, _NOTEBOOK, ""
     if sys.stderr.isatty():
-        return _bar, _TERMINAL, _last_bar
-    return _line, _LINES, _line
-
-
-def _nothing(_: Progress) -> None:
-    pass
+        return _bar, _TERMINAL, "\n"
+    return _line, _LINES, ""
 
 
 def _line(progress: Progress) -> None:
@@ -139,53 +136,29 @@ def _line(progress: Progress) -> None:
     sys.stderr.flush()
 
 
-def _bar(progress: Progress, end: str = "") -> None:
+def _bar(progress: Progress) -> None:
     bar = ("#" * round(progress.fraction * _BAR)).ljust(_BAR)
-    sys.stderr.write(f"\r\x1b[K[{bar}] {progress}{end}")
+    sys.stderr.write(f"\r\x1b[K[{bar}] {progress}")
     sys.stderr.flush()
 
 
-def _last_bar(progress: Progress) -> None:
-    _bar(progress, "\n")
-
-
 def _notebook() -> Show | None:
-    """Return a view for a notebook, if this is one; it needs no widgets and is saved with it."""
+    """Return a view for a notebook, if this is one: HTML without widgets, saved with it."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is None or not hasattr(shell, "kernel"):
         return None
-    from IPython.display import display  # noqa: PLC0415  it is there
+    from IPython.display import display  # noqa: PLC0415  only in a notebook
 
     handle: Any = None
 
     def show(progress: Progress) -> None:
         nonlocal handle
-        view = _View(progress)
+        text = str(progress)
+        bar = f'<progress max="1" value="{progress.fraction:.4f}" style="vertical-align:middle">'
+        view = {"text/plain": text, "text/html": f"{bar}</progress> {html.escape(text)}"}
         if handle is None:
-            handle = display(view, display_id=True)  # type: ignore[no-untyped-call]
+            handle = display(view, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
-            handle.update(view)
+            handle.update(view, raw=True)
 
     return show
-
-
-class _View:
-    """A progress bar in HTML, with plain text beside it."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._text, self._fraction = str(progress), progress.fraction
-
-    def __repr__(self) -> str:
-        return self._text
-
-    def _repr_html_(self) -> str:
-        return (
-            f'<progress max="1" value="{self._fraction:.4f}" style="vertical-align:middle">'
-            f"</progress> {html.escape(self._text)}"
-        )
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,4 +1,4 @@
-"""How many tasks run at once here, and how much memory they may take together."""
+"""How many tasks run at once, and how much memory they may take together."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.runtime import cluster
 from cellucid_dask.runtime.memory import machine_memory
 
-# A default that large exports do not gain from exceeding.
-_MOST_BY_DEFAULT = 2**30
+# Larger budgets do not make exports faster.
+_MAX_DEFAULT_BUDGET = 2**30
 
 
 @dataclass(frozen=True)
 class Resources:
-    """The scheduler's workers.
+    """What tasks may use.
 
     Attributes
     ----------
     n_workers
-        Tasks in flight at once.
+        Number of tasks that run at once.
     memory
-        Bytes that these tasks may hold together.
+        Bytes that these tasks may take together.
     client
         The distributed client, if one is active.
     """
@@ -37,7 +37,13 @@ class Resources:
     client: Any = None
 
     def shares_disk(self, scratch: str | None) -> bool:
-        """Whether all workers see one local folder; ``None`` is the system's."""
+        """Whether all workers see one local folder; ``None`` is the system's.
+
+        Raises
+        ------
+        RequestError
+            `scratch` is no directory.
+        """
         if self.client is None:
             return True
         if scratch is not None and not Path(scratch).is_dir():
@@ -47,12 +53,12 @@ class Resources:
 
 
 def find_resources(memory_budget: int | None) -> Resources:
-    """Look at the active scheduler and the machine."""
+    """Measure the active scheduler and the machine; `memory_budget` is in bytes."""
     client = cluster.active_client()
     if client is not None:
         n_threads, memory = cluster.find_workers(client)
         return Resources(n_threads, memory_budget or memory, client)
     scheduler = dask.config.get("scheduler", None)
-    alone = str(scheduler).lower() in {"sync", "synchronous", "single-threaded"}
-    n_workers = 1 if alone else int(dask.config.get("num_workers", None) or CPU_COUNT)
-    return Resources(n_workers, memory_budget or min(machine_memory() // 4, _MOST_BY_DEFAULT))
+    synchronous = str(scheduler).lower() in {"sync", "synchronous", "single-threaded"}
+    n_workers = 1 if synchronous else int(dask.config.get("num_workers", None) or CPU_COUNT)
+    return Resources(n_workers, memory_budget or min(machine_memory() // 4, _MAX_DEFAULT_BUDGET))

@@ -26,21 +26,21 @@ from cellucid_dask.store.location import Location
 
 
 class AnnDataSource:
-    """An AnnData object."""
+    """An AnnData object, or any other with its attributes."""
 
     def __init__(self, adata: Any) -> None:
         self._adata = adata
         filename = getattr(adata, "filename", None)
-        self.name = Path(filename).name if filename else "anndata"
+        self.name = Path(filename).name if filename else "the source"
         self.n_cells = int(adata.n_obs)
 
     @property
     def layers(self) -> list[str]:
         """Matrices that can be exported."""
-        found = ["X"] if self._adata.X is not None else []
-        found += ["raw"] if self._adata.raw is not None else []
+        named = {"X": self._adata.X, "raw": self._adata.raw}
         # anndata 0.13 lists X among the layers, as None
-        return found + sorted(name for name in self._adata.layers if name is not None)
+        layers = sorted(name for name in self._adata.layers if name is not None)
+        return [name for name, matrix in named.items() if matrix is not None] + layers
 
     @property
     def obs_keys(self) -> list[str]:
@@ -48,7 +48,7 @@ class AnnDataSource:
         return [str(name) for name in self._adata.obs.columns]
 
     def obs(self, key: str) -> Any:
-        """Read one column; one of a lazy AnnData is loaded here."""
+        """Read one column; that of a lazy AnnData is loaded here."""
         frame = self._adata.obs[[key]]
         return (frame if isinstance(frame, pd.DataFrame) else frame.to_memory())[key]
 
@@ -102,8 +102,8 @@ def matrix_of(values: Any, what: str = "Expression") -> Matrix | None:
     if isinstance(values, da.Array):
         return _dask_matrix(values, what)
     if sparse.issparse(values):
-        held = values if values.format in ("csr", "csc") else values.tocsr()
-        return SparseMatrix(held.data, held.indices, held.indptr, held.shape, held.format)
+        values = values if values.format in ("csr", "csc") else values.tocsr()
+        return SparseMatrix(values.data, values.indices, values.indptr, values.shape, values.format)
     if hasattr(values, "group"):  # anndata's backed sparse datasets
         return stored_matrix(values.group, _reader)
     if isinstance(values, h5py.Dataset):
@@ -132,6 +132,6 @@ def _dask_matrix(array: da.Array, what: str) -> DaskMatrix:
         raise RequestError(
             "The Dask array has blocks of unknown size: call its compute_chunk_sizes() first."
         )
-    # what Dask knows of its blocks is an empty one of their kind
+    # the array's meta is an empty block of the type that all its blocks have
     storage: Storage = getattr(array._meta, "format", "dense")  # noqa: SLF001
     return DaskMatrix(array, storage if storage in {"csr", "csc"} else "dense")

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from dask.core import get_dependencies
+from dask.utils import format_bytes
 
-from cellucid_dask.display import size
 from cellucid_dask.engine.gene_tasks import GeneJob
 from cellucid_dask.engine.genes import build
 from cellucid_dask.errors import RequestError
@@ -114,7 +114,7 @@ def print_table() -> None:
             blocks = len(plan.row_blocks) * len(plan.gene_blocks)
             print(
                 f"{row}{plan.route} | {blocks:,} | {len(plan.encode_blocks):,} | "
-                f"{found.n_tasks:,} | {found.n_edges:,} | {size(plan.task_memory)} | "
+                f"{found.n_tasks:,} | {found.n_edges:,} | {format_bytes(plan.task_memory)} | "
                 f"{found.plan_seconds:.1f} | {found.build_seconds:.1f} |"
             )
 

@@ -354,9 +354,8 @@ def test_asynchronous_client(
     assert tree_bytes(tmp_path / "out") == expected
 
 
-def test_asynchronous_cluster(matrix: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asynchronous_cluster(matrix: Any, tmp_path: Path) -> None:
     """A scheduler in the blocked loop itself cannot answer; in a thread all is well."""
-    monkeypatch.setattr(cluster, "_ANSWER", 1)
 
     async def cell() -> None:
         async with (
@@ -365,9 +364,11 @@ def test_asynchronous_cluster(matrix: Any, tmp_path: Path, monkeypatch: pytest.M
             ) as running,
             Client(running, asynchronous=True),
         ):
-            with pytest.raises(RequestError, match=r"asyncio\.to_thread"):
-                cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
-            assert not (tmp_path / "out").exists()
+            with (
+                pytest.raises(RequestError, match=r"asyncio\.to_thread"),
+                cluster.blocking_client(timeout=1),
+            ):
+                pytest.fail("the block must not be entered")
             await asyncio.to_thread(cellucid_dask.export, lazy(matrix), tmp_path / "out", **OPTIONS)
 
     asyncio.run(cell())
@@ -375,34 +376,32 @@ def test_asynchronous_cluster(matrix: Any, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere://x", "127.0.0.1"])
-def test_unreachable_scheduler(
-    h5ad: Path, tmp_path: Path, address: str, capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(cluster, "_ANSWER", 1)
+def test_unreachable_scheduler(address: str) -> None:
     begun = time.monotonic()
-    code = main(["export", str(h5ad), str(tmp_path / "out"), "--scheduler", address])
-    told = capfd.readouterr().err
-    assert code == 2
+    with pytest.raises(RequestError, match=f"^No Dask scheduler answers at {address}:"):
+        cluster.connect(address, timeout=1)
     assert time.monotonic() - begun < 8
-    assert told.startswith(f"error: No Dask scheduler answers at {address}:")
-    assert told.count("\n") == 1
+
+
+def test_command_refuses_an_unreachable_scheduler(
+    h5ad: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["export", str(h5ad), str(tmp_path / "out"), "--scheduler", "nowhere://x"])
+    error = capfd.readouterr().err
+    assert code == 2
+    assert error.startswith("error: No Dask scheduler answers at nowhere://x:")
+    assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_scheduler_without_workers(
-    matrix: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scheduler_without_workers(matrix: Any, tmp_path: Path) -> None:
     with (
         LocalCluster(processes=False, n_workers=0, dashboard_address=":0") as running,
-        Client(running),
+        Client(running) as client,
     ):
-        monkeypatch.setattr(cluster, "_FIRST_WORKER", 0.5)
         with pytest.raises(RequestError, match=r"no worker for 0\.5 seconds"):
-            cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
-        assert not (tmp_path / "out").exists()
+            cluster.find_workers(client, timeout=0.5)
 
-        monkeypatch.setattr(cluster, "_FIRST_WORKER", 30)
         late = threading.Timer(1, running.scale, [1])
         late.start()
         cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
@@ -454,15 +453,10 @@ def test_workers_of_different_sizes() -> None:
     assert found.memory == pytest.approx(2 * 0.4 * 500 * 2**20, rel=1e-6)
 
 
-def test_worker_of_another_version(
-    in_process: Client, matrix: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert in_process.status == "running"
-    monkeypatch.setattr(cluster, "_version", lambda: "99.9")
-    found = cellucid_dask.__version__
-    with pytest.raises(RequestError, match=rf"has cellucid-dask {found}, and this is 99\.9"):
-        cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
-    assert not (tmp_path / "out").exists()
+def test_worker_of_another_version(in_process: Client) -> None:
+    theirs = cellucid_dask.__version__
+    with pytest.raises(RequestError, match=rf"has cellucid-dask {theirs}, and this is 99\.9"):
+        cluster.find_workers(in_process, version="99.9")
 
 
 def test_worker_without_the_package(client: Client, matrix: Any, tmp_path: Path) -> None:
