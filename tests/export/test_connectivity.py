@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,6 @@ from distributed import Client, LocalCluster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from viewer_reader import ReadExport, check, gunzip, read_export
 
 import cellucid_dask
 from cellucid_dask import ExportError, RequestError
@@ -35,17 +32,12 @@ from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.resources import Resources
 from cellucid_dask.source import open_source
 from cellucid_dask.store.target import Target
+from tests.helpers import SETTINGS, Tree, run_command, small_anndata, tree_bytes
+from tests.viewer_reader import ReadExport, check, gunzip, read_export
 
-Make = Callable[..., ad.AnnData]
-Write = Callable[..., Path]
-Tree = dict[str, bytes]
-TreeBytes = Callable[[Path], Tree]
-
-COMMON = {"created_at": "2026-01-01T00:00:00Z", "dataset_id": "cells", "dataset_name": "Cells"}
 VALUES = [0.0, 1.0, -1.0, 0.25, np.nan]
 FEW = settings(max_examples=15, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=100)
-ROOT = Path(cellucid_dask.__file__).parents[1]
 
 
 def edges_of(matrix: Any) -> tuple[Any, Any, int]:
@@ -221,13 +213,11 @@ def test_no_real_graph_is_left_out(shared_data: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "key"), REAL)
-def test_real_graph(
-    shared_data: Path, tmp_path: Path, tree_bytes: TreeBytes, name: str, key: str
-) -> None:
+def test_real_graph(shared_data: Path, tmp_path: Path, name: str, key: str) -> None:
     adata = ad.read_h5ad(shared_data / name)
     adata.var_names_make_unique()
     genes = None if adata.X is None else [str(adata.var_names[0])]
-    options = {**COMMON, "connectivities": key, "obs_keys": [], "gene_identifiers": genes}
+    options = {**SETTINGS, "connectivities": key, "obs_keys": [], "gene_identifiers": genes}
 
     cellucid_dask.export(shared_data / name, tmp_path / "file", **options)
     cellucid_dask.export(adata, tmp_path / "memory", **options)
@@ -290,14 +280,10 @@ FORMS: dict[str, Callable[[Any, Path], Any]] = {
 @FEW
 @given(matrix=graphs(), level=st.sampled_from([None, 6]))
 def test_every_form(
-    tmp_path_factory: pytest.TempPathFactory,
-    tree_bytes: TreeBytes,
-    form: str,
-    matrix: Any,
-    level: int | None,
+    tmp_path_factory: pytest.TempPathFactory, form: str, matrix: Any, level: int | None
 ) -> None:
     folder = tmp_path_factory.mktemp("form")
-    options = {**COMMON, "connectivities": "graph", "compression": level}
+    options = {**SETTINGS, "connectivities": "graph", "compression": level}
     cellucid_dask.export(kept_as(matrix), folder / "csr", **options)
     assert_edges(check(folder / "csr"), matrix)
 
@@ -322,33 +308,26 @@ def graph_file(graph: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def graph_tree(
-    graph: Any, graph_file: Path, tmp_path_factory: pytest.TempPathFactory, tree_bytes: TreeBytes
-) -> Tree:
+def graph_tree(graph: Any, graph_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Tree:
     target = tmp_path_factory.mktemp("whole") / "export"
     with dask.config.set(scheduler="synchronous"):
-        cellucid_dask.export(graph_file, target, **COMMON, connectivities="graph")
+        cellucid_dask.export(graph_file, target, **SETTINGS, connectivities="graph")
     assert_edges(check(target), graph)
     return tree_bytes(target)
 
 
-def exported(source: Any, target: Path, tree_bytes: TreeBytes, **options: Any) -> Tree:
-    cellucid_dask.export(source, target, **COMMON, connectivities="graph", **options)
+def exported(source: Any, target: Path, **options: Any) -> Tree:
+    cellucid_dask.export(source, target, **SETTINGS, connectivities="graph", **options)
     return tree_bytes(target)
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
 @pytest.mark.parametrize("budget", ["500kB", "3MB", None])
 def test_any_budget(
-    graph_file: Path,
-    graph_tree: Tree,
-    tmp_path: Path,
-    tree_bytes: TreeBytes,
-    scheduler: str,
-    budget: str | None,
+    graph_file: Path, graph_tree: Tree, tmp_path: Path, scheduler: str, budget: str | None
 ) -> None:
     with dask.config.set(scheduler=scheduler):
-        tree = exported(graph_file, tmp_path / "export", tree_bytes, memory_budget=budget)
+        tree = exported(graph_file, tmp_path / "export", memory_budget=budget)
 
     assert tree == graph_tree
 
@@ -366,12 +345,10 @@ def test_a_small_budget_cuts_the_graph(graph_file: Path) -> None:
 
 @pytest.mark.parametrize("chunks", [(5_000, 1_000), (999, 5_000), (1_234, 2_345)])
 @pytest.mark.parametrize("block", [np.asarray, sparse.csr_matrix])
-def test_any_chunks(
-    graph: Any, graph_tree: Tree, tmp_path: Path, tree_bytes: TreeBytes, chunks: Any, block: Any
-) -> None:
+def test_any_chunks(graph: Any, graph_tree: Tree, tmp_path: Path, chunks: Any, block: Any) -> None:
     source = in_dask(block, chunks)(graph, tmp_path)
 
-    assert exported(source, tmp_path / "export", tree_bytes) == graph_tree
+    assert exported(source, tmp_path / "export") == graph_tree
 
 
 @pytest.fixture(scope="module")
@@ -388,13 +365,12 @@ def test_distributed(
     graph_tree: Tree,
     cluster: LocalCluster,
     tmp_path: Path,
-    tree_bytes: TreeBytes,
     monkeypatch: pytest.MonkeyPatch,
     shared_disk: bool,
 ) -> None:
     monkeypatch.setattr(Resources, "shares_disk", lambda *_: shared_disk)
     with Client(cluster):
-        result = exported(graph_file, tmp_path / "export", tree_bytes, memory_budget="3MB")
+        result = exported(graph_file, tmp_path / "export", memory_budget="3MB")
 
     assert result == graph_tree
 
@@ -410,24 +386,22 @@ def test_workers_without_a_common_disk(
 
 
 @pytest.mark.slow
-def test_processes(
-    graph_file: Path, graph_tree: Tree, tmp_path: Path, tree_bytes: TreeBytes
-) -> None:
+def test_processes(graph_file: Path, graph_tree: Tree, tmp_path: Path) -> None:
     with dask.config.set(scheduler="processes", num_workers=2):
-        assert exported(graph_file, tmp_path / "export", tree_bytes) == graph_tree
+        assert exported(graph_file, tmp_path / "export") == graph_tree
 
 
-def test_scratch_is_removed(graph_file: Path, tmp_path: Path, tree_bytes: TreeBytes) -> None:
+def test_scratch_is_removed(graph_file: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
 
-    exported(graph_file, tmp_path / "export", tree_bytes, scratch=str(scratch))
+    exported(graph_file, tmp_path / "export", scratch=str(scratch))
 
     assert not list(scratch.iterdir())
 
 
 def test_into_a_store(graph_file: Path, graph_tree: Tree) -> None:
-    cellucid_dask.export(graph_file, "memory://graphs/atlas", **COMMON, connectivities="graph")
+    cellucid_dask.export(graph_file, "memory://graphs/atlas", **SETTINGS, connectivities="graph")
 
     files = fsspec.filesystem("memory")
     for name, data in graph_tree.items():
@@ -492,21 +466,17 @@ def test_force_takes_an_older_graph_away(small_h5ad: Path, tmp_path: Path) -> No
 
 
 def test_a_resumed_export_is_the_same(
-    graph: Any,
-    small_anndata: Make,
-    tmp_path: Path,
-    tree_bytes: TreeBytes,
-    monkeypatch: pytest.MonkeyPatch,
+    graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adata = small_anndata(n_cells=50)
     adata.obsp["graph"] = graph[:50, :50]
-    expected = exported(adata, tmp_path / "whole", tree_bytes)
+    expected = exported(adata, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(commit, "finish", Mock(side_effect=ExportError("a plug was pulled")))
         with pytest.raises(ExportError, match="plug"):
-            exported(adata, tmp_path / "export", tree_bytes)
+            exported(adata, tmp_path / "export")
 
-    assert exported(adata, tmp_path / "export", tree_bytes, resume=True) == expected
+    assert exported(adata, tmp_path / "export", resume=True) == expected
 
 
 def test_the_result_and_the_plan_count_it(graph_file: Path, tmp_path: Path) -> None:
@@ -534,16 +504,6 @@ def test_genes_alone_bring_no_graph(small_h5ad: Path, tmp_path: Path) -> None:
 # Refusals
 
 
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cellucid_dask", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-
-
 def resized(path: Path, shape: tuple[int, int]) -> Path:
     with h5py.File(path, "a") as file:
         graph = file["obsp/connectivities"]
@@ -568,7 +528,7 @@ def test_a_graph_of_other_cells(small_h5ad: Path, tmp_path: Path, shape: tuple[i
 def test_an_unknown_graph(small_h5ad: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="'knn'; it has connectivities"):
         cellucid_dask.plan(small_h5ad, connectivities="knn")
-    ran = command("export", small_h5ad, tmp_path / "export", "--connectivities", "knn")
+    ran = run_command("export", small_h5ad, tmp_path / "export", "--connectivities", "knn")
 
     assert ran.returncode == 2
     assert "knn" in ran.stderr
@@ -577,12 +537,12 @@ def test_an_unknown_graph(small_h5ad: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "export").exists()
 
 
-def test_data_without_graphs(small_anndata: Make, tmp_path: Path) -> None:
+def test_data_without_graphs(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="it has nothing"):
         cellucid_dask.export(small_anndata(extras=False), tmp_path / "e", connectivities="knn")
 
 
-def test_a_graph_that_is_no_key(small_anndata: Make, tmp_path: Path) -> None:
+def test_a_graph_that_is_no_key(tmp_path: Path) -> None:
     adata = small_anndata()
     with pytest.raises(RequestError, match="name a matrix of obsp"):
         cellucid_dask.export(adata, tmp_path / "e", connectivities=adata.obsp["connectivities"])
@@ -616,7 +576,7 @@ def test_a_damaged_graph(small_h5ad: Path, tmp_path: Path) -> None:
 
 def test_by_the_command_line(small_h5ad: Path, tmp_path: Path) -> None:
     for key in ("connectivities", "none"):
-        ran = command("export", small_h5ad, tmp_path / key, "--connectivities", key)
+        ran = run_command("export", small_h5ad, tmp_path / key, "--connectivities", key)
         assert ran.returncode == 0, ran.stderr
         assert bool(check(tmp_path / key).connectivity_manifest) == (key != "none")
     assert_edges(

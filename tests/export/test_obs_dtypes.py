@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,14 @@ import pandas as pd
 import pytest
 import zarr
 from anndata.io import write_elem
-from viewer_reader import check
 
 import cellucid_dask
 from cellucid_dask import ExportError, ExportWarning, RequestError
 from cellucid_dask.engine import fields as fields_export
 from cellucid_dask.fields import categories
 from cellucid_dask.store import staging
-
-Make = Callable[..., ad.AnnData]
+from tests.helpers import SETTINGS, small_anndata, tree_bytes, write_h5ad, write_zarr
+from tests.viewer_reader import check
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ def with_barcodes() -> ad.AnnData:
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_value_for_every_cell_is_left_out(
-    with_barcodes: ad.AnnData, write_h5ad: Callable[..., Path], tmp_path: Path, stored: bool
+    with_barcodes: ad.AnnData, tmp_path: Path, stored: bool
 ) -> None:
     source = write_h5ad(with_barcodes, tmp_path / "a.h5ad") if stored else with_barcodes
     with pytest.warns(ExportWarning, match="columns text, category hold a value for nearly every"):
@@ -64,7 +62,7 @@ def test_named_and_too_many_is_refused(tmp_path: Path) -> None:
         cellucid_dask.export(adata, tmp_path / "out", obs_keys=["barcode"])
 
 
-def test_plan_says_which_embeddings(small_anndata: Make) -> None:
+def test_plan_says_which_embeddings() -> None:
     plan: Any = cellucid_dask.plan(small_anndata())
     assert "2D from X_umap" in str(plan)
     assert plan.to_dict()["embeddings"] == {"2d": "X_umap"}
@@ -192,15 +190,13 @@ def test_named_and_of_an_unknown_kind_is_refused(key: str, tmp_path: Path) -> No
 
 
 def test_text_and_latent_in_blocks_and_from_the_spool(
-    small_anndata: Make, write_zarr: Callable[..., Path], write_h5ad: Callable[..., Path],
-    tree_bytes: Callable[[Path], dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     adata = small_anndata()
     adata.obs["name"] = [f"cell {i % 39}" if i else None for i in range(adata.n_obs)]
     adata.obs["alone"] = adata.obs_names  # text that anndata makes no categories of
     paths = [write_zarr(adata, tmp_path / "a.zarr"), write_h5ad(adata, tmp_path / "a.h5ad")]
-    options: dict[str, Any] = {"created_at": "2026-01-01T00:00:00Z", "dataset_name": "a"}
-    options["embeddings"] = ["X_umap", "X_pca:4,0,2"]
+    options = SETTINGS | {"embeddings": ["X_umap", "X_pca:4,0,2"]}
     cellucid_dask.export(adata, tmp_path / "whole" / "a", **options)
     monkeypatch.setattr(categories, "_BLOCK", 7)
     monkeypatch.setattr(fields_export, "_BLOCK", 7)
@@ -213,7 +209,7 @@ def test_text_and_latent_in_blocks_and_from_the_spool(
         assert tree_bytes(tmp_path / path.suffix / "a") == whole
 
 
-def test_result_says_which_embeddings(small_anndata: Make, tmp_path: Path) -> None:
+def test_result_says_which_embeddings(tmp_path: Path) -> None:
     result = cellucid_dask.export(small_anndata(), tmp_path / "out")
     assert "2D from X_umap" in str(result)
     assert "2D from X_umap" in result._repr_html_()

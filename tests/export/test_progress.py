@@ -23,6 +23,7 @@ from cellucid_dask.cli.commands import main
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.runtime import progress as module
 from cellucid_dask.runtime.progress import Progress
+from tests.helpers import small_anndata
 
 LAST = re.compile(r"12 of 12 genes, [\d.]+ (B|KiB), \d+:\d\d$")
 
@@ -95,8 +96,8 @@ def check_counts(progress: Progress, target: Path) -> None:
 @pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
 @pytest.mark.parametrize("chunks", [(10, 12), (40, 5), (10, 5)], ids=["rows", "columns", "both"])
 def test_local_counts(
-    small_anndata: Any, tmp_path: Path, recorded: list[Progress], scheduler: str,
-    chunks: tuple[int, int],
+    tmp_path: Path, recorded: list[Progress], scheduler: str,
+    chunks: tuple[int, int]
 ) -> None:  # fmt: skip
     adata = small_anndata(form="dense")
     adata.X = da.from_array(adata.X, chunks=chunks)
@@ -109,8 +110,8 @@ def test_local_counts(
 @pytest.mark.parametrize("shared", [True, False], ids=["scratch", "workers"])
 @pytest.mark.xdist_group("cluster")
 def test_cluster_counts(
-    small_anndata: Any, tmp_path: Path, recorded: list[Progress], monkeypatch: pytest.MonkeyPatch,
-    shared: bool,
+    tmp_path: Path, recorded: list[Progress], monkeypatch: pytest.MonkeyPatch,
+    shared: bool
 ) -> None:  # fmt: skip
     from distributed import Client, LocalCluster
 
@@ -160,9 +161,7 @@ def test_bar_in_a_terminal(small_h5ad: Path, tmp_path: Path) -> None:
     assert LAST.match(text)
 
 
-def test_failed_run_shows_how_far_it_was(
-    small_anndata: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_failed_run_shows_how_far_it_was(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def fail(_: Any) -> Any:
         raise ZeroDivisionError
 

@@ -19,14 +19,13 @@ import fsspec
 import numpy as np
 import pytest
 from scipy import sparse
-from viewer_reader import check, read_export
 
 import cellucid_dask
 from cellucid_dask.store.target import Target, Writer
+from tests.helpers import SETTINGS, tree_bytes
+from tests.viewer_reader import check, read_export
 
-FIXED = {"dataset_name": "same", "created_at": "2026-01-01T00:00:00Z", "progress": False}
 WRITES = ((Writer, "put"), (Target, "publish"), (Target, "create"), (Target, "remove"))
-Tree = Callable[[Path], dict[str, bytes]]
 
 
 def make(storage: str, seed: int = 0, n_cells: int = 2000, n_genes: int = 24) -> ad.AnnData:
@@ -55,7 +54,7 @@ def csr(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def export(source: Any, target: Any, **options: Any) -> cellucid_dask.ExportResult:
-    return cellucid_dask.export(source, target, **{**FIXED, **options})
+    return cellucid_dask.export(source, target, **{**SETTINGS, **options})
 
 
 def crash(source: Any, target: Path, at: int, **options: Any) -> bool:
@@ -99,7 +98,7 @@ def moments(run: Callable[[int], bool], step: int = 1) -> int:
     return at
 
 
-def test_stopped_at_any_write(source: Path, tmp_path: Path, tree_bytes: Tree) -> None:
+def test_stopped_at_any_write(source: Path, tmp_path: Path) -> None:
     export(source, tmp_path / "whole")
     whole = tree_bytes(tmp_path / "whole")
     assert not list((tmp_path / "whole").glob(".*"))
@@ -121,7 +120,7 @@ def test_stopped_at_any_write(source: Path, tmp_path: Path, tree_bytes: Tree) ->
 
 
 @pytest.mark.slow
-def test_force_stopped_at_any_write(csr: Path, tmp_path: Path, tree_bytes: Tree) -> None:
+def test_force_stopped_at_any_write(csr: Path, tmp_path: Path) -> None:
     older = make("csr", seed=1, n_genes=30)
     export(older, tmp_path / "older", var_quantization=16)
     export(csr, tmp_path / "newer")
@@ -157,9 +156,7 @@ def check_promised(target: Path, copy: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("replace", [False, True])
-def test_genes_only_stopped_at_any_write(
-    csr: Path, tmp_path: Path, tree_bytes: Tree, *, replace: bool
-) -> None:
+def test_genes_only_stopped_at_any_write(csr: Path, tmp_path: Path, *, replace: bool) -> None:
     export(csr, tmp_path / "whole")
     whole = tree_bytes(tmp_path / "whole")
     without = ad.AnnData(obs=make("csr").obs, obsm=dict(make("csr").obsm))
@@ -187,7 +184,7 @@ def test_genes_only_stopped_at_any_write(
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments(tmp_path: Path, tree_bytes: Tree) -> None:
+def test_killed_at_random_moments(tmp_path: Path) -> None:
     path = tmp_path / "a.h5ad"
     make("csr", n_cells=30_000, n_genes=300).write_h5ad(path)
     began = time.perf_counter()
@@ -249,7 +246,7 @@ def test_finished_genes_are_not_made_again(
     check(target)
 
 
-def test_resumes_with_other_means(source: Path, tmp_path: Path, tree_bytes: Tree) -> None:
+def test_resumes_with_other_means(source: Path, tmp_path: Path) -> None:
     export(source, tmp_path / "whole")
     target = stopped(source, tmp_path / "out", memory_budget="9MiB")
     with dask.config.set(scheduler="processes", num_workers=2):
@@ -266,7 +263,7 @@ def test_resumes_from_memory(tmp_path: Path) -> None:
 
 
 def test_only_the_same_export_is_resumed(
-    csr: Path, tmp_path: Path, tree_bytes: Tree, monkeypatch: pytest.MonkeyPatch
+    csr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = stopped(csr, tmp_path / "out")
     before = tree_bytes(target)
@@ -295,7 +292,7 @@ def test_the_record_holds_no_secrets(csr: Path, tmp_path: Path) -> None:
     assert str(csr).encode() not in left
 
 
-def test_nothing_to_resume(csr: Path, tmp_path: Path, tree_bytes: Tree) -> None:
+def test_nothing_to_resume(csr: Path, tmp_path: Path) -> None:
     target = tmp_path / "out"
     export(csr, target, resume=True)  # a batch script may always say it
     before = tree_bytes(target)

@@ -19,19 +19,12 @@ from distributed import Client, LocalCluster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from viewer_reader import assert_gene, check
 
 import cellucid_dask
+from tests.helpers import SETTINGS, Tree, small_anndata, tree_bytes, write_h5ad, write_zarr
+from tests.viewer_reader import assert_gene, check
 
-Tree = dict[str, bytes]
-
-COMMON = {
-    "created_at": "2026-01-01T00:00:00Z",
-    "dataset_id": "cells",
-    "dataset_name": "Cells",
-    "obs_keys": ["cell_type", "score"],
-    "progress": False,
-}
+OPTIONS = SETTINGS | {"obs_keys": ["cell_type", "score"]}
 DTYPES = ["float32", "float64", "int32", "uint8", "bool"]
 ODD_NUMBERS = [0.0, -0.0, 1.0, -1.0, 0.1, 1e-45, 3e38, 1e300, np.nan, np.inf, -np.inf]
 FEW = settings(
@@ -57,7 +50,7 @@ class Case:
     @property
     def options(self) -> dict[str, Any]:
         return {
-            **COMMON,
+            **OPTIONS,
             "var_quantization": self.quantization,
             "compression": self.compression,
         }
@@ -150,12 +143,7 @@ class Workshop:
 
 
 @pytest.fixture(scope="session")
-def workshop(
-    small_anndata: Callable[..., ad.AnnData],
-    write_h5ad: Callable[..., Path],
-    write_zarr: Callable[..., Path],
-    tree_bytes: Callable[[Path], Tree],
-) -> Workshop:
+def workshop() -> Workshop:
     return Workshop(partial(small_anndata, extras=False), write_h5ad, write_zarr, tree_bytes)
 
 
@@ -299,7 +287,7 @@ def larger_sources(
 
 @pytest.fixture(scope="module")
 def larger_tree(larger_sources: dict[str, Path], workshop: Workshop) -> dict[str, bytes]:
-    return workshop.export(larger_sources["csr"], COMMON)
+    return workshop.export(larger_sources["csr"], OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +301,7 @@ def test_any_memory_budget(
     reading: tuple[str, int | str | None],
 ) -> None:
     storage, memory_budget = reading
-    options = {**COMMON, "memory_budget": memory_budget, "scratch": str(tmp_path)}
+    options = {**OPTIONS, "memory_budget": memory_budget, "scratch": str(tmp_path)}
 
     with dask.config.set(num_workers=1):
         tree = workshop.export(larger_sources[storage], options)
@@ -336,22 +324,22 @@ def test_any_chunks(
     adata = workshop.anndata(larger)
     adata.X = da.from_array(larger.toarray(), chunks=chunks).map_blocks(block)
 
-    assert_same(workshop.export(adata, COMMON), larger_tree)
+    assert_same(workshop.export(adata, OPTIONS), larger_tree)
 
 
 def test_lazy_change_of_the_matrix(larger: Any, workshop: Workshop) -> None:
     adata = workshop.anndata(larger)
-    expected = workshop.export(workshop.anndata(larger.log1p()), COMMON)
+    expected = workshop.export(workshop.anndata(larger.log1p()), OPTIONS)
     blocks = da.from_array(larger.toarray(), chunks=(20_000, 80)).map_blocks(sparse.csr_matrix)
     adata.X = blocks.map_blocks(lambda block: block.log1p(), dtype=np.float32)
 
-    assert_same(workshop.export(adata, COMMON), expected)
+    assert_same(workshop.export(adata, OPTIONS), expected)
 
 
 @pytest.mark.slow
 def test_processes(larger_sources: dict[str, Path], larger_tree: Tree, workshop: Workshop) -> None:
     with dask.config.set(scheduler="processes", num_workers=2):
-        assert_same(workshop.export(larger_sources["csr"], COMMON), larger_tree)
+        assert_same(workshop.export(larger_sources["csr"], OPTIONS), larger_tree)
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
-from viewer_reader import read_export
 
 import cellucid_dask
 from cellucid_dask.format.decode import DamageError, plain_bytes
-from tests.export.test_real_data import expression, read
+from tests.helpers import edit_json, expression, read_source, small_anndata
+from tests.viewer_reader import read_export
 
 REAL = [
     ("pbmc68k_reduced.h5ad", "X", {}),
@@ -51,9 +51,7 @@ def tolerance(values: Any, bits: int | None) -> float:
 
 
 @pytest.fixture(scope="module")
-def exported(
-    small_anndata: Callable[..., ad.AnnData], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, ad.AnnData]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ad.AnnData]:
     adata = small_anndata(n_cells=120)
     adata.obsm["X_3"] = np.random.default_rng(0).normal(size=(120, 3))
     target = tmp_path_factory.mktemp("exported") / "export"
@@ -98,7 +96,7 @@ def test_real_data(
 ) -> None:
     target = tmp_path / "export"
     cellucid_dask.export(shared_data / name, target, layer=layer, progress=False, **options)
-    adata = read(shared_data / name)
+    adata = read_source(shared_data / name)
     if options.get("make_genes_unique"):
         adata.var_names_make_unique()
 
@@ -202,7 +200,7 @@ def test_graph_and_vectors_of_real_data(shared_data: Path, tmp_path: Path) -> No
         vector_fields={"shift_umap": "X_umap"},
         progress=False,
     )
-    adata, found = read(source), cellucid_dask.open_export(target)
+    adata, found = read_source(source), cellucid_dask.open_export(target)
 
     expected = abs(adata.obsp["connectivities"]) > 0
     expected = (expected + expected.T).astype(np.float32)
@@ -279,12 +277,6 @@ def test_damaged_file_is_named(
         cellucid_dask.open_export(target).gene("gene1")
 
 
-def change(file: Path, edit: Callable[[Any], Any]) -> None:
-    document = json.loads(file.read_text("utf-8"))
-    edit(document)
-    file.write_text(json.dumps(document), "utf-8")
-
-
 MALICE: list[tuple[str, Callable[[Any], Any]]] = [
     ("var", lambda m: m["_varSchema"].update(pathPattern="../../{key}.u8.gz")),
     ("var", lambda m: m.update(n_points=10**15)),
@@ -322,7 +314,7 @@ def test_malicious_documents_are_refused(
 ) -> None:
     target = copy(exported, tmp_path / "e")
     name = "dataset_identity.json" if document == "identity" else f"{document}_manifest.json"
-    change(target / name, edit)
+    edit_json(target / name, edit)
 
     with pytest.raises(cellucid_dask.ExportError):
         cellucid_dask.open_export(target)
@@ -346,10 +338,12 @@ def test_many_cells_that_are_not_there(exported: tuple[Path, ad.AnnData], tmp_pa
     target = copy(exported, tmp_path / "e")
     add_graph(target, [(0, 1)], 120)
     many = 2**36
-    change(target / "var_manifest.json", lambda m: m.update(n_points=many))
-    change(target / "obs_manifest.json", lambda m: m.update(n_points=many))
-    change(target / "dataset_identity.json", lambda m: m["stats"].update(n_cells=many))
-    change(target / "connectivity_manifest.json", lambda m: m.update(n_cells=many, index_bytes=4))
+    edit_json(target / "var_manifest.json", lambda m: m.update(n_points=many))
+    edit_json(target / "obs_manifest.json", lambda m: m.update(n_points=many))
+    edit_json(target / "dataset_identity.json", lambda m: m["stats"].update(n_cells=many))
+    edit_json(
+        target / "connectivity_manifest.json", lambda m: m.update(n_cells=many, index_bytes=4)
+    )
     found = cellucid_dask.open_export(target)
     for ask in (lambda: found.gene("gene0"), lambda: found.points(2), lambda: found.obs,
                 found.connectivity, found.to_anndata):  # fmt: skip

@@ -21,14 +21,15 @@ from cellucid_dask.cli import commands as cli
 from cellucid_dask.cli.commands import main
 from cellucid_dask.read import compare
 from cellucid_dask.read import scan as checks
-from tests.read.test_open_export import REAL, add_graph, change
+from tests.helpers import edit_json, small_anndata, write_zarr
+from tests.read.test_open_export import REAL, add_graph
 
 N_CELLS = 90
 EDGES = [(0, 1), (0, 5), (3, 4), (3, 89)]
 
 
 @pytest.fixture
-def adata(small_anndata: Callable[..., ad.AnnData]) -> ad.AnnData:
+def adata() -> ad.AnnData:
     return small_anndata(n_cells=N_CELLS, n_genes=20)
 
 
@@ -117,35 +118,37 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "receipt left over": (lambda t: write(t / ".cellucid-dask/1.json"), ".cellucid-dask/1.json is"),
     "strange file": (lambda t: write(t / "odd\nname"), "odd\ufffdname is left over"),
     "wrong n_cells": (
-        lambda t: change(t / IDENTITY, lambda m: m["stats"].update(n_cells=91)),
+        lambda t: edit_json(t / IDENTITY, lambda m: m["stats"].update(n_cells=91)),
         "documents differ in their cells",
     ),
     "wrong n_genes": (
-        lambda t: change(t / IDENTITY, lambda m: m["stats"].update(n_genes=19)),
+        lambda t: edit_json(t / IDENTITY, lambda m: m["stats"].update(n_genes=19)),
         "n_genes is 19, the manifests say 20",
     ),
     "wrong n_edges": (
-        lambda t: change(t / IDENTITY, lambda m: m["stats"].update(n_edges=3)),
+        lambda t: edit_json(t / IDENTITY, lambda m: m["stats"].update(n_edges=3)),
         "n_edges is 3",
     ),
     "wrong obs fields": (
-        lambda t: change(t / IDENTITY, lambda m: m["obs_fields"].pop()),
+        lambda t: edit_json(t / IDENTITY, lambda m: m["obs_fields"].pop()),
         "obs_fields",
     ),
     "wrong quantization": (
-        lambda t: change(t / IDENTITY, lambda m: m["export_settings"].update(var_quantization=16)),
+        lambda t: edit_json(
+            t / IDENTITY, lambda m: m["export_settings"].update(var_quantization=16)
+        ),
         "var_quantization is 16",
     ),
     "wrong default dimension": (
-        lambda t: change(t / IDENTITY, lambda m: m["embeddings"].update(default_dimension=3)),
+        lambda t: edit_json(t / IDENTITY, lambda m: m["embeddings"].update(default_dimension=3)),
         "default_dimension",
     ),
     "wrong path": (
-        lambda t: change(t / VAR, lambda m: m["_varSchema"].update(pathPattern="../{key}")),
+        lambda t: edit_json(t / VAR, lambda m: m["_varSchema"].update(pathPattern="../{key}")),
         f"{VAR} has pathPattern",
     ),
     "range upside down": (
-        lambda t: change(t / VAR, lambda m: m["fields"][0].reverse()),
+        lambda t: edit_json(t / VAR, lambda m: m["fields"][0].reverse()),
         f"{VAR} ",
     ),
     "not JSON": (lambda t: write(t / OBS, b'{"a":NaN}'), f"{OBS} is not JSON"),
@@ -176,7 +179,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         "edges.dst.bin.gz holds",
     ),
     "wrong max_neighbors": (
-        lambda t: change(t / GRAPH, lambda m: m.update(max_neighbors=7)),
+        lambda t: edit_json(t / GRAPH, lambda m: m.update(max_neighbors=7)),
         "give a cell 2 neighbors, not 7",
     ),
 }
@@ -237,7 +240,7 @@ def test_one_wrong_code_is_found_with_the_source(
     assert f"{GENE}: 1 values" in report.findings[0]
 
 
-def stored(adata: ad.AnnData, form: str, tmp_path: Path, write_zarr: Callable[..., Path]) -> Any:
+def stored(adata: ad.AnnData, form: str, tmp_path: Path) -> Any:
     matrix = adata.X
     if "dense" in form or "lazy" in form:
         adata.X = matrix.toarray()
@@ -257,16 +260,11 @@ def stored(adata: ad.AnnData, form: str, tmp_path: Path, write_zarr: Callable[..
     "form", ["h5ad csr", "h5ad csc", "h5ad dense", "zarr csr", "zarr dense", "lazy"]
 )
 def test_sources_of_every_form(
-    adata: ad.AnnData,
-    tmp_path: Path,
-    write_zarr: Callable[..., Path],
-    form: str,
-    bits: int | None,
-    monkeypatch: pytest.MonkeyPatch,
+    adata: ad.AnnData, tmp_path: Path, form: str, bits: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compare, "_SLAB_VALUES", 200)
     monkeypatch.setattr("cellucid_dask.planning.blocks._READ_BYTES", 2**12)
-    source = stored(adata, form, tmp_path, write_zarr)
+    source = stored(adata, form, tmp_path)
     target = tmp_path / "e"
     cellucid_dask.export(source, target, var_quantization=bits, progress=False)
 
@@ -279,10 +277,7 @@ def test_sources_of_every_form(
 
 @pytest.mark.parametrize("form", ["csr", "dense", "lazy"])
 def test_rows_are_compared_as_they_come(
-    small_anndata: Callable[..., ad.AnnData],
-    tmp_path: Path,
-    form: str,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a source in row blocks, genes in groups of their own are what they are otherwise."""
     monkeypatch.setattr(compare, "_STREAM_BYTES", 2**28)

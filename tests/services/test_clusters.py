@@ -21,22 +21,15 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 from scipy import sparse
-from viewer_reader import check
 
 import cellucid_dask
 from cellucid_dask.cli.commands import main
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.runtime import cluster, supervise
 from cellucid_dask.runtime.resources import find_resources
+from tests.helpers import SETTINGS, Tree, small_anndata, tree_bytes, write_zarr
+from tests.viewer_reader import check
 
-Tree = dict[str, bytes]
-
-OPTIONS: dict[str, Any] = {
-    "created_at": "2026-01-01T00:00:00Z",
-    "dataset_id": "cells",
-    "dataset_name": "Cells",
-    "progress": False,
-}
 IDENTITY = "dataset_identity.json"
 
 pytestmark = pytest.mark.xdist_group("cluster")
@@ -59,13 +52,11 @@ def lazy(matrix: Any, block: Callable[[Any], Any] = sparse.csr_matrix) -> ad.Ann
 
 
 @pytest.fixture(scope="module")
-def expected(
-    matrix: Any, tmp_path_factory: pytest.TempPathFactory, tree_bytes: Callable[[Path], Tree]
-) -> Tree:
+def expected(matrix: Any, tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """The export by one thread."""
     target = tmp_path_factory.mktemp("expected") / "export"
     with dask.config.set(scheduler="synchronous"):
-        cellucid_dask.export(lazy(matrix), target, **OPTIONS)
+        cellucid_dask.export(lazy(matrix), target, **SETTINGS)
     assert check(target).genes == [str(gene) for gene in range(40)]
     return tree_bytes(target)
 
@@ -125,18 +116,16 @@ def test_the_active_client_is_used(client: Client, matrix: Any) -> None:
 @pytest.mark.parametrize("shared", [True, False], ids=["scratch", "workers"])
 def test_same_bytes(
     client: Client, matrix: Any, expected: Tree, tmp_path: Path,
-    tree_bytes: Callable[[Path], Tree], monkeypatch: pytest.MonkeyPatch, shared: bool,
+    monkeypatch: pytest.MonkeyPatch, shared: bool
 ) -> None:  # fmt: skip
     monkeypatch.setattr("cellucid_dask.runtime.resources.Resources.shares_disk", lambda *_: shared)
-    cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
+    cellucid_dask.export(lazy(matrix), tmp_path / "out", **SETTINGS)
     assert tree_bytes(tmp_path / "out") == expected
     assert_nothing_runs(client)
 
 
 def test_worker_is_killed_while_it_reads(
-    client: Client, matrix: Any, expected: Tree, tmp_path: Path,
-    tree_bytes: Callable[[Path], Tree],
-) -> None:  # fmt: skip
+    client: Client, matrix: Any, expected: Tree, tmp_path: Path) -> None:  # fmt: skip
     marker = str(tmp_path / "killed")
 
     def block(values: Any) -> Any:
@@ -148,16 +137,14 @@ def test_worker_is_killed_while_it_reads(
         raise AssertionError
 
     before = set(client.run(os.getpid).values())
-    cellucid_dask.export(lazy(matrix, block), tmp_path / "out", **OPTIONS)
+    cellucid_dask.export(lazy(matrix, block), tmp_path / "out", **SETTINGS)
     assert tree_bytes(tmp_path / "out") == expected
     client.wait_for_workers(2, timeout=60)
     assert set(client.run(os.getpid).values()) != before
 
 
 def test_worker_is_killed_while_it_encodes(
-    client: Client, matrix: Any, expected: Tree, tmp_path: Path,
-    tree_bytes: Callable[[Path], Tree],
-) -> None:  # fmt: skip
+    client: Client, matrix: Any, expected: Tree, tmp_path: Path) -> None:  # fmt: skip
     target = tmp_path / "out"
     victims = list(client.run(_put_slowly).values())
     killed = threading.Event()
@@ -172,7 +159,7 @@ def test_worker_is_killed_while_it_encodes(
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     try:
-        cellucid_dask.export(lazy(matrix), target, **OPTIONS)
+        cellucid_dask.export(lazy(matrix), target, **SETTINGS)
     finally:
         client.run(_put_as_ever)
     assert killed.is_set()
@@ -201,9 +188,7 @@ def _put_as_ever() -> None:
 
 @pytest.mark.usefixtures("client")
 def test_worker_over_its_memory_limit(
-    matrix: Any, expected: Tree, tmp_path: Path,
-    tree_bytes: Callable[[Path], Tree],
-) -> None:  # fmt: skip
+    matrix: Any, expected: Tree, tmp_path: Path) -> None:  # fmt: skip
     marker = str(tmp_path / "filled")
 
     def block(values: Any) -> Any:
@@ -217,7 +202,7 @@ def test_worker_over_its_memory_limit(
             del held
         return sparse.csr_matrix(values)
 
-    cellucid_dask.export(lazy(matrix, block), tmp_path / "out", **OPTIONS)
+    cellucid_dask.export(lazy(matrix, block), tmp_path / "out", **SETTINGS)
     assert tree_bytes(tmp_path / "out") == expected
     assert len(Path(marker).read_text()) > 12, "the worker was not restarted"
 
@@ -237,16 +222,14 @@ def test_task_that_always_kills_its_worker(client: Client, matrix: Any, tmp_path
     allow(0)
     try:
         with pytest.raises(ExportError, match=r"died.*memory.*--resume"):
-            cellucid_dask.export(lazy(matrix, block), tmp_path / "out", **OPTIONS)
+            cellucid_dask.export(lazy(matrix, block), tmp_path / "out", **SETTINGS)
     finally:
         allow(3)
     assert not (tmp_path / "out" / IDENTITY).exists()
 
 
 def test_task_that_runs_twice(
-    client: Client, matrix: Any, expected: Tree, tmp_path: Path,
-    tree_bytes: Callable[[Path], Tree],
-) -> None:  # fmt: skip
+    client: Client, matrix: Any, expected: Tree, tmp_path: Path) -> None:  # fmt: skip
     """Every task fails once for a passing reason, after its work is done."""
     log = tmp_path / "log"
     log.mkdir()
@@ -275,7 +258,7 @@ def test_task_that_runs_twice(
 
     client.run(fail_once)
     try:
-        cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
+        cellucid_dask.export(lazy(matrix), tmp_path / "out", **SETTINGS)
     finally:
         client.run(mend)
     assert tree_bytes(tmp_path / "out") == expected
@@ -308,7 +291,7 @@ def test_permanent_failure_is_not_tried_again(client: Client, matrix: Any, tmp_p
     client.run(fill_the_disk)
     try:
         with pytest.raises(ExportError, match="Scratch is full"):
-            cellucid_dask.export(lazy(matrix), tmp_path / "out", scratch=str(scratch), **OPTIONS)
+            cellucid_dask.export(lazy(matrix), tmp_path / "out", scratch=str(scratch), **SETTINGS)
     finally:
         client.run(empty_it)
     assert log.read_text() == "x"
@@ -318,14 +301,12 @@ def test_permanent_failure_is_not_tried_again(client: Client, matrix: Any, tmp_p
 
 
 def test_client_inside_a_running_loop(
-    client: Client, matrix: Any, expected: Tree, tmp_path: Path,
-    tree_bytes: Callable[[Path], Tree],
-) -> None:  # fmt: skip
+    client: Client, matrix: Any, expected: Tree, tmp_path: Path) -> None:  # fmt: skip
     """As in a notebook: the kernel's loop runs, the client has its own."""
     assert client.status == "running"
 
     async def cell() -> None:
-        cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
+        cellucid_dask.export(lazy(matrix), tmp_path / "out", **SETTINGS)
 
     asyncio.run(cell())
     assert tree_bytes(tmp_path / "out") == expected
@@ -334,14 +315,14 @@ def test_client_inside_a_running_loop(
 @pytest.mark.parametrize("threaded", [False, True], ids=["blocking", "to_thread"])
 def test_asynchronous_client(
     two_workers: LocalCluster, matrix: Any, expected: Tree, tmp_path: Path,
-    tree_bytes: Callable[[Path], Tree], threaded: bool,
+    threaded: bool
 ) -> None:  # fmt: skip
     with Client(two_workers) as before:  # a worker killed by another test comes back
         before.wait_for_workers(2, timeout=60)
 
     def export() -> None:
         assert cellucid_dask.plan(lazy(matrix)).n_workers == 2
-        cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
+        cellucid_dask.export(lazy(matrix), tmp_path / "out", **SETTINGS)
 
     async def cell() -> None:
         async with Client(two_workers.scheduler_address, asynchronous=True):
@@ -366,9 +347,11 @@ def test_asynchronous_cluster(matrix: Any, tmp_path: Path, monkeypatch: pytest.M
             Client(running, asynchronous=True),
         ):
             with pytest.raises(RequestError, match=r"asyncio\.to_thread"):
-                cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
+                cellucid_dask.export(lazy(matrix), tmp_path / "out", **SETTINGS)
             assert not (tmp_path / "out").exists()
-            await asyncio.to_thread(cellucid_dask.export, lazy(matrix), tmp_path / "out", **OPTIONS)
+            await asyncio.to_thread(
+                cellucid_dask.export, lazy(matrix), tmp_path / "out", **SETTINGS
+            )
 
     asyncio.run(cell())
     check(tmp_path / "out")
@@ -399,13 +382,13 @@ def test_scheduler_without_workers(
     ):
         monkeypatch.setattr(cluster, "_FIRST_WORKER", 0.5)
         with pytest.raises(RequestError, match=r"no worker for 0\.5 seconds"):
-            cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
+            cellucid_dask.export(lazy(matrix), tmp_path / "out", **SETTINGS)
         assert not (tmp_path / "out").exists()
 
         monkeypatch.setattr(cluster, "_FIRST_WORKER", 30)
         late = threading.Timer(1, running.scale, [1])
         late.start()
-        cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
+        cellucid_dask.export(lazy(matrix), tmp_path / "out", **SETTINGS)
         late.join()
     check(tmp_path / "out")
 
@@ -416,7 +399,7 @@ def test_adaptive_cluster_starts_workers(matrix: Any, tmp_path: Path) -> None:
         Client(running),
     ):
         running.adapt(minimum=0, maximum=1, interval="100ms")
-        cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
+        cellucid_dask.export(lazy(matrix), tmp_path / "out", **SETTINGS)
     check(tmp_path / "out")
 
 
@@ -461,7 +444,7 @@ def test_worker_of_another_version(
     monkeypatch.setattr(cluster, "_version", lambda: "99.9")
     found = cellucid_dask.__version__
     with pytest.raises(RequestError, match=rf"has cellucid-dask {found}, and this is 99\.9"):
-        cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
+        cellucid_dask.export(lazy(matrix), tmp_path / "out", **SETTINGS)
     assert not (tmp_path / "out").exists()
 
 
@@ -478,7 +461,7 @@ def test_worker_without_the_package(client: Client, matrix: Any, tmp_path: Path)
     client.run(lose)
     try:
         with pytest.raises(RequestError, match=r"has no cellucid-dask, .* install the same"):
-            cellucid_dask.export(lazy(matrix), tmp_path / "out", **OPTIONS)
+            cellucid_dask.export(lazy(matrix), tmp_path / "out", **SETTINGS)
     finally:
         client.run(find)
 
@@ -493,14 +476,13 @@ def test_workers_that_do_not_see_the_target(
 
 
 def test_relative_paths_are_seen_by_workers_elsewhere(
-    client: Client, h5ad: Path, matrix: Any, tmp_path: Path, write_zarr: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    client: Client, h5ad: Path, matrix: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     adata = ad.read_h5ad(h5ad)
     write_zarr(adata, tmp_path / "cells.zarr")
     monkeypatch.chdir(tmp_path)
     assert set(client.run(os.getcwd).values()) != {str(tmp_path)}
-    cellucid_dask.export("cells.zarr", "out", **OPTIONS)
+    cellucid_dask.export("cells.zarr", "out", **SETTINGS)
     assert check(tmp_path / "out").genes == [str(gene) for gene in range(matrix.shape[1])]
 
 
@@ -568,7 +550,7 @@ def test_stopped_export_is_cancelled_on_a_cluster_that_stays(
     try:
         threading.Thread(target=interrupt, daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
-            cellucid_dask.export(large_h5ad, target, scratch=str(scratch), **OPTIONS)
+            cellucid_dask.export(large_h5ad, target, scratch=str(scratch), **SETTINGS)
     finally:
         signal.signal(signal.SIGINT, before)
     assert not any(client.run(supervise._running).values())
@@ -579,7 +561,7 @@ def test_stopped_export_is_cancelled_on_a_cluster_that_stays(
     assert not list(scratch.iterdir()), "a task went on after the end"
 
 
-def test_name_that_a_client_left_behind(tmp_path: Path, small_anndata: Callable[..., Any]) -> None:
+def test_name_that_a_client_left_behind(tmp_path: Path) -> None:
     with dask.config.set(scheduler="dask.distributed"):
-        cellucid_dask.export(small_anndata(), tmp_path / "out", **OPTIONS)
+        cellucid_dask.export(small_anndata(), tmp_path / "out", **SETTINGS)
         assert cellucid_dask.verify(tmp_path / "out").ok
