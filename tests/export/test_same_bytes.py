@@ -104,73 +104,67 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-@dataclass(frozen=True)
-class Workshop:
-    """What the factories of the fixtures can make of a matrix, and its export."""
-
-    anndata: Callable[..., ad.AnnData]
-    h5ad: Callable[..., Path]
-    zarr: Callable[..., Path]
-    tree_bytes: Callable[[Path], Tree]
-
-    def csr(self, case: Case) -> ad.AnnData:
-        return self.anndata(case.csr, form="csr")
-
-    def csc(self, case: Case) -> ad.AnnData:
-        return self.anndata(case.csc, form="csc")
-
-    def dense(self, case: Case) -> ad.AnnData:
-        return self.anndata(case.dense, form="dense")
-
-    def dask(self, case: Case, block: Callable[[Any], Any]) -> ad.AnnData:
-        adata = self.csr(case)
-        adata.X = da.from_array(case.dense, chunks=case.chunks).map_blocks(block)
-        return adata
-
-    def export(self, source: Any, options: dict[str, Any]) -> Tree:
-        with TemporaryDirectory() as folder:
-            cellucid_dask.export(source, Path(folder) / "export", **options)
-            return self.tree_bytes(Path(folder) / "export")
-
-    def export_form(self, form: str, case: Case) -> Tree:
-        with TemporaryDirectory() as folder:
-            at = Path(folder) / f"source{FILES.get(form.split(maxsplit=1)[0], '')}"
-            source = FORMS[form](self, case, at)
-            tree = self.export(source, case.options)
-            if form.startswith("backed"):
-                source.file.close()
-            return tree
+bare = partial(small_anndata, extras=False)
 
 
-@pytest.fixture(scope="session")
-def workshop() -> Workshop:
-    return Workshop(partial(small_anndata, extras=False), write_h5ad, write_zarr, tree_bytes)
+def csr(case: Case) -> ad.AnnData:
+    return bare(case.csr, form="csr")
+
+
+def csc(case: Case) -> ad.AnnData:
+    return bare(case.csc, form="csc")
+
+
+def dense(case: Case) -> ad.AnnData:
+    return bare(case.dense, form="dense")
+
+
+def in_dask(case: Case, block: Callable[[Any], Any]) -> ad.AnnData:
+    adata = csr(case)
+    adata.X = da.from_array(case.dense, chunks=case.chunks).map_blocks(block)
+    return adata
+
+
+def export(source: Any, options: dict[str, Any]) -> Tree:
+    with TemporaryDirectory() as folder:
+        cellucid_dask.export(source, Path(folder) / "export", **options)
+        return tree_bytes(Path(folder) / "export")
+
+
+def export_form(form: str, case: Case) -> Tree:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"source{FILES.get(form.split(maxsplit=1)[0], '')}"
+        source = FORMS[form](case, path)
+        tree = export(source, case.options)
+        if form.startswith("backed"):
+            source.file.close()
+        return tree
 
 
 def backed(path: Path) -> ad.AnnData:
     return ad.read_h5ad(path, backed="r")
 
 
-FORMS: dict[str, Callable[[Workshop, Case, Path], Any]] = {
-    "csc": lambda make, case, _: make.csc(case),
-    "dense": lambda make, case, _: make.dense(case),
-    "fortran": lambda make, case, _: make.anndata(np.asfortranarray(case.dense), form="dense"),
-    "csr_array": lambda make, case, _: make.anndata(sparse.csr_array(case.csr), form="csr"),
-    "dask dense": lambda make, case, _: make.dask(case, np.asarray),
-    "dask csr": lambda make, case, _: make.dask(case, sparse.csr_matrix),
-    "dask csc": lambda make, case, _: make.dask(case, sparse.csc_array),
-    "h5ad csr": lambda make, case, at: make.h5ad(make.csr(case), at),
-    "h5ad csc lzf": lambda make, case, at: make.h5ad(make.csc(case), at, compression="lzf"),
-    "h5ad dense": lambda make, case, at: make.h5ad(make.dense(case), at),
-    "h5ad plain": lambda make, case, at: make.h5ad(make.csr(case), at, compression=None),
-    "backed csr": lambda make, case, at: backed(make.h5ad(make.csr(case), at)),
-    "backed csc": lambda make, case, at: backed(make.h5ad(make.csc(case), at)),
-    "backed dense": lambda make, case, at: backed(make.h5ad(make.dense(case), at)),
-    "zarr v2 csr": lambda make, case, at: make.zarr(make.csr(case), at, version=2),
-    "zarr v2 dense": lambda make, case, at: make.zarr(make.dense(case), at, version=2),
-    "zarr v3 csr": lambda make, case, at: make.zarr(make.csr(case), at, version=3),
-    "zarr v3 csc": lambda make, case, at: make.zarr(make.csc(case), at, version=3),
-    "zarr v3 dense": lambda make, case, at: make.zarr(make.dense(case), at, version=3),
+FORMS: dict[str, Callable[[Case, Path], Any]] = {
+    "csc": lambda case, _: csc(case),
+    "dense": lambda case, _: dense(case),
+    "fortran": lambda case, _: bare(np.asfortranarray(case.dense), form="dense"),
+    "csr_array": lambda case, _: bare(sparse.csr_array(case.csr), form="csr"),
+    "dask dense": lambda case, _: in_dask(case, np.asarray),
+    "dask csr": lambda case, _: in_dask(case, sparse.csr_matrix),
+    "dask csc": lambda case, _: in_dask(case, sparse.csc_array),
+    "h5ad csr": lambda case, path: write_h5ad(csr(case), path),
+    "h5ad csc lzf": lambda case, path: write_h5ad(csc(case), path, compression="lzf"),
+    "h5ad dense": lambda case, path: write_h5ad(dense(case), path),
+    "h5ad plain": lambda case, path: write_h5ad(csr(case), path, compression=None),
+    "backed csr": lambda case, path: backed(write_h5ad(csr(case), path)),
+    "backed csc": lambda case, path: backed(write_h5ad(csc(case), path)),
+    "backed dense": lambda case, path: backed(write_h5ad(dense(case), path)),
+    "zarr v2 csr": lambda case, path: write_zarr(csr(case), path, version=2),
+    "zarr v2 dense": lambda case, path: write_zarr(dense(case), path, version=2),
+    "zarr v3 csr": lambda case, path: write_zarr(csr(case), path, version=3),
+    "zarr v3 csc": lambda case, path: write_zarr(csc(case), path, version=3),
+    "zarr v3 dense": lambda case, path: write_zarr(dense(case), path, version=3),
 }
 FILES = {"zarr": ".zarr", "h5ad": ".h5ad", "backed": ".h5ad"}
 
@@ -183,23 +177,23 @@ def assert_same(tree: Tree, expected: Tree) -> None:
 
 @FEW
 @given(case=cases())
-def test_values_are_those_of_the_matrix(workshop: Workshop, case: Case) -> None:
+def test_values_are_those_of_the_matrix(case: Case) -> None:
     with TemporaryDirectory() as folder:
         target = Path(folder) / "export"
-        cellucid_dask.export(workshop.csr(case), target, **case.options)
-        export = check(target)
+        cellucid_dask.export(csr(case), target, **case.options)
+        result = check(target)
         with np.errstate(over="ignore"):
             values = case.dense.astype(np.float32)
-        for index, gene in enumerate(export.genes):
-            assert_gene(export, gene, values[:, index], case.quantization)
+        for index, gene in enumerate(result.genes):
+            assert_gene(result, gene, values[:, index], case.quantization)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @FEW
 @given(case=cases())
-def test_every_form(workshop: Workshop, form: str, case: Case) -> None:
-    expected = workshop.export(workshop.csr(case), case.options)
-    assert_same(workshop.export_form(form, case), expected)
+def test_every_form(form: str, case: Case) -> None:
+    expected = export(csr(case), case.options)
+    assert_same(export_form(form, case), expected)
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
@@ -207,14 +201,13 @@ def test_every_form(workshop: Workshop, form: str, case: Case) -> None:
 @FEW
 @given(case=cases())
 def test_every_scheduler(
-    workshop: Workshop,
     form: str,
     scheduler: str,
     case: Case,
 ) -> None:
-    expected = workshop.export(workshop.csr(case), case.options)
+    expected = export(csr(case), case.options)
     with dask.config.set(scheduler=scheduler):
-        assert_same(workshop.export_form(form, case), expected)
+        assert_same(export_form(form, case), expected)
 
 
 @pytest.fixture(scope="module")
@@ -229,28 +222,27 @@ def cluster() -> Iterator[LocalCluster]:
 @settings(FEW, max_examples=4)
 @given(case=cases())
 def test_distributed(
-    workshop: Workshop,
     cluster: LocalCluster,
     form: str,
     case: Case,
 ) -> None:
-    expected = workshop.export(workshop.csr(case), case.options)
+    expected = export(csr(case), case.options)
     with Client(cluster):
-        assert_same(workshop.export_form(form, case), expected)
+        assert_same(export_form(form, case), expected)
 
 
-def test_chosen_genes_in_any_form(workshop: Workshop) -> None:
+def test_chosen_genes_in_any_form() -> None:
     matrix = sparse.csr_matrix(np.arange(60, dtype=np.float32).reshape(10, 6) % 7)
     case = Case(matrix, matrix.tocsc(), (3, 2), 8, 6)
     options = {**case.options, "gene_identifiers": ["gene4", "gene0", "gene3"]}
 
     trees = [
-        workshop.export(source, options)
+        export(source, options)
         for source in (
-            workshop.csr(case),
-            workshop.csc(case),
-            workshop.dense(case),
-            workshop.dask(case, sparse.csr_matrix),
+            csr(case),
+            csc(case),
+            dense(case),
+            in_dask(case, sparse.csr_matrix),
         )
     ]
 
@@ -271,23 +263,19 @@ def larger() -> Any:
 
 
 @pytest.fixture(scope="module")
-def larger_sources(
-    larger: Any, workshop: Workshop, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+def larger_sources(larger: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("larger")
     return {
-        "csr": workshop.h5ad(workshop.anndata(larger), folder / "csr.h5ad"),
-        "csc": workshop.h5ad(workshop.anndata(larger, form="csc"), folder / "csc.h5ad"),
-        "dense": workshop.h5ad(workshop.anndata(larger, form="dense"), folder / "dense.h5ad"),
-        "rows": workshop.zarr(
-            workshop.anndata(larger, form="dense"), folder / "rows.zarr", chunks=(5_000, 80)
-        ),
+        "csr": write_h5ad(bare(larger), folder / "csr.h5ad"),
+        "csc": write_h5ad(bare(larger, form="csc"), folder / "csc.h5ad"),
+        "dense": write_h5ad(bare(larger, form="dense"), folder / "dense.h5ad"),
+        "rows": write_zarr(bare(larger, form="dense"), folder / "rows.zarr", chunks=(5_000, 80)),
     }
 
 
 @pytest.fixture(scope="module")
-def larger_tree(larger_sources: dict[str, Path], workshop: Workshop) -> dict[str, bytes]:
-    return workshop.export(larger_sources["csr"], OPTIONS)
+def larger_tree(larger_sources: dict[str, Path]) -> dict[str, bytes]:
+    return export(larger_sources["csr"], OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +284,6 @@ def larger_tree(larger_sources: dict[str, Path], workshop: Workshop) -> dict[str
 def test_any_memory_budget(
     larger_sources: dict[str, Path],
     larger_tree: Tree,
-    workshop: Workshop,
     tmp_path: Path,
     reading: tuple[str, int | str | None],
 ) -> None:
@@ -304,7 +291,7 @@ def test_any_memory_budget(
     options = {**OPTIONS, "memory_budget": memory_budget, "scratch": str(tmp_path)}
 
     with dask.config.set(num_workers=1):
-        tree = workshop.export(larger_sources[storage], options)
+        tree = export(larger_sources[storage], options)
 
     assert_same(tree, larger_tree)
     assert not list(tmp_path.iterdir()), "scratch is left behind"
@@ -317,29 +304,28 @@ def test_any_memory_budget(
 def test_any_chunks(
     larger: Any,
     larger_tree: Tree,
-    workshop: Workshop,
     chunks: Any,
     block: Callable[[Any], Any],
 ) -> None:
-    adata = workshop.anndata(larger)
+    adata = bare(larger)
     adata.X = da.from_array(larger.toarray(), chunks=chunks).map_blocks(block)
 
-    assert_same(workshop.export(adata, OPTIONS), larger_tree)
+    assert_same(export(adata, OPTIONS), larger_tree)
 
 
-def test_lazy_change_of_the_matrix(larger: Any, workshop: Workshop) -> None:
-    adata = workshop.anndata(larger)
-    expected = workshop.export(workshop.anndata(larger.log1p()), OPTIONS)
+def test_lazy_change_of_the_matrix(larger: Any) -> None:
+    adata = bare(larger)
+    expected = export(bare(larger.log1p()), OPTIONS)
     blocks = da.from_array(larger.toarray(), chunks=(20_000, 80)).map_blocks(sparse.csr_matrix)
     adata.X = blocks.map_blocks(lambda block: block.log1p(), dtype=np.float32)
 
-    assert_same(workshop.export(adata, OPTIONS), expected)
+    assert_same(export(adata, OPTIONS), expected)
 
 
 @pytest.mark.slow
-def test_processes(larger_sources: dict[str, Path], larger_tree: Tree, workshop: Workshop) -> None:
+def test_processes(larger_sources: dict[str, Path], larger_tree: Tree) -> None:
     with dask.config.set(scheduler="processes", num_workers=2):
-        assert_same(workshop.export(larger_sources["csr"], OPTIONS), larger_tree)
+        assert_same(export(larger_sources["csr"], OPTIONS), larger_tree)
 
 
 @pytest.mark.parametrize(
