@@ -17,7 +17,6 @@ from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask import ExportError, ExportWarning, RequestError
-from cellucid_dask.encode.normalize import row_totals
 from tests.helpers import SETTINGS, small_anndata, tree_bytes, write_h5ad
 from tests.viewer_reader import check
 
@@ -108,20 +107,6 @@ def test_values_stored_twice_are_one_count(tmp_path: Path) -> None:
     export = check(tmp_path / "out")
     np.testing.assert_allclose(export.gene("gene1"), [np.log1p(1e4 * 5 / 6), 0], rtol=2e-7)
     assert twice.nnz == 3, "the source was changed"
-
-
-@given(
-    values=st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=50),
-    random=st.randoms(use_true_random=False),
-)
-def test_totals_do_not_depend_on_the_order(values: list[float], random: Any) -> None:
-    shuffled = values.copy()
-    random.shuffle(shuffled)
-    cut = len(values) // 2
-    whole = row_totals(np.array([values]))
-    tiles = row_totals(np.array([shuffled[:cut]])) + row_totals(np.array([shuffled[cut:]]))
-    assert whole == tiles
-    np.testing.assert_allclose(whole, sum(values), rtol=1e-9, atol=len(values) * 2**-25)
 
 
 @pytest.mark.parametrize("value", [-1, np.nan, np.inf])
