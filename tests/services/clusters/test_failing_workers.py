@@ -163,7 +163,7 @@ def test_task_that_runs_twice(
         def failing(target: Any, files: Any, summary: Any) -> None:
             write(target, files, summary)
             try:
-                (log / str(summary.gene[0])).touch(exist_ok=False)
+                (log / str(summary.column[0])).touch(exist_ok=False)
             except FileExistsError:
                 return
             raise ConnectionResetError(get_worker().address)
