@@ -121,7 +121,7 @@ def _assert_same(out: Path, columns: dict[str, Any]) -> None:
     found = check(out)
     assert set(found.obs) == set(columns)
     for key, column in columns.items():
-        series = pd.Series(column)
+        series: Any = pd.Series(column)
         if key in NUMBERS:
             expected = series.astype("Float64").to_numpy(float, na_value=np.nan).astype("f4")
             np.testing.assert_array_equal(found.values(key), expected, err_msg=key)

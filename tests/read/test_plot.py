@@ -30,7 +30,7 @@ def test_plot(exported: tuple[Path, ad.AnnData], key: str, dimension: int) -> No
     ax = found.plot(key, dimension, s=3)
 
     ax.figure.canvas.draw()
-    drawn = sum(len(each.get_offsets()) for each in ax.collections)
+    drawn = sum(np.shape(each.get_offsets())[0] for each in ax.collections)
     assert drawn == found.n_cells
     assert ax.get_title() == key
     if key == "cell_type":

@@ -13,7 +13,7 @@ import pytest
 import cellucid_dask
 from cellucid_dask.cli import commands as cli
 from cellucid_dask.cli.commands import main
-from cellucid_dask.read import scan as checks
+from cellucid_dask.store.target import Target
 from tests.read.damage import CELL_TYPE, DAMAGE, GENE, N_CELLS, swap, write
 
 
@@ -75,7 +75,7 @@ def test_by_url(target: Path, adata: ad.AnnData, tmp_path: Path) -> None:
 def test_store_without_lists(
     target: Path, adata: ad.AnnData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks.Target, "tree", lambda _: None)
+    monkeypatch.setattr(Target, "tree", lambda _: None)
     report = cellucid_dask.verify(target, adata)
     assert report.ok
     assert "could not be looked for" in str(report)

@@ -14,7 +14,7 @@ from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask.read import compare
-from cellucid_dask.read import scan as checks
+from cellucid_dask.store.target import Target
 from tests.helpers import small_anndata, write_zarr
 from tests.read.damage import DAMAGE, GENE, rewrite, swap
 from tests.read.exports import REAL
@@ -157,9 +157,9 @@ def test_a_number_of_genes_is_read(
 ) -> None:
     DAMAGE["truncated"][0](target)
     read: list[str] = []
-    fetch = checks.Target.fetch
+    fetch = Target.fetch
     monkeypatch.setattr(
-        checks.Target, "fetch", lambda self, wanted: read.extend(wanted) or fetch(self, wanted)
+        Target, "fetch", lambda self, wanted: read.extend(wanted) or fetch(self, wanted)
     )
     with dask.config.set(scheduler="synchronous"):
         report = cellucid_dask.verify(target, adata, genes=3)

@@ -158,7 +158,7 @@ def test_task_that_runs_twice(
 
         from cellucid_dask.engine import genes as execute
 
-        write = execute.write_receipt
+        write = execute.write_receipt  # type: ignore[attr-defined]
 
         def failing(target: Any, files: Any, summary: Any) -> None:
             write(target, files, summary)
@@ -193,12 +193,12 @@ def test_permanent_failure_is_not_tried_again(client: Client, matrix: Any, tmp_p
 
         write = Scratch.write
 
-        def failing(self: Scratch, name: str, tiles: Any, first_gene: int) -> Any:
+        def failing(self: Scratch, name: str, arrays: Any) -> Any:
             if name == "3.tiles":
                 with log.open("a") as out:
                     out.write("x")
                 raise ExportError("Scratch is full.")
-            return write(self, name, tiles, first_gene)
+            return write(self, name, arrays)
 
         Scratch.write, Scratch.as_ever = failing, write  # type: ignore[method-assign, attr-defined]
 

@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 
 def categorical(column: Any, **changes: Any) -> Any:
-    options = {
+    options: dict[str, Any] = {
         "points": {},
         "latent": None,
         "dtype": "auto",

@@ -202,7 +202,7 @@ def test_plain_and_empty_obs_manifest() -> None:
     assert empty["_continuousFields"] == empty["_categoricalFields"] == []
 
 
-BASE = {
+BASE: dict[str, Any] = {
     "dataset_id": "d",
     "name": "D",
     "created_at": STAMP,

@@ -67,12 +67,11 @@ def test_plan_covers_the_matrix_within_the_budget(
     shared: bool,
 ) -> None:
     budget = mebibytes * MIB
+    refusal: RequestError | None = None
     try:
         plan = plan_of(layout, budget, workers, shared_disk=shared)
     except RequestError as error:
         refusal = error
-    else:
-        refusal = None
     if refusal is not None:
         assert least_of(refusal) > mebibytes
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from typing import Any
 
 import pytest
@@ -104,10 +105,10 @@ def test_every_failure_has_words() -> None:
 
 def test_transient_failures_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", waited.append)
+    monkeypatch.setattr(time, "sleep", waited.append)
     answers = iter([ConnectionResetError(), TimeoutError(), 7])
 
-    def call() -> int:
+    def call() -> object:
         answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
@@ -121,7 +122,7 @@ def test_transient_failures_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(("error", "tries"), [(TimeoutError(), 6), (PermissionError(), 1)])
 def test_tries_are_bounded(error: Exception, tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", waited.append)
+    monkeypatch.setattr(time, "sleep", waited.append)
     calls = []
 
     def call() -> None:
