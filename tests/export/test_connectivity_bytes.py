@@ -20,11 +20,11 @@ from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask import ExportError
-from cellucid_dask.engine import commit
 from cellucid_dask.request.resolve import resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.resources import Resources
 from cellucid_dask.source import open_source
+from cellucid_dask.store.target import Target
 from tests.graphs import assert_edges, graphs, kept_as, neighbors
 from tests.helpers import SETTINGS, Tree, small_anndata, tree_bytes
 from tests.viewer_reader import check
@@ -265,7 +265,7 @@ def test_a_resumed_export_is_the_same(
     adata.obsp["graph"] = graph[:50, :50]
     expected = exported(adata, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(commit, "finish", Mock(side_effect=ExportError("a plug was pulled")))
+        patch.setattr(Target, "publish", Mock(side_effect=ExportError("a plug was pulled")))
         with pytest.raises(ExportError, match="plug"):
             exported(adata, tmp_path / "export")
 
