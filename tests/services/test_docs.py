@@ -21,7 +21,11 @@ from tests.helpers import ROOT
 
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("deploy/**/*.md")]
+    for page in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "deploy").rglob("*.md"),
+    ]
     if "_build" not in page.parts
 )
 # What a page takes for granted.
