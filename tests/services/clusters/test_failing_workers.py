@@ -156,7 +156,7 @@ def test_task_that_runs_twice(
     def fail_once() -> None:
         from distributed import get_worker
 
-        from cellucid_dask.engine import genes as execute
+        from cellucid_dask.engine import gene_tasks as execute
 
         write = execute.write_receipt  # type: ignore[attr-defined]
 
@@ -171,7 +171,7 @@ def test_task_that_runs_twice(
         execute.write_receipt, execute.as_ever = failing, write  # type: ignore[attr-defined]
 
     def mend() -> None:
-        from cellucid_dask.engine import genes as execute
+        from cellucid_dask.engine import gene_tasks as execute
 
         execute.write_receipt = execute.as_ever  # type: ignore[attr-defined]
 
