@@ -48,7 +48,7 @@ def _n_values(source: Path) -> int:
 
 def _seconds(watch: cProfile.Profile, function: tuple[str, ...]) -> float:
     total = 0.0
-    for (file, _, name), (*_, cumulative, _) in pstats.Stats(watch).stats.items():
+    for (file, _, name), (*_, cumulative, _) in pstats.Stats(watch).stats.items():  # type: ignore[attr-defined]
         where = (name,) if len(function) == 1 else (Path(file).name, name)
         total += cumulative if where == function else 0
     return total

@@ -6,16 +6,16 @@ import gzip
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from viewer_reader import GZIP_HEADER, check, gunzip
 
 import cellucid_dask
+from tests.helpers import small_anndata
+from tests.viewer_reader import GZIP_HEADER, check, gunzip
 
 N_CELLS = 5_000
 DENSITIES = (0.0, 0.001, 0.01, 0.06, 0.2, 0.25, 0.5, 0.9, 1.0)
@@ -45,11 +45,7 @@ def matrix_of_many_densities() -> Any:
 
 
 @pytest.fixture(scope="module", params=[(8, 6), (16, 6), (None, 6), (8, 1), (8, 9)])
-def export(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    small_anndata: Callable[..., Any],
-) -> Path:
+def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     quantization, level = request.param
     target = tmp_path_factory.mktemp("gzip") / "export"
     cellucid_dask.export(

@@ -16,9 +16,9 @@ import pandas as pd
 import psutil
 import pytest
 from scipy import sparse
-from viewer_reader import read_export
 
 from tests.benchmarks.data import Storage, dataset
+from tests.viewer_reader import read_export
 
 N_CELLS, N_GENES, DENSITY = 200_000, 2_000, 0.06
 BLOCK = 10_000

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import anndata as ad
 import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from viewer_reader import check
 
 import cellucid_dask
 from cellucid_dask import ExportError, ExportWarning, RequestError
-from cellucid_dask.encode.normalize import row_totals
+from tests.helpers import SETTINGS, small_anndata, tree_bytes, write_h5ad
+from tests.viewer_reader import check
 
-Make = Callable[..., ad.AnnData]
-OPTIONS: dict[str, Any] = {
-    "normalize": "log1p-cp10k",
-    "var_quantization": None,
-    "created_at": "2026-01-01T00:00:00Z",
-    "dataset_id": "cells",
-    "obs_keys": [],
-    "progress": False,
-}
+OPTIONS = SETTINGS | {"normalize": "log1p-cp10k", "var_quantization": None, "obs_keys": []}
 
 
 def normalized(counts: Any) -> Any:
@@ -71,14 +61,7 @@ def forms(counts: Any, chunks: tuple[int, int]) -> dict[str, Any]:
     chunks=st.tuples(st.integers(1, 30), st.integers(1, 9)),
 )
 def test_same_bytes_of_every_form(
-    small_anndata: Make,
-    tree_bytes: Callable[[Path], dict[str, bytes]],
-    n_cells: int,
-    n_genes: int,
-    dtype: str,
-    fraction: bool,
-    seed: int,
-    chunks: tuple[int, int],
+    n_cells: int, n_genes: int, dtype: str, fraction: bool, seed: int, chunks: tuple[int, int]
 ) -> None:
     counts = counts_of(max(n_cells, 4), n_genes, seed).astype(dtype)
     if fraction and dtype.startswith("float"):
@@ -99,9 +82,7 @@ def test_same_bytes_of_every_form(
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "dense"])
-def test_totals_are_of_all_genes(
-    small_anndata: Make, write_h5ad: Callable[..., Path], tmp_path: Path, form: str
-) -> None:
+def test_totals_are_of_all_genes(tmp_path: Path, form: str) -> None:
     counts = counts_of()
     source = write_h5ad(small_anndata(counts, form=form), tmp_path / "a.h5ad")
 
@@ -114,7 +95,7 @@ def test_totals_are_of_all_genes(
         )
 
 
-def test_values_stored_twice_are_one_count(small_anndata: Make, tmp_path: Path) -> None:
+def test_values_stored_twice_are_one_count(tmp_path: Path) -> None:
     twice = sparse.csr_matrix(
         (np.array([2, 3, 1], "f4"), np.array([1, 1, 0]), np.array([0, 3, 3])), shape=(2, 2)
     )
@@ -128,25 +109,9 @@ def test_values_stored_twice_are_one_count(small_anndata: Make, tmp_path: Path) 
     assert twice.nnz == 3, "the source was changed"
 
 
-@given(
-    values=st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=50),
-    random=st.randoms(use_true_random=False),
-)
-def test_totals_do_not_depend_on_the_order(values: list[float], random: Any) -> None:
-    shuffled = values.copy()
-    random.shuffle(shuffled)
-    cut = len(values) // 2
-    whole = row_totals(np.array([values]))
-    tiles = row_totals(np.array([shuffled[:cut]])) + row_totals(np.array([shuffled[cut:]]))
-    assert whole == tiles
-    np.testing.assert_allclose(whole, sum(values), rtol=1e-9, atol=len(values) * 2**-25)
-
-
 @pytest.mark.parametrize("value", [-1, np.nan, np.inf])
 @pytest.mark.parametrize("form", ["csr", "csc", "dense"])
-def test_what_is_no_count_is_refused(
-    small_anndata: Make, tmp_path: Path, form: str, value: float
-) -> None:
+def test_what_is_no_count_is_refused(tmp_path: Path, form: str, value: float) -> None:
     counts = counts_of()
     counts[5, 5] = value
     with pytest.raises(ExportError, match=r"X holds .*negative or not finite.*--layer"):
@@ -155,20 +120,20 @@ def test_what_is_no_count_is_refused(
 
 
 @pytest.mark.parametrize("form", ["csr", "csc"])
-def test_totals_too_large_for_counts(small_anndata: Make, tmp_path: Path, form: str) -> None:
+def test_totals_too_large_for_counts(tmp_path: Path, form: str) -> None:
     counts = counts_of().astype(np.float64)
     counts[5, 5] = 1e30
     with pytest.raises(ExportError, match="add up to 1e"):
         cellucid_dask.export(small_anndata(counts, form=form), tmp_path / "out", **OPTIONS)
 
 
-def test_normalized_data_are_warned_of(small_anndata: Make, tmp_path: Path) -> None:
+def test_normalized_data_are_warned_of(tmp_path: Path) -> None:
     adata = small_anndata(np.log1p(counts_of()))
     with pytest.warns(ExportWarning, match="X holds numbers that are not whole"):
         cellucid_dask.export(adata, tmp_path / "out", **OPTIONS)
 
 
-def test_raw_counts_are_warned_of_unless_normalized(small_anndata: Make, tmp_path: Path) -> None:
+def test_raw_counts_are_warned_of_unless_normalized(tmp_path: Path) -> None:
     adata = small_anndata(counts_of())
     raw = cellucid_dask.export(adata, tmp_path / "raw", progress=False)
     assert any("--normalize log1p-cp10k" in text for text in raw.warnings)
@@ -176,7 +141,7 @@ def test_raw_counts_are_warned_of_unless_normalized(small_anndata: Make, tmp_pat
     assert not any("counts" in text for text in result.warnings)
 
 
-def test_identity_says_so(small_anndata: Make, tmp_path: Path) -> None:
+def test_identity_says_so(tmp_path: Path) -> None:
     adata = small_anndata(counts_of())
     folder = tmp_path / "out"
 
@@ -193,7 +158,7 @@ def test_identity_says_so(small_anndata: Make, tmp_path: Path) -> None:
     assert said() == "log1p-cp10k"
 
 
-def test_plan_counts_the_totals(small_anndata: Make) -> None:
+def test_plan_counts_the_totals() -> None:
     csc = small_anndata(counts_of(), form="csc")
     plan = cellucid_dask.plan(csc, normalize="log1p-cp10k")
     assert plan.shared_memory >= 8 * csc.n_obs
@@ -202,6 +167,6 @@ def test_plan_counts_the_totals(small_anndata: Make) -> None:
     assert cellucid_dask.plan(csr, normalize="log1p-cp10k").shared_memory == 0
 
 
-def test_unknown_way(small_anndata: Make, tmp_path: Path) -> None:
+def test_unknown_way(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="choose log1p-cp10k"):
         cellucid_dask.export(small_anndata(), tmp_path / "out", normalize="tpm")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pandas as pd
 import pytest
 import zarr
 from anndata.io import write_elem
-from viewer_reader import check
 
 import cellucid_dask
 from cellucid_dask import ExportError, ExportWarning, RequestError
@@ -25,8 +23,8 @@ from cellucid_dask.request.resolve import resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.source import open_source
 from cellucid_dask.store import staging
-
-Make = Callable[..., ad.AnnData]
+from tests.helpers import small_anndata, tree_bytes, write_h5ad, write_zarr
+from tests.viewer_reader import check
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def with_barcodes() -> ad.AnnData:
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_value_for_every_cell_is_left_out(
-    with_barcodes: ad.AnnData, write_h5ad: Callable[..., Path], tmp_path: Path, stored: bool
+    with_barcodes: ad.AnnData, tmp_path: Path, stored: bool
 ) -> None:
     source = write_h5ad(with_barcodes, tmp_path / "a.h5ad") if stored else with_barcodes
     with pytest.warns(ExportWarning, match="columns text, category hold a value for nearly every"):
@@ -68,7 +66,7 @@ def test_named_and_too_many_is_refused(tmp_path: Path) -> None:
         cellucid_dask.export(adata, tmp_path / "out", obs_keys=["barcode"])
 
 
-def test_plan_says_which_embeddings(small_anndata: Make) -> None:
+def test_plan_says_which_embeddings() -> None:
     plan: Any = cellucid_dask.plan(small_anndata())
     assert "2D from X_umap" in str(plan)
     assert plan.to_dict()["embeddings"] == {"2d": "X_umap"}
@@ -127,7 +125,7 @@ def _assert_same(out: Path, columns: dict[str, Any]) -> None:
     found = check(out)
     assert set(found.obs) == set(columns)
     for key, column in columns.items():
-        series = pd.Series(column)
+        series: Any = pd.Series(column)
         if key in NUMBERS:
             expected = series.astype("Float64").to_numpy(float, na_value=np.nan).astype("f4")
             np.testing.assert_array_equal(found.values(key), expected, err_msg=key)
@@ -196,8 +194,7 @@ def test_named_and_of_an_unknown_kind_is_refused(key: str, tmp_path: Path) -> No
 
 
 def test_text_and_latent_in_blocks_and_from_the_spool(
-    small_anndata: Make, write_zarr: Callable[..., Path], write_h5ad: Callable[..., Path],
-    tree_bytes: Callable[[Path], dict[str, bytes]], tmp_path: Path,
+    tmp_path: Path,
 ) -> None:  # fmt: skip
     adata = small_anndata()
     adata.obs["name"] = [f"cell {i % 39}" if i else None for i in range(adata.n_obs)]
@@ -222,7 +219,7 @@ def test_text_and_latent_in_blocks_and_from_the_spool(
         assert json.loads(to_json(fields.categorical)) == manifest["_categoricalFields"]
 
 
-def test_result_says_which_embeddings(small_anndata: Make, tmp_path: Path) -> None:
+def test_result_says_which_embeddings(tmp_path: Path) -> None:
     result = cellucid_dask.export(small_anndata(), tmp_path / "out")
     assert "2D from X_umap" in str(result)
     assert "2D from X_umap" in result._repr_html_()

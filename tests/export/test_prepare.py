@@ -16,13 +16,11 @@ import pandas as pd
 import pytest
 import zarr
 from scipy import sparse
-from viewer_reader import check
 
 import cellucid_dask as cd
 from cellucid_dask import ExportWarning, RequestError
-
-Make = Callable[..., ad.AnnData]
-Tree = dict[str, bytes]
+from tests.helpers import Tree, small_anndata, tree_bytes
+from tests.viewer_reader import check
 
 
 def arrays_of(adata: ad.AnnData) -> dict[str, Any]:
@@ -38,7 +36,7 @@ def arrays_of(adata: ad.AnnData) -> dict[str, Any]:
 
 
 @pytest.fixture
-def adata(small_anndata: Make) -> ad.AnnData:
+def adata() -> ad.AnnData:
     return small_anndata()
 
 
@@ -87,9 +85,7 @@ def test_call_of_the_in_memory_exporter() -> None:
     assert callable(cd.prepare)  # a second time: no module stands in its place
 
 
-def test_same_bytes_as_export(
-    adata: ad.AnnData, tmp_path: Path, tree_bytes: Callable[[Path], Tree]
-) -> None:
+def test_same_bytes_as_export(adata: ad.AnnData, tmp_path: Path) -> None:
     cd.prepare(
         **arrays_of(adata), out_dir=tmp_path / "a", var_quantization=8, compression=6,
         obs_continuous_quantization=8,

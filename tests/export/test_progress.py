@@ -21,46 +21,9 @@ import cellucid_dask
 from cellucid_dask.cli.commands import main
 from cellucid_dask.runtime import progress as module
 from cellucid_dask.runtime.progress import Progress
+from tests.helpers import small_anndata
 
 LAST = re.compile(r"12 of 12 genes, [\d.]+ (B|kiB), 0:\d\d:\d\d$")
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    return now
-
-
-def test_counts_and_time_left(clock: list[float]) -> None:
-    seen: list[str] = []
-    progress = Progress(10, 100, lambda each: seen.append(str(each)), every=0)
-    assert progress.seconds_left is None
-    clock[0] = 60
-    progress.read(5)  # a half of the third that reading is
-    assert seen == ["read 5 of 10 blocks, 0:05:00 left"]
-    clock[0] = 120
-    progress.read(5)
-    progress.encoded(50, 50 * 1024)
-    assert seen[-1] == "50 of 100 genes, 50.00 kiB, 0:01:00 left"
-    clock[0] = 3800
-    progress.encoded(50, 50 * 1024)
-    assert progress.fraction == 1
-    assert seen[-1] == "100 of 100 genes, 100.00 kiB, 1:03:20"
-
-
-def test_shown_no_more_often_than_asked(clock: list[float]) -> None:
-    seen: list[float] = []
-    progress = Progress(0, 1000, lambda _: seen.append(clock[0]), every=10)
-    for second in range(1, 36):
-        clock[0] = second
-        progress.encoded(1, 1)
-    assert seen == [10, 20, 30]
-
-
-def test_nothing_to_do_is_done() -> None:
-    assert Progress(0, 0, lambda _: None, 0).fraction == 0
-    assert str(Progress(0, 0, lambda _: None, 0)).startswith("0 of 0 genes")
 
 
 @pytest.fixture
@@ -87,8 +50,8 @@ def check_counts(progress: Progress, target: Path) -> None:
 @pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
 @pytest.mark.parametrize("chunks", [(10, 12), (40, 5), (10, 5)], ids=["rows", "columns", "both"])
 def test_local_counts(
-    small_anndata: Any, tmp_path: Path, recorded: list[Progress], scheduler: str,
-    chunks: tuple[int, int],
+    tmp_path: Path, recorded: list[Progress], scheduler: str,
+    chunks: tuple[int, int]
 ) -> None:  # fmt: skip
     adata = small_anndata(form="dense")
     adata.X = da.from_array(adata.X, chunks=chunks)
@@ -101,8 +64,8 @@ def test_local_counts(
 @pytest.mark.parametrize("shared", [True, False], ids=["scratch", "workers"])
 @pytest.mark.xdist_group("cluster")
 def test_cluster_counts(
-    small_anndata: Any, tmp_path: Path, recorded: list[Progress], monkeypatch: pytest.MonkeyPatch,
-    shared: bool,
+    tmp_path: Path, recorded: list[Progress], monkeypatch: pytest.MonkeyPatch,
+    shared: bool
 ) -> None:  # fmt: skip
     from distributed import Client, LocalCluster
 
@@ -152,9 +115,7 @@ def test_bar_in_a_terminal(small_h5ad: Path, tmp_path: Path) -> None:
     assert LAST.match(text)
 
 
-def test_failed_run_shows_how_far_it_was(
-    small_anndata: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_failed_run_shows_how_far_it_was(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def fail(_: Any) -> Any:
         raise ZeroDivisionError
 

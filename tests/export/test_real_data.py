@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Any
 
 import anndata as ad
 import numpy as np
 import pytest
-from scipy import sparse
-from viewer_reader import assert_gene, check
 
 import cellucid_dask
+from tests.helpers import SETTINGS, dense, expression, read_source
+from tests.viewer_reader import assert_gene, check
 
-WHEN = "2026-01-01T00:00:00Z"
 QUANTIZATIONS = [8, 16, None]
 
 MATRICES = [
@@ -43,24 +40,6 @@ WITHOUT_EMBEDDING = [
 ]
 
 
-def read(path: Path) -> ad.AnnData:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of formats and names of old
-        return ad.read_zarr(path) if path.suffix == ".zarr" else ad.read_h5ad(path)
-
-
-def dense(matrix: Any) -> Any:
-    plain = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
-    return plain.astype(np.float32)
-
-
-def expression(adata: ad.AnnData, layer: str) -> tuple[Any, list[str]]:
-    """Return one matrix of `adata` in float32, and the names of its genes."""
-    if layer == "raw":
-        return dense(adata.raw.X), list(adata.raw.var_names)
-    return dense(adata.X if layer == "X" else adata.layers[layer]), list(adata.var_names)
-
-
 def assert_genes(target: Path, adata: ad.AnnData, layer: str, quantization: int | None) -> None:
     export = check(target)
     matrix, names = expression(adata, layer)
@@ -76,14 +55,12 @@ def test_every_gene(
 ) -> None:
     source, target = shared_data / name, tmp_path / "export"
 
-    cellucid_dask.export(
-        source, target, layer=layer, var_quantization=quantization, created_at=WHEN
-    )
+    cellucid_dask.export(source, target, layer=layer, var_quantization=quantization, **SETTINGS)
 
-    adata = read(source)
+    adata = read_source(source)
     assert_genes(target, adata, layer, quantization)
     export = check(target)
-    assert export.identity["created_at"] == WHEN
+    assert export.identity["created_at"] == SETTINGS["created_at"]
     assert export.n_cells == adata.n_obs
     assert set(export.obs) == set(adata.obs.columns)
 
@@ -101,19 +78,19 @@ def test_every_gene_without_cells(
         layer=layer,
         var_quantization=quantization,
         genes_only=True,
-        created_at=WHEN,
+        **SETTINGS,
     )
 
-    assert_genes(target, read(source), layer, quantization)
+    assert_genes(target, read_source(source), layer, quantization)
     assert not (target / "obs_manifest.json").exists()
 
 
 def test_local_path_may_be_text(shared_data: Path, tmp_path: Path) -> None:
     source, target = shared_data / "pbmc_small.h5ad", tmp_path / "export"
 
-    cellucid_dask.export(str(source), str(target), created_at=WHEN)
+    cellucid_dask.export(str(source), str(target), **SETTINGS)
 
-    assert_genes(target, read(source), "X", 8)
+    assert_genes(target, read_source(source), "X", 8)
 
 
 @pytest.mark.parametrize("compression", [None, 1, 9])
@@ -124,7 +101,7 @@ def test_compression_changes_the_files_only(
 
     cellucid_dask.export(source, target, layer="raw", compression=compression)
 
-    assert_genes(target, read(source), "raw", 8)
+    assert_genes(target, read_source(source), "raw", 8)
     compressed = {file.suffix == ".gz" for file in (target / "var").iterdir()}
     assert compressed == {compression is not None}
 
@@ -135,7 +112,7 @@ def test_cell_metadata(shared_data: Path, tmp_path: Path, quantization: int | No
 
     cellucid_dask.export(source, target, obs_continuous_quantization=quantization)
 
-    export, obs = check(target), read(source).obs
+    export, obs = check(target), read_source(source).obs
     for key in ("bulk_labels", "phase", "louvain"):
         assert export.categories(key) == list(obs[key].cat.categories)
         assert list(export.obs[key]) == list(obs[key])
@@ -151,7 +128,7 @@ def test_points_are_centred_and_scaled_together(shared_data: Path, tmp_path: Pat
 
     cellucid_dask.export(source, target)
 
-    umap = read(source).obsm["X_umap"]
+    umap = read_source(source).obsm["X_umap"]
     low, high = umap.min(axis=0), umap.max(axis=0)
     expected = (umap - (low + high) / 2) * 2 / (high - low).max()
     np.testing.assert_allclose(check(target).points(2), expected, atol=1e-6)
@@ -162,7 +139,7 @@ def test_categorical_column_of_words(shared_data: Path, tmp_path: Path) -> None:
 
     cellucid_dask.export(source, target)
 
-    export, groups = check(target), read(source).obs["groups"]
+    export, groups = check(target), read_source(source).obs["groups"]
     assert export.categories("groups") == sorted(set(groups))
     assert list(export.obs["groups"]) == list(groups)
 
@@ -185,16 +162,16 @@ def test_nothing_to_show_is_refused(shared_data: Path, tmp_path: Path, name: str
     with pytest.raises(cellucid_dask.RequestError, match=r"obsm(.|\n)*genes[-_]only") as refusal:
         cellucid_dask.export(shared_data / name, target)
 
-    assert all(key in str(refusal.value) for key in read(shared_data / name).obsm)
+    assert all(key in str(refusal.value) for key in read_source(shared_data / name).obsm)
     assert not target.exists()
 
 
 def test_genes_join_an_export_without_genes(shared_data: Path, tmp_path: Path) -> None:
     source, target = shared_data / "pbmc_small.h5ad", tmp_path / "export"
-    adata = read(source)
+    adata = read_source(source)
     without = ad.AnnData(obs=adata.obs, obsm=dict(adata.obsm))
     with pytest.warns(cellucid_dask.ExportWarning):
-        cellucid_dask.export(without, target, created_at=WHEN)
+        cellucid_dask.export(without, target, **SETTINGS)
 
     cellucid_dask.export(source, target, genes_only=True)
 
@@ -210,7 +187,7 @@ def test_duplicate_gene_names(shared_data: Path, tmp_path: Path) -> None:
         cellucid_dask.export(source, target, genes_only=True)
     assert not target.exists()
 
-    adata = read(source)
+    adata = read_source(source)
     adata.var_names_make_unique()
     cellucid_dask.export(source, target, genes_only=True, make_genes_unique=True)
     assert_genes(target, adata, "X", 8)
@@ -230,7 +207,7 @@ def test_genes_named_by_a_column(
         var_quantization=quantization,
     )
 
-    adata = read(source)
+    adata = read_source(source)
     adata.var_names = adata.var["gene_ids"].astype(str)
     assert_genes(target, adata, "X", quantization)
     assert check(target).var_manifest["var_gene_id_column"] == "gene_ids"
@@ -243,7 +220,7 @@ def test_no_expression(shared_data: Path, tmp_path: Path) -> None:
         cellucid_dask.export(source, target)
 
     assert all("Traceback" not in str(each.message) for each in warned)
-    export, adata = check(target), read(source)
+    export, adata = check(target), read_source(source)
     assert not (target / "var_manifest.json").exists()
     assert export.identity["stats"]["n_genes"] == 0
     assert list(export.obs["cell_labels"]) == list(adata.obs["cell_labels"])
@@ -255,7 +232,7 @@ def test_chosen_genes_in_the_given_order(shared_data: Path, tmp_path: Path) -> N
 
     cellucid_dask.export(source, target, gene_identifiers=genes)
 
-    export, adata = check(target), read(source)
+    export, adata = check(target), read_source(source)
     assert export.genes == genes
     for gene in genes:
         assert_gene(export, gene, dense(adata[:, gene].X).ravel(), 8)

@@ -1,42 +1,20 @@
-"""A run that was stopped anywhere is finished by the next, with the bytes of one that was not."""
+"""What a resumed run does again, what it keeps, and what it refuses to resume."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import anndata as ad
 import dask
 import fsspec
-import numpy as np
 import pytest
-from scipy import sparse
-from viewer_reader import check, read_export
 
 import cellucid_dask
-from cellucid_dask.store.target import Target, Writer
-
-FIXED = {"dataset_name": "same", "created_at": "2026-01-01T00:00:00Z", "progress": False}
-WRITES = ((Writer, "put"), (Target, "publish"), (Target, "create"), (Target, "remove"))
-Tree = Callable[[Path], dict[str, bytes]]
-
-
-def make(storage: str, seed: int = 0, n_cells: int = 2000, n_genes: int = 24) -> ad.AnnData:
-    generator = np.random.default_rng(seed)
-    matrix = sparse.random(n_cells, n_genes, 0.2, "csr", np.float32, random_state=generator)
-    adata = ad.AnnData(
-        matrix.asformat(storage), obsm={"X_umap": generator.random((n_cells, 2), np.float32)}
-    )
-    adata.obs["kind"] = generator.choice(["a", "b"], n_cells)
-    return adata
+from cellucid_dask.store.target import Writer
+from tests.export.crashes import export, make, stopped
+from tests.helpers import edit_json, tree_bytes
+from tests.viewer_reader import check
 
 
 @pytest.fixture(scope="module", params=["csr", "csc"])
@@ -52,174 +30,6 @@ def csr(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "a.h5ad"
     make("csr").write_h5ad(path, compression="gzip")
     return path
-
-
-def export(source: Any, target: Any, **options: Any) -> cellucid_dask.ExportResult:
-    return cellucid_dask.export(source, target, **{**FIXED, **options})
-
-
-def crash(source: Any, target: Path, at: int, **options: Any) -> bool:
-    """Export in a process that dies as its write number `at` begins; say whether it died."""
-    child = os.fork()
-    if child == 0:
-        calls = iter(range(at))
-        for kind, name in WRITES:
-            setattr(kind, name, _dying(getattr(kind, name), calls))
-        try:
-            with dask.config.set(scheduler="sync"):
-                export(source, target, **{"memory_budget": "7MiB", **options})  # many blocks
-        except BaseException:  # noqa: BLE001
-            os._exit(1)
-        os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, 9), code
-    return code == 9
-
-
-def is_over(target: Path) -> bool:
-    """Whether the run came to its end, so that there is nothing to resume."""
-    record = target / ".cellucid-dask" / "run.json"
-    return (target / "dataset_identity.json").exists() and not record.exists()
-
-
-def _dying(write: Callable[..., Any], calls: Iterator[int]) -> Callable[..., Any]:
-    def wrapper(*arguments: Any) -> Any:
-        if next(calls, None) is None:
-            os._exit(9)
-        return write(*arguments)
-
-    return wrapper
-
-
-def moments(run: Callable[[int], bool], step: int = 1) -> int:
-    """Run with a crash at every write, until one gets through; return the number of writes."""
-    at = 0
-    while run(at):
-        at += step
-    return at
-
-
-def test_stopped_at_any_write(source: Path, tmp_path: Path, tree_bytes: Tree) -> None:
-    export(source, tmp_path / "whole")
-    whole = tree_bytes(tmp_path / "whole")
-    assert not list((tmp_path / "whole").glob(".*"))
-
-    def run(at: int) -> bool:
-        target = tmp_path / str(at)
-        died = crash(source, target, at)
-        if (target / "dataset_identity.json").exists():
-            assert tree_bytes(target).items() >= whole.items()
-        if not died or is_over(target):
-            return died
-        export(source, target, resume=True)
-        assert tree_bytes(target) == whole
-        assert not list(target.glob(".*"))
-        return True
-
-    assert moments(run, step=3) > 60
-    check(tmp_path / "0")
-
-
-@pytest.mark.slow
-def test_force_stopped_at_any_write(csr: Path, tmp_path: Path, tree_bytes: Tree) -> None:
-    older = make("csr", seed=1, n_genes=30)
-    export(older, tmp_path / "older", var_quantization=16)
-    export(csr, tmp_path / "newer")
-    before, after = tree_bytes(tmp_path / "older"), tree_bytes(tmp_path / "newer")
-
-    def run(at: int) -> bool:
-        target = tmp_path / str(at)
-        export(older, target, var_quantization=16)
-        died = crash(csr, target, at, force=True)
-        there = tree_bytes(target)
-        if "dataset_identity.json" in there:
-            identity = there["dataset_identity.json"]
-            whole = before if identity == before["dataset_identity.json"] else after
-            assert there.items() >= whole.items()
-        export(csr, target, **({"force": True} if is_over(target) else {"resume": True}))
-        assert tree_bytes(target) == after
-        return died
-
-    assert moments(run) > 10
-
-
-def check_promised(target: Path, copy: Path) -> None:
-    """Check an export apart from what a run has begun to add to it."""
-    export = read_export(target)
-    there = export.promised_files()
-    if export.identity["stats"]["n_genes"] == 0:  # it changes just before or after the manifest
-        there = {name for name in there if not name.startswith("var")}
-    for name in there:
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(target / name, copy / name)
-    check(copy)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("replace", [False, True])
-def test_genes_only_stopped_at_any_write(
-    csr: Path, tmp_path: Path, tree_bytes: Tree, *, replace: bool
-) -> None:
-    export(csr, tmp_path / "whole")
-    whole = tree_bytes(tmp_path / "whole")
-    without = ad.AnnData(obs=make("csr").obs, obsm=dict(make("csr").obsm))
-
-    def run(at: int) -> bool:
-        target = tmp_path / str(at)
-        if replace:
-            export(csr, target, gene_identifiers=["3", "5"])
-        else:
-            export(without, target)
-        died = crash(csr, target, at, genes_only=True, force=replace)
-        check_promised(target, tmp_path / f"{at}-promised")  # with genes or without
-        begun = (target / ".cellucid-dask" / "run.json").exists()
-        export(csr, target, genes_only=True, resume=begun, force=not begun)
-        found = tree_bytes(target)
-        assert found.keys() == whole.keys()
-        assert json.loads(found["dataset_identity.json"])["stats"]["n_genes"] == 24
-        assert {k: v for k, v in found.items() if "var" in k} == {
-            k: v for k, v in whole.items() if "var" in k
-        }
-        check(target)
-        return died
-
-    assert moments(run) > 10
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments(tmp_path: Path, tree_bytes: Tree) -> None:
-    path = tmp_path / "a.h5ad"
-    make("csr", n_cells=30_000, n_genes=300).write_h5ad(path)
-    began = time.perf_counter()
-    export(path, tmp_path / "whole")
-    lasted = time.perf_counter() - began
-    whole = tree_bytes(tmp_path / "whole")
-    chance, killed = np.random.default_rng(0), 0
-    for turn in range(20):
-        target = tmp_path / str(turn)
-        child = os.fork()
-        if child == 0:
-            with dask.config.set(scheduler="sync"):
-                export(path, target)
-            os._exit(0)
-        time.sleep(chance.uniform(0, lasted))
-        os.kill(child, signal.SIGKILL)
-        killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
-        if not is_over(target):
-            export(path, target, resume=True)
-        assert tree_bytes(target) == whole
-    assert killed > 3
-
-
-def stopped(source: Any, target: Path, **options: Any) -> Path:
-    """Leave a run that has encoded some genes and not all."""
-    at = 8
-    while True:
-        assert crash(source, target, at, **options)
-        if len(list(target.glob(".cellucid-dask/receipts/*"))) >= 1:
-            return target
-        at += 1
-        options.setdefault("resume", True)
 
 
 def test_finished_genes_are_not_made_again(
@@ -249,7 +59,7 @@ def test_finished_genes_are_not_made_again(
     check(target)
 
 
-def test_resumes_with_other_means(source: Path, tmp_path: Path, tree_bytes: Tree) -> None:
+def test_resumes_with_other_means(source: Path, tmp_path: Path) -> None:
     export(source, tmp_path / "whole")
     target = stopped(source, tmp_path / "out", memory_budget="9MiB")
     with dask.config.set(scheduler="processes", num_workers=2):
@@ -265,9 +75,7 @@ def test_resumes_from_memory(tmp_path: Path) -> None:
     check(target)
 
 
-def test_only_the_same_export_is_resumed(
-    csr: Path, tmp_path: Path, tree_bytes: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_same_export_is_resumed(csr: Path, tmp_path: Path) -> None:
     target = stopped(csr, tmp_path / "out")
     before = tree_bytes(target)
     with pytest.raises(cellucid_dask.RequestError, match="another var_quantization"):
@@ -279,10 +87,10 @@ def test_only_the_same_export_is_resumed(
     os.utime(csr, (1, 1))
     with pytest.raises(cellucid_dask.RequestError, match="its file has changed"):
         export(csr, target, resume=True)
-    monkeypatch.setattr("cellucid_dask.engine.resume.__version__", "99")
-    with pytest.raises(cellucid_dask.RequestError, match="this is 99"):
-        export(csr, target, resume=True)
     assert tree_bytes(target) == before
+    edit_json(target / ".cellucid-dask" / "run.json", lambda record: record.update(version="99"))
+    with pytest.raises(cellucid_dask.RequestError, match="by cellucid-dask 99, and this is"):
+        export(csr, target, resume=True)
     export(csr, target, force=True)
     check(target)
 
@@ -295,7 +103,7 @@ def test_the_record_holds_no_secrets(csr: Path, tmp_path: Path) -> None:
     assert str(csr).encode() not in left
 
 
-def test_nothing_to_resume(csr: Path, tmp_path: Path, tree_bytes: Tree) -> None:
+def test_nothing_to_resume(csr: Path, tmp_path: Path) -> None:
     target = tmp_path / "out"
     export(csr, target, resume=True)  # a batch script may always say it
     before = tree_bytes(target)
@@ -329,68 +137,3 @@ def test_resumes_in_a_store(csr: Path, tmp_path: Path, monkeypatch: pytest.Monke
     export(csr, f"{url}/out", resume=True)
     found, whole = (fs.find(f"/{tmp_path.name}/{name}") for name in ("out", "whole"))
     assert [fs.cat(name) for name in found] == [fs.cat(name) for name in whole]
-
-
-def lease(target: Path, **owner: Any) -> Path:
-    path = target / ".cellucid-dask" / "lease.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(
-        json.dumps({"token": "t", "host": "elsewhere", "pid": 1, "started": 1, **owner})
-    )
-    return path
-
-
-def test_second_run_is_refused(csr: Path, tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    path = lease(target, expires=time.time() + 60)
-    with pytest.raises(cellucid_dask.RequestError, match="process 1 on elsewhere"):
-        export(csr, target, force=True)
-    assert [path] == [each for each in target.rglob("*") if each.is_file()]
-    path.write_text(path.read_text().replace("elsewhere", os.uname().nodename))
-    export(csr, target)  # process 1 of this host did not start in 1970
-    check(target)
-    assert not path.exists()
-
-
-@pytest.mark.parametrize("state", ["expired", "broken"])
-def test_dead_lease_is_taken(csr: Path, tmp_path: Path, state: str) -> None:
-    path = lease(tmp_path / "out", expires=time.time() - 1)
-    if state == "broken":
-        path.write_text('{"tok')
-    export(csr, tmp_path / "out")
-    check(tmp_path / "out")
-
-
-def test_second_process_is_refused_while_the_first_lives(tmp_path: Path) -> None:
-    path, target = tmp_path / "a.h5ad", tmp_path / "out"
-    make("csr", n_cells=60_000, n_genes=300).write_h5ad(path)
-    command = [sys.executable, "-m", "cellucid_dask", "export", str(path), str(target)]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while not (target / ".cellucid-dask" / "run.json").exists():
-        assert first.poll() is None
-        time.sleep(0.005)
-    first.send_signal(signal.SIGSTOP)
-    try:
-        for option in ("force", "resume"):
-            with pytest.raises(cellucid_dask.RequestError, match="by another run"):
-                export(path, target, **{option: True})
-    finally:
-        first.send_signal(signal.SIGCONT)
-        assert first.wait(60) == 0
-    check(target)
-
-
-def test_run_that_lost_its_target_does_not_publish(
-    csr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put = Target.put
-
-    def steal(self: Target, files: dict[str, bytes]) -> None:
-        held = tmp_path / "out" / ".cellucid-dask" / "lease.json"
-        held.write_text(json.dumps({**json.loads(held.read_text()), "token": "another"}))
-        put(self, files)
-
-    monkeypatch.setattr(Target, "put", steal)
-    with pytest.raises(cellucid_dask.ExportError, match="taken"):
-        export(csr, tmp_path / "out")
-    assert not list((tmp_path / "out").glob("*.json"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import dask
 import numpy as np
 import pytest
 from scipy import sparse
-from viewer_reader import check, read_export
 
 import cellucid_dask
 from cellucid_dask.runtime.resources import Resources
+from tests.helpers import SETTINGS, tree_bytes
+from tests.viewer_reader import check, read_export
 
-Tree = Callable[[Path], dict[str, bytes]]
 GENES = [f"g{number}" for number in (7, 3, 299, 0, 150, 151)]
 
 
@@ -43,15 +43,7 @@ def files(matrix: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
 
 
 def export(source: Path, target: Path, **options: Any) -> None:
-    cellucid_dask.export(
-        source,
-        target,
-        dataset_id="same",
-        dataset_name="same",
-        created_at="2026-01-01T00:00:00Z",
-        progress=False,
-        **options,
-    )
+    cellucid_dask.export(source, target, **SETTINGS, **options)
 
 
 @pytest.fixture(scope="module", params=[None, GENES], ids=["all", "some"])
@@ -61,7 +53,7 @@ def genes(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(scope="module")
 def direct(
-    files: dict[str, Path], genes: Any, tmp_path_factory: pytest.TempPathFactory, tree_bytes: Tree
+    files: dict[str, Path], genes: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
     """The export by the direct route, checked against the matrix elsewhere."""
     target = tmp_path_factory.mktemp("direct") / "export"
@@ -84,9 +76,8 @@ def test_direct_holds_the_values(files: dict[str, Path], matrix: Any, tmp_path: 
 @pytest.mark.parametrize("budget", ["64MiB", "1GiB"])
 @pytest.mark.parametrize("scratch", ["local", "memory://scratch"])
 def test_scratch(
-    files: dict[str, Path], genes: Any, direct: Any, tmp_path: Path, tree_bytes: Tree,
-    budget: str, scratch: str,
-) -> None:  # fmt: skip
+    files: dict[str, Path], genes: Any, direct: Any, tmp_path: Path, budget: str, scratch: str
+) -> None:
     options = {"gene_identifiers": genes, "memory_budget": budget}
     place = str(tmp_path) if scratch == "local" else scratch
     with dask.config.set(scheduler="threads"):
@@ -111,9 +102,13 @@ def cluster() -> Iterator[Any]:
 @pytest.mark.xdist_group("cluster")
 @pytest.mark.parametrize("route", ["scratch", "workers"])
 def test_cluster(
-    files: dict[str, Path], genes: Any, direct: Any, tmp_path: Path, tree_bytes: Tree,
-    route: str, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    files: dict[str, Path],
+    genes: Any,
+    direct: Any,
+    tmp_path: Path,
+    route: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     if route == "workers":
         monkeypatch.setattr(Resources, "shares_disk", lambda *_: False)
     plan = cellucid_dask.plan(files["csr"], gene_identifiers=genes)

@@ -101,7 +101,8 @@ def test_nothing_is_left_when_a_gene_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    put, waiting, target = Writer.put, [], tmp_path / "out"
+    put, target = Writer.put, tmp_path / "out"
+    waiting: list[Path] = []
 
     def fill_up(self: Writer, name: str, data: bytes) -> None:
         if name.startswith("var/"):

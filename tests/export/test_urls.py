@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import anndata as ad
 import cloudpickle
@@ -13,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from viewer_reader import check
 
 import cellucid_dask
 from cellucid_dask.source import open_source
+from tests.helpers import SETTINGS, tree_bytes
+from tests.viewer_reader import check
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def adata() -> ad.AnnData:
 @pytest.mark.parametrize("form", ["h5ad", "zarr"])
 @pytest.mark.parametrize("storage", ["csr", "csc", "dense"])
 def test_source_and_target_by_url(
-    adata: ad.AnnData, form: str, storage: str, tmp_path: Path, tree_bytes: Callable[..., Any]
+    adata: ad.AnnData, form: str, storage: str, tmp_path: Path
 ) -> None:
     adata = adata.copy()
     adata.X = adata.X.toarray() if storage == "dense" else adata.X.asformat(storage)
@@ -40,11 +39,9 @@ def test_source_and_target_by_url(
         adata.write_zarr(local)
     memory = fsspec.filesystem("memory")
     memory.put(str(local), f"/{tmp_path.name}/a.{form}", recursive=True)
-    same = {"dataset_name": "same", "created_at": "2026-01-01T00:00:00Z", "progress": False}
-
-    cellucid_dask.export(local, tmp_path / "here", **same)
+    cellucid_dask.export(local, tmp_path / "here", **SETTINGS)
     url = f"memory://{tmp_path.name}"
-    cellucid_dask.export(f"{url}/a.{form}", f"{url}/there", **same)
+    cellucid_dask.export(f"{url}/a.{form}", f"{url}/there", **SETTINGS)
     memory.get(f"/{tmp_path.name}/there", str(tmp_path / "there"), recursive=True)
 
     check(tmp_path / "there")

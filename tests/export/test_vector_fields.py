@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anndata as ad
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as of_numpy
 from scipy import sparse
-from viewer_reader import ReadExport, check
 
 import cellucid_dask
 from cellucid_dask import ExportWarning, RequestError
-from cellucid_dask.fields.vector_fields import scale_vector_field
-from cellucid_dask.request.vector_fields import VectorField, choose_vector_fields
-
-Make = Callable[..., ad.AnnData]
-ROOT = Path(cellucid_dask.__file__).parents[1]
+from tests.helpers import SETTINGS, run_command, small_anndata, tree_bytes, write_h5ad, write_zarr
+from tests.viewer_reader import ReadExport, check
 
 
 @pytest.fixture
-def moving(small_anndata: Make) -> ad.AnnData:
+def moving() -> ad.AnnData:
     """Return cells as scVelo leaves them, with an embedding of three dimensions beside."""
     adata = small_anndata()
     random = np.random.default_rng(5)
@@ -125,19 +116,9 @@ def test_a_vector_field_is_not_taken_for_an_embedding(moving: ad.AnnData, tmp_pa
     assert found.identity["embeddings"]["available_dimensions"] == [2, 3]
 
 
-def test_from_files(
-    moving: ad.AnnData,
-    tmp_path: Path,
-    write_h5ad: Callable[..., Path],
-    write_zarr: Callable[..., Path],
-    tree_bytes: Callable[[Path], dict[str, bytes]],
-) -> None:
+def test_from_files(moving: ad.AnnData, tmp_path: Path) -> None:
     moving.obsm["velocity_umap"] = sparse.csr_matrix(moving.obsm["velocity_umap"])
-    options = {
-        "vector_fields": ["velocity_umap", "velocity_umap_3d"],
-        "created_at": "2026-01-01T00:00:00Z",
-        "dataset_name": "Cells",
-    }
+    options = SETTINGS | {"vector_fields": ["velocity_umap", "velocity_umap_3d"]}
     sources = {
         "memory": moving,
         "h5ad": write_h5ad(moving, tmp_path / "cells.h5ad"),
@@ -201,30 +182,12 @@ def test_what_is_not_finite(moving: ad.AnnData, tmp_path: Path, value: float) ->
     assert not (tmp_path / "export").exists()
 
 
-def test_other_rows() -> None:
-    with pytest.raises(RequestError, match="'drift' has 3 rows, but there are 4 cells"):
-        scale_vector_field(np.zeros((3, 1)), 1.0, 4, "drift")
-
-
-def test_no_numbers() -> None:
-    with pytest.raises(RequestError, match="real numbers"):
-        scale_vector_field(np.zeros((3, 1), complex), 1.0, 3, "drift")
-
-
-def test_by_the_command_line(
-    moving: ad.AnnData, tmp_path: Path, write_h5ad: Callable[..., Path]
-) -> None:
+def test_by_the_command_line(moving: ad.AnnData, tmp_path: Path) -> None:
     source = write_h5ad(moving, tmp_path / "cells.h5ad")
 
     def command(*fields: str) -> subprocess.CompletedProcess[str]:
         given = [word for field in fields for word in ("--vector-field", field)]
-        return subprocess.run(
-            [sys.executable, "-m", "cellucid_dask", "export", source, tmp_path / "export", *given],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
+        return run_command("export", source, tmp_path / "export", *given)
 
     refused = command("velocity_tsne")
     assert refused.returncode == 2
@@ -234,30 +197,3 @@ def test_by_the_command_line(
     assert done.returncode == 0, done.stderr
     described = check(tmp_path / "export").identity["vector_fields"]["fields"]
     assert described["velocity_umap"]["available_dimensions"] == [2, 3]
-
-
-# Pure parts
-
-
-@given(
-    array=of_numpy.arrays(
-        st.sampled_from([np.float32, np.float64, np.int16]),
-        st.tuples(st.integers(1, 20), st.integers(1, 3)),
-        elements=st.integers(-100, 100),
-    ),
-    scale=st.floats(1e-3, 1e3),
-)
-def test_scaling_rounds_once(array: Any, scale: float) -> None:
-    found = scale_vector_field(array, scale, len(array), "drift")
-
-    assert found.dtype == np.dtype("<f4")
-    np.testing.assert_array_equal(found, (array.astype(np.float64) * scale).astype(np.float32))
-
-
-def test_choosing() -> None:
-    widths = {"a": 2, "b_2d": 2, "b": 2, "c": 3}
-    fields, warnings = choose_vector_fields(widths, {key: key for key in widths}, (2,))
-
-    assert fields == [VectorField("a", 2, "a"), VectorField("b", 2, "b_2d")]
-    assert len(warnings) == 1
-    assert "'c' is 3D" in warnings[0]

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import fsspec
 import pytest
 
 import cellucid_dask
 from cellucid_dask import ExportWarning, RequestError
-
-Make = Callable[..., ad.AnnData]
-ROOT = Path(cellucid_dask.__file__).parents[1]
+from tests.helpers import run_command, small_anndata
 
 
 @pytest.fixture
-def root(tmp_path: Path, small_anndata: Make) -> Path:
+def root(tmp_path: Path) -> Path:
     """Return a folder of two exports, and of things that are none."""
     folder = tmp_path / "atlases"
     for name, cells, title in (("lung", 40, "Łung"), ("b r", 30, None)):
@@ -100,7 +94,7 @@ def test_nothing_to_list(root: Path, place: str) -> None:
     assert not (folder / "datasets.json").exists()
 
 
-def test_one_id_twice(root: Path, small_anndata: Make) -> None:
+def test_one_id_twice(root: Path) -> None:
     cellucid_dask.export(small_anndata(), root / "more", dataset_id="ung")
     with pytest.raises(RequestError, match="lung and more both have the id 'ung'"):
         cellucid_dask.catalog(root)
@@ -108,7 +102,7 @@ def test_one_id_twice(root: Path, small_anndata: Make) -> None:
     assert not (root / "datasets.json").exists()
 
 
-def test_in_a_store(small_anndata: Make) -> None:
+def test_in_a_store() -> None:
     for name in ("two", "one"):
         cellucid_dask.export(small_anndata(), f"memory://catalog/{name}")
     cellucid_dask.catalog("memory://catalog", storage_options={})
@@ -118,21 +112,12 @@ def test_in_a_store(small_anndata: Make) -> None:
 
 
 def test_by_the_command_line(root: Path) -> None:
-    def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "cellucid_dask", "catalog", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
-
-    refused = command(root / "nowhere")
+    refused = run_command("catalog", root / "nowhere")
     assert refused.returncode == 2
     assert "holds no export" in refused.stderr
     assert "Traceback" not in refused.stderr
     (root / "unfinished" / "dataset_identity.json").write_text("{")
-    done = command(root, "--default", "ung", "--storage-option", "auto_mkdir=1")
+    done = run_command("catalog", root, "--default", "ung", "--storage-option", "auto_mkdir=1")
     assert done.returncode == 0, done.stderr
     assert "warning: " in done.stderr
     assert "ung: lung/" in done.stdout

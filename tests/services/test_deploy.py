@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers import ROOT, tree_bytes
+
 DEPLOY = ROOT / "deploy"
 
 
@@ -148,9 +148,7 @@ exec "$@"
 
 
 @pytest.mark.slow
-def test_batch_script_exports_on_a_cluster_of_its_own(
-    tmp_path: Path, small_h5ad: Path, tree_bytes: Callable[[Path], dict[str, bytes]]
-) -> None:
+def test_batch_script_exports_on_a_cluster_of_its_own(tmp_path: Path, small_h5ad: Path) -> None:
     srun = tmp_path / "bin/srun"
     srun.parent.mkdir()
     srun.write_text(_SRUN)

@@ -17,10 +17,15 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers import ROOT
+
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("deploy/**/*.md")]
+    for page in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "deploy").rglob("*.md"),
+    ]
     if "_build" not in page.parts
 )
 # What a page takes for granted.

@@ -13,18 +13,18 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import dask
 import numpy as np
 import pytest
 from scipy import sparse
-from viewer_reader import check
 
 import cellucid_dask
+from tests.helpers import SETTINGS, small_anndata, tree_bytes, write_zarr
+from tests.viewer_reader import check
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,12 +39,6 @@ pytestmark = [
 ]
 
 NAMES = ("client", "scheduler", "worker1", "worker2")
-OPTIONS = {
-    "created_at": "2026-01-01T00:00:00Z",
-    "dataset_id": "cells",
-    "dataset_name": "Cells",
-    "progress": False,
-}
 
 
 def ip(*words: str) -> None:
@@ -175,9 +169,7 @@ CLIENT = """
 
 
 def test_same_bytes_from_hosts_that_share_nothing(
-    hosts: Hosts, folder: Path, tmp_path: Path, small_anndata: Any, write_zarr: Any,
-    tree_bytes: Callable[[Path], dict[str, bytes]],
-) -> None:  # fmt: skip
+    hosts: Hosts, folder: Path, tmp_path: Path) -> None:  # fmt: skip
     pytest.importorskip("moto.server")
     pytest.importorskip("s3fs")
     matrix = sparse.random(
@@ -185,13 +177,13 @@ def test_same_bytes_from_hosts_that_share_nothing(
     )
     source = write_zarr(small_anndata(matrix, extras=False), folder / "cells.zarr")
     with dask.config.set(scheduler="synchronous"):
-        cellucid_dask.export(source, tmp_path / "here", **OPTIONS)
+        cellucid_dask.export(source, tmp_path / "here", **SETTINGS)
     check(tmp_path / "here")
 
     client = hosts.start(
         "client", sys.executable, "-c", textwrap.dedent(CLIENT), hosts.address["client"],
         f"tcp://{hosts.address['scheduler']}:8786", str(source), str(folder / "out"),
-        json.dumps(OPTIONS),
+        json.dumps(SETTINGS),
     )  # fmt: skip
     until = time.monotonic() + 240
     while client.poll() is None and time.monotonic() < until:

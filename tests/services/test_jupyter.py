@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
-from viewer_reader import check
+
+from tests.helpers import small_anndata, write_h5ad
+from tests.viewer_reader import check
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -62,9 +64,7 @@ def test_plan_and_export(small_h5ad: Path, tmp_path: Path, client: str | None) -
 
 
 @pytest.mark.parametrize("client", [None, "distributed"])
-def test_interrupted_kernel(
-    small_anndata: Any, write_h5ad: Any, tmp_path: Path, client: str | None
-) -> None:
+def test_interrupted_kernel(tmp_path: Path, client: str | None) -> None:
     """The kernel is interrupted in the middle, stays alive, and resumes."""
     random = np.random.default_rng(2)
     matrix = sparse.random(60_000, 300, 0.3, format="csr", dtype=np.float32, rng=random)

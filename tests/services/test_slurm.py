@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ import numpy as np
 import psutil
 import pytest
 from scipy import sparse
-from viewer_reader import check
 
 import cellucid_dask
+from tests.helpers import SETTINGS, small_anndata, tree_bytes, write_h5ad
+from tests.viewer_reader import check
 
 jobqueue = pytest.importorskip("dask_jobqueue")
 
@@ -39,13 +40,7 @@ pytestmark = [
     ),
 ]
 
-OPTIONS: dict[str, Any] = {
-    "created_at": "2026-01-01T00:00:00Z",
-    "dataset_id": "cells",
-    "dataset_name": "Cells",
-    "progress": False,
-    "memory_budget": "128MiB",
-}
+OPTIONS = SETTINGS | {"memory_budget": "128MiB"}
 
 CONFIG = """
 ClusterName=test
@@ -146,9 +141,7 @@ def jobs() -> list[str]:
 
 @pytest.mark.usefixtures("slurm")
 def test_job_is_cancelled_half_way(
-    tmp_path: Path, small_anndata: Any, write_h5ad: Any,
-    tree_bytes: Callable[[Path], dict[str, bytes]],
-) -> None:  # fmt: skip
+    tmp_path: Path) -> None:  # fmt: skip
     random = np.random.default_rng(6)
     matrix = sparse.random(80_000, 300, 0.2, format="csr", dtype=np.float32, rng=random)
     source = write_h5ad(small_anndata(matrix, extras=False), tmp_path / "cells.h5ad")

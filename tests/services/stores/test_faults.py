@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,16 @@ import anndata as ad
 import numpy as np
 import pytest
 from scipy import sparse
-from viewer_reader import check
 
 import cellucid_dask
 from cellucid_dask import ExportError, RequestError
 from cellucid_dask.source import open_source
+from tests.helpers import SETTINGS, tree_bytes
 from tests.services.stores.proxy import Fault, proxied, sometimes
 from tests.services.stores.servers import Store, free_port
+from tests.viewer_reader import check
 
 pytestmark = pytest.mark.xdist_group("stores")
-SAME = {"dataset_name": "same", "created_at": "2026-01-01T00:00:00Z", "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +37,16 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["a.h5ad", "a.zarr"])
 def test_same_bytes_through_a_bad_network(
-    moto: Store, source: Path, name: str, tmp_path: Path, tree_bytes: Callable[[Path], Any]
+    moto: Store, source: Path, name: str, tmp_path: Path
 ) -> None:
     bucket = moto.bucket()
     moto.fs.put(str(source.parent / name), f"{bucket}/{name}", recursive=True)
-    cellucid_dask.export(source, tmp_path / "here", **SAME)
+    cellucid_dask.export(source, tmp_path / "here", **SETTINGS)
     with proxied(moto.address, sometimes(0.05)) as (address, proxy):
         options = moto.through(address)
         cellucid_dask.export(
             f"{bucket}/{name}", f"{bucket}/out", storage_options=options,
-            source_storage_options=options, **SAME,
+            source_storage_options=options, **SETTINGS,
         )  # fmt: skip
     assert {"503", "reset", "cut", "slow"} <= set(proxy.faults)
     moto.fs.invalidate_cache()
@@ -66,7 +65,7 @@ def test_credentials_revoked_half_way(moto: Store, source: Path) -> None:
         began = time.monotonic()
         with pytest.raises(ExportError, match=r"may not be written to .*credentials") as failure:
             cellucid_dask.export(
-                source, f"{bucket}/out", storage_options=moto.through(address), **SAME
+                source, f"{bucket}/out", storage_options=moto.through(address), **SETTINGS
             )
         assert time.monotonic() - began < 20
     assert moto.options["secret"] not in str(failure.value)
@@ -85,7 +84,7 @@ def test_nobody_answers(host: str, source: Path) -> None:
     options = {"key": "k", "secret": "s-e-c-r-e-t", "endpoint_url": address}
     began = time.monotonic()
     with pytest.raises(RequestError, match="check the address") as refusal:
-        cellucid_dask.export(source, "s3://bucket/out", storage_options=options, **SAME)
+        cellucid_dask.export(source, "s3://bucket/out", storage_options=options, **SETTINGS)
     assert time.monotonic() - began < 20
     assert "s-e-c-r-e-t" not in str(refusal.value)
 
@@ -111,7 +110,7 @@ def test_wrong_credentials(ceph: Store, source: Path, wrong: str) -> None:
         "other": {**ceph.options, "key": "AKIDOTHER", "secret": "other-secret-value"},
     }[wrong]
     with pytest.raises(RequestError, match="credentials") as refusal:
-        cellucid_dask.export(source, f"{bucket}/out", storage_options=options, **SAME)
+        cellucid_dask.export(source, f"{bucket}/out", storage_options=options, **SETTINGS)
     assert str(options.get("secret", "-secret-")) not in str(refusal.value)
     assert not ceph.fs.find(f"{bucket}/out")
 
@@ -121,7 +120,7 @@ def test_wrong_azure_key(azure: Store, source: Path) -> None:
     text = azure.options["connection_string"].replace("AccountKey=Eby8", "AccountKey=AAAA")
     options = {**azure.options, "connection_string": text}
     with pytest.raises(RequestError, match="credentials") as refusal:
-        cellucid_dask.export(source, f"{bucket}/out", storage_options=options, **SAME)
+        cellucid_dask.export(source, f"{bucket}/out", storage_options=options, **SETTINGS)
     assert "AAAAvdM0" not in str(refusal.value)
 
 
@@ -138,11 +137,11 @@ def small_disk(tmp_path: Path) -> Any:
 
 def test_disk_full(small_disk: Path, source: Path) -> None:
     with pytest.raises(ExportError, match="the disk is full"):
-        cellucid_dask.export(source, small_disk / "out", **SAME)
+        cellucid_dask.export(source, small_disk / "out", **SETTINGS)
     assert not (small_disk / "out" / "dataset_identity.json").exists()
 
 
 def test_read_only_disk(small_disk: Path, source: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(RequestError, match="read-only"):
-        cellucid_dask.export(source, small_disk / "out", **SAME)
+        cellucid_dask.export(source, small_disk / "out", **SETTINGS)

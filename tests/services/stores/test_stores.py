@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import numpy as np
 import pytest
 from scipy import sparse
-from viewer_reader import check
 
 import cellucid_dask
+from tests.helpers import SETTINGS, small_anndata, tree_bytes
 from tests.services.stores.servers import Store
+from tests.viewer_reader import check
 
 pytestmark = pytest.mark.xdist_group("stores")
-SAME = {"dataset_name": "same", "created_at": "2026-01-01T00:00:00Z", "progress": False}
 
 
 @pytest.fixture(scope="module")
-def sources(
-    tmp_path_factory: pytest.TempPathFactory, small_anndata: Callable[..., ad.AnnData]
-) -> dict[str, Path]:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("sources")
     random = np.random.default_rng(0)
     matrix = sparse.random(500, 60, 0.3, format="csr", dtype=np.float32, rng=random)
@@ -36,20 +32,19 @@ def sources(
 @pytest.fixture(scope="module")
 def local(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("local") / "out"
-    cellucid_dask.export(sources["a.h5ad"], target, **SAME)
+    cellucid_dask.export(sources["a.h5ad"], target, **SETTINGS)
     return target
 
 
 @pytest.mark.parametrize("name", ["a.h5ad", "a.zarr", "lzf.h5ad"])
 def test_same_bytes_from_store_to_store(
-    store: Store, name: str, sources: dict[str, Path], local: Path, tmp_path: Path,
-    tree_bytes: Callable[[Path], dict[str, bytes]],
-) -> None:  # fmt: skip
+    store: Store, name: str, sources: dict[str, Path], local: Path, tmp_path: Path
+) -> None:
     bucket = store.bucket()
     store.fs.put(str(sources[name]), f"{bucket}/{name}", recursive=True)
     cellucid_dask.export(
         f"{bucket}/{name}", f"{bucket}/there", storage_options=store.options,
-        source_storage_options=store.options, **SAME,
+        source_storage_options=store.options, **SETTINGS,
     )  # fmt: skip
     store.fs.invalidate_cache()
     store.fs.get(f"{bucket}/there/", f"{tmp_path}/there/", recursive=True)

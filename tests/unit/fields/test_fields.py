@@ -22,7 +22,7 @@ class Categorical:
     """A categorical column, encoded: the parts of its entry and the values of its files."""
 
     def __init__(self, column: Any, **changes: Any) -> None:
-        options = {
+        options: dict[str, Any] = {
             "points": {},
             "latent": None,
             "dtype": "auto",

@@ -67,10 +67,11 @@ def test_kind_that_takes_a_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setitem(KINDS, "parts", kind)
     path = tmp_path / "a.parts"
     path.touch()
-    assert open_source(path) == (str(path), None)
-    assert open_source(f"{path}#rna") == (str(path), "rna")
-    assert open_source("s3://b/a.parts#rna") == ("s3://b/a.parts", "rna")
-    assert open_source("s3://b/a.parts") == ("s3://b/a.parts", None)
+    opened: Callable[..., Any] = open_source
+    assert opened(path) == (str(path), None)
+    assert opened(f"{path}#rna") == (str(path), "rna")
+    assert opened("s3://b/a.parts#rna") == ("s3://b/a.parts", "rna")
+    assert opened("s3://b/a.parts") == ("s3://b/a.parts", None)
     (tmp_path / "a.parts#rna").touch()
     with pytest.raises(RequestError, match="cannot be read as AnnData"):
         open_source(f"{path}#rna")  # the file of this name, which is empty

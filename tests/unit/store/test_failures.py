@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import errno
-import socket
-import time
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 
-import cellucid_dask
 from cellucid_dask.errors import RequestError
-from cellucid_dask.read import files
 from cellucid_dask.store import failures, retry
 from cellucid_dask.store.failures import Failure, explain, failure_of, reason
 from cellucid_dask.store.location import Location
-from cellucid_dask.store.preflight import check_answers
 
 
 def made(name: str, base: type[BaseException] = Exception, **attributes: Any) -> BaseException:
@@ -114,7 +107,7 @@ def test_transient_failures_are_tried_again() -> None:
     waited: list[float] = []
     answers = iter([ConnectionResetError(), TimeoutError(), 7])
 
-    def call() -> int:
+    def call() -> object:
         answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
@@ -144,18 +137,3 @@ def test_a_password_in_a_url_is_refused() -> None:
     with pytest.raises(RequestError, match="storage option") as refusal:
         _ = Location("sftp://me:hush@host/x").filesystem
     assert "hush" not in str(refusal.value)
-
-
-@pytest.mark.parametrize("read", [cellucid_dask.open_export, cellucid_dask.verify])
-def test_a_store_that_never_answers_is_given_up(
-    read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("s3fs")
-    monkeypatch.setattr(files, "check_answers", partial(check_answers, seconds=1))
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        options = {"endpoint_url": f"http://127.0.0.1:{port}", "key": "a", "secret": "b"}
-        begun = time.monotonic()
-        with pytest.raises(RequestError, match=r"s3://bucket/atlas did not answer within 1 second"):
-            read("s3://bucket/atlas", storage_options=options)
-    assert time.monotonic() - begun < 20

@@ -1,0 +1,148 @@
+"""Sources that cannot be read and targets that cannot be written are refused; other files stay."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import h5py
+import numpy as np
+import pytest
+from numcodecs.errors import UnsafeDecodeError
+
+import cellucid_dask
+from cellucid_dask import RequestError
+from tests.export.refusing import refused
+from tests.helpers import small_anndata, tree_bytes
+from tests.viewer_reader import check
+
+# Targets
+
+
+def test_target_with_an_export(small_h5ad: Path, target: Path) -> None:
+    cellucid_dask.export(small_h5ad, target)
+    before = tree_bytes(target)
+
+    with pytest.raises(RequestError, match="force"):
+        cellucid_dask.export(small_h5ad, target, gene_identifiers=["gene1"])
+    assert tree_bytes(target) == before
+
+    cellucid_dask.export(small_h5ad, target, gene_identifiers=["gene1"], force=True)
+    assert check(target).genes == ["gene1"]
+
+
+def test_forced_export_into_nothing(small_h5ad: Path, target: Path) -> None:
+    cellucid_dask.export(small_h5ad, target, force=True)
+    check(target)
+
+
+def test_refused_export_keeps_what_force_would_replace(small_h5ad: Path, target: Path) -> None:
+    cellucid_dask.export(small_h5ad, target)
+    before = tree_bytes(target)
+    with pytest.raises(RequestError, match="nonsense"):
+        cellucid_dask.export(small_h5ad, target, layer="nonsense", force=True)
+    assert tree_bytes(target) == before
+
+
+def test_strange_files_at_the_target_are_kept(small_h5ad: Path, target: Path) -> None:
+    target.mkdir()
+    (target / "thesis.docx").write_text("mine")
+    try:
+        cellucid_dask.export(small_h5ad, target, force=True)
+    except RequestError:
+        assert [file.name for file in target.iterdir()] == ["thesis.docx"]
+    assert (target / "thesis.docx").read_text() == "mine"
+
+
+def test_target_is_a_file(small_h5ad: Path, target: Path) -> None:
+    target.write_text("mine")
+    with pytest.raises(RequestError):
+        cellucid_dask.export(small_h5ad, target)
+    assert target.read_text() == "mine"
+
+
+def test_target_is_the_source(small_h5ad: Path) -> None:
+    before = small_h5ad.read_bytes()
+    with pytest.raises(RequestError):
+        cellucid_dask.export(small_h5ad, small_h5ad, force=True)
+    assert small_h5ad.read_bytes() == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_directory(small_h5ad: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(0o555)
+    with pytest.raises(RequestError, match="locked"):
+        cellucid_dask.export(small_h5ad, folder / "export")
+
+
+def test_target_in_no_known_store(small_h5ad: Path) -> None:
+    with pytest.raises(RequestError, match="nowhere"):
+        cellucid_dask.export(small_h5ad, "nowhere://bucket/export")
+
+
+# Sources
+
+
+def test_missing_file(tmp_path: Path, target: Path) -> None:
+    refused(tmp_path / "none.h5ad", target, r"none\.h5ad")
+
+
+@pytest.mark.parametrize("name", ["notes.h5ad", "notes.txt"])
+def test_not_an_hdf5_file(tmp_path: Path, target: Path, name: str) -> None:
+    (tmp_path / name).write_text("no AnnData here\n" * 100)
+    refused(tmp_path / name, target, "notes")
+
+
+def test_hdf5_file_without_anndata(tmp_path: Path, target: Path) -> None:
+    with h5py.File(tmp_path / "other.h5ad", "w") as file:
+        file["measurements"] = np.arange(10)
+    refused(tmp_path / "other.h5ad", target, "(?i)anndata")
+
+
+def test_folder_without_anndata(tmp_path: Path, target: Path) -> None:
+    (tmp_path / "folder.zarr").mkdir()
+    refused(tmp_path / "folder.zarr", target, r"folder\.zarr")
+
+
+@pytest.mark.parametrize("part", [0.05, 0.5, 0.95])
+def test_truncated_file(small_h5ad: Path, target: Path, part: float) -> None:
+    data = small_h5ad.read_bytes()
+    small_h5ad.write_bytes(data[: int(len(data) * part)])
+    refused(small_h5ad, target, r"small\.h5ad")
+
+
+def test_empty_file(tmp_path: Path, target: Path) -> None:
+    (tmp_path / "empty.h5ad").touch()
+    refused(tmp_path / "empty.h5ad", target, r"empty\.h5ad")
+
+
+def test_source_of_another_kind(target: Path) -> None:
+    refused({"X": np.eye(3)}, target, "(?i)dict|anndata")
+
+
+def test_zarr_that_brings_a_pickle(tmp_path: Path, target: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    store = tmp_path / "trap.zarr"
+    with ad.settings.override(zarr_write_format=2):
+        small_anndata().write_zarr(store)
+    (store / ".zmetadata").unlink()
+    names = store / "obs/cell_type/categories"
+    layout = json.loads((names / ".zarray").read_text())
+    layout |= {"dtype": "|O", "compressor": None}
+    layout["filters"] = [{"id": "vlen-utf8"}, {"id": "pickle", "protocol": 5}]
+    (names / ".zarray").write_text(json.dumps(layout))
+    (names / "0").write_bytes(pickle.dumps([Trap()]))
+
+    with pytest.raises(UnsafeDecodeError):
+        cellucid_dask.export(store, target)
+    assert not (tmp_path / "sprung").exists()
+    assert not target.exists()

@@ -1,0 +1,184 @@
+"""Small data sets, their files and the settings that most tests share."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+ROOT = Path(__file__).parents[1]
+
+MatrixForm = Literal["csr", "csc", "dense"]
+Tree = dict[str, bytes]  # the files below a folder, by relative path
+
+# An export with these settings depends on its source alone.
+SETTINGS: dict[str, Any] = {
+    "created_at": "2026-01-01T00:00:00Z",
+    "dataset_id": "cells",
+    "dataset_name": "Cells",
+    "progress": False,
+}
+
+
+def _as_form(matrix: Any, form: MatrixForm) -> Any:
+    if form == "dense":
+        return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+    if sparse.issparse(matrix) and matrix.format == form:
+        return matrix
+    return {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix}[form](matrix)
+
+
+def _random_expression(n_cells: int, n_genes: int, dtype: str, density: float, seed: int) -> Any:
+    random = np.random.default_rng(seed)
+    values = random.gamma(2.0, 1.5, size=(n_cells, n_genes))
+    if not np.issubdtype(np.dtype(dtype), np.floating):
+        values = np.ceil(values)
+    return np.where(random.random(values.shape) < density, values, 0).astype(dtype)
+
+
+def _cell_metadata(n_cells: int, seed: int) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    kinds = pd.Categorical.from_codes(
+        random.integers(-1, 3, n_cells), ["T cell", "B cell", "monocyte", "unseen"]
+    )
+    score = random.normal(size=n_cells)
+    score[:1] = np.nan
+    return pd.DataFrame(
+        {
+            "cell_type": kinds,
+            "doublet": random.random(n_cells) < 0.3,
+            "sample": random.choice(["donor 2", "donor 10"], n_cells).astype(object),
+            "score": score,
+            "depth": random.integers(100, 200, n_cells),
+        },
+        index=[f"cell{i}" for i in range(n_cells)],
+    )
+
+
+def _gene_metadata(names: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"symbol": [f"symbol-{name}" for name in names], "marker": np.arange(len(names)) % 2 == 0},
+        index=pd.Index(names),
+    )
+
+
+def small_anndata(
+    matrix: Any = None,
+    *,
+    form: MatrixForm = "csr",
+    dtype: str = "float32",
+    genes: list[str] | None = None,
+    n_cells: int = 40,
+    n_genes: int = 12,
+    density: float = 0.3,
+    seed: int = 7,
+    extras: bool = True,
+) -> ad.AnnData:
+    """Make an AnnData of few cells; `extras` are a layer, raw and a graph."""
+    if matrix is None:
+        matrix = _random_expression(n_cells, len(genes or range(n_genes)), dtype, density, seed)
+    n_cells, n_genes = matrix.shape
+    names = genes or [f"gene{i}" for i in range(n_genes)]
+    random = np.random.default_rng(seed + 1)
+    adata = ad.AnnData(
+        X=_as_form(matrix, form),
+        obs=_cell_metadata(n_cells, seed),
+        var=_gene_metadata(names),
+        obsm={
+            "X_umap": random.normal(size=(n_cells, 2)).astype(np.float32),
+            "X_pca": random.normal(size=(n_cells, 6)),
+        },
+    )
+    if extras:
+        _add_extras(adata, form, density, seed + 2)
+    return adata
+
+
+def _add_extras(adata: ad.AnnData, form: MatrixForm, density: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    n_cells, n_genes = adata.shape
+    adata.layers["doubled"] = _as_form(adata.X.astype(np.float64) * 2, form)
+    adata.obsp["connectivities"] = sparse.random(
+        n_cells, n_cells, density=min(1.0, 3 / n_cells), format="csr", random_state=random
+    )
+    adata.raw = ad.AnnData(
+        X=_as_form(_random_expression(n_cells, n_genes + 3, "float32", density, seed), form),
+        obs=adata.obs[[]],
+        var=_gene_metadata([f"raw{i}" for i in range(n_genes + 3)]),
+    )
+
+
+def write_h5ad(
+    adata: ad.AnnData, path: Path, *, compression: Literal["gzip", "lzf"] | None = "gzip"
+) -> Path:
+    adata.write_h5ad(path, compression=compression)
+    return path
+
+
+def write_zarr(
+    adata: ad.AnnData,
+    path: Path,
+    *,
+    version: Literal[2, 3] = 3,
+    chunks: tuple[int, int] | None = None,
+) -> Path:
+    with ad.settings.override(zarr_write_format=version), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of changes to come in what anndata writes
+        adata.write_zarr(path, chunks=chunks)
+    return path
+
+
+def tree_bytes(folder: Path) -> Tree:
+    """Read every file below a folder."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in sorted(Path(folder).rglob("*"))
+        if file.is_file()
+    }
+
+
+def read_source(path: Path) -> ad.AnnData:
+    """Read an h5ad file or a Zarr store whole, without warnings of old formats."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ad.read_zarr(path) if path.suffix == ".zarr" else ad.read_h5ad(path)
+
+
+def dense(matrix: Any) -> Any:
+    """Return a matrix as a float32 array."""
+    plain = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+    return plain.astype(np.float32)
+
+
+def expression(adata: ad.AnnData, layer: str) -> tuple[Any, list[str]]:
+    """Return one matrix of `adata` in float32, and the names of its genes."""
+    if layer == "raw":
+        return dense(adata.raw.X), list(adata.raw.var_names)
+    return dense(adata.X if layer == "X" else adata.layers[layer]), list(adata.var_names)
+
+
+def edit_json(file: Path, edit: Callable[[Any], Any]) -> None:
+    """Change a JSON document in place."""
+    document = json.loads(file.read_text("utf-8"))
+    edit(document)
+    file.write_text(json.dumps(document), "utf-8")
+
+
+def run_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "cellucid_dask", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )

@@ -1,0 +1,209 @@
+"""An export verified against its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from scipy import sparse
+
+import cellucid_dask
+from cellucid_dask.read import compare
+from cellucid_dask.read.files import read_documents
+from cellucid_dask.request.settings import Settings
+from cellucid_dask.source import open_source
+from cellucid_dask.store.target import Target
+from tests.helpers import small_anndata, write_zarr
+from tests.read.damage import DAMAGE, GENE, rewrite, swap
+from tests.read.exports import REAL
+
+
+def test_swapped_genes_are_found_with_the_source(target: Path, adata: ad.AnnData) -> None:
+    swap(target / "var/gene3.values.u8.gz", target / GENE)
+
+    assert cellucid_dask.verify(target).ok
+    report = cellucid_dask.verify(target, adata)
+
+    found = [finding.partition(":")[0] for finding in report.findings]
+    assert sorted(found) == ["var/gene3.values.u8.gz", GENE]
+
+
+@pytest.mark.parametrize("code", [-1, 1, 255])
+def test_one_wrong_code_is_found_with_the_source(
+    target: Path, adata: ad.AnnData, code: int
+) -> None:
+    def edit(codes: Any) -> None:
+        cell = np.flatnonzero((codes > 1) & (codes < 250))[5]
+        codes[cell] = code if code == 255 else int(codes[cell]) + code
+
+    rewrite(target / GENE, edit)
+
+    report = cellucid_dask.verify(target, adata)
+    assert report.n_findings == 1
+    assert f"{GENE}: 1 values" in report.findings[0]
+
+
+def stored(adata: ad.AnnData, form: str, tmp_path: Path) -> Any:
+    matrix = adata.X
+    if "dense" in form or "lazy" in form:
+        adata.X = matrix.toarray()
+    elif "csc" in form:
+        adata.X = sparse.csc_matrix(matrix)
+    if "zarr" in form:
+        return write_zarr(adata, tmp_path / "a.zarr", chunks=(16, 7) if "dense" in form else None)
+    if "lazy" in form:
+        adata.X = da.from_array(adata.X, chunks=(33, 6))
+        return adata
+    adata.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
+    return tmp_path / "a.h5ad"
+
+
+@pytest.mark.parametrize("bits", [8, 16, None])
+@pytest.mark.parametrize(
+    "form", ["h5ad csr", "h5ad csc", "h5ad dense", "zarr csr", "zarr dense", "lazy"]
+)
+def test_sources_of_every_form(
+    adata: ad.AnnData, tmp_path: Path, form: str, bits: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cellucid_dask.planning.blocks._READ_BYTES", 2**12)
+    source = stored(adata, form, tmp_path)
+    target = tmp_path / "e"
+    cellucid_dask.export(source, target, var_quantization=bits, progress=False)
+
+    assert cellucid_dask.verify(target, source).ok
+    extension = {8: "u8", 16: "u16", None: "f32"}[bits]
+    swap(*(target / f"var/gene{i}.values.{extension}.gz" for i in (3, 7)))
+    assert cellucid_dask.verify(target).ok
+    assert cellucid_dask.verify(target, source).n_findings == 2
+
+
+@pytest.mark.parametrize("bits", [8, 16, None])
+@pytest.mark.parametrize("slab_values", [1, 200, 2**20])
+def test_slabs_do_not_show(
+    adata: ad.AnnData, tmp_path: Path, bits: int | None, slab_values: int
+) -> None:
+    target = tmp_path / "e"
+    cellucid_dask.export(adata, target, var_quantization=bits, compression=None, progress=False)
+    genes = read_documents(Target.of(target, {})).genes
+    assert genes is not None
+    vectors = list(genes.vectors.values())
+    files = [(target / vector.path).read_bytes() for vector in vectors]
+
+    same = compare.Comparison(vectors, files, slab_values)
+    swapped = compare.Comparison(vectors, [files[1], files[0], *files[2:]], slab_values)
+    for start in range(0, adata.n_obs, 50):
+        same.feed(adata.X[start : start + 50])
+        swapped.feed(adata.X[start : start + 50])
+    assert not list(same.findings())
+    findings = [finding.partition(":")[0] for finding in swapped.findings()]
+    assert findings == [vector.path for vector in vectors[:2]]
+
+
+def differences(target: Path, source: Any, stream_bytes: int) -> list[str]:
+    """Compare all genes, as many at a time as `stream_bytes` each allow."""
+    opened = Target.of(target, {})
+    genes = read_documents(opened).genes
+    assert genes is not None
+    settings = Settings(genes_only=True)
+    found = compare.compare_genes(
+        opened, genes, list(genes.vectors), open_source(source), settings, {},
+        stream_bytes=stream_bytes,
+    )  # fmt: skip
+    return list(found)
+
+
+@pytest.mark.parametrize("form", ["csr", "dense", "lazy"])
+def test_rows_are_compared_as_they_come(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a source in row blocks, genes in groups of their own are what they are otherwise."""
+    monkeypatch.setattr("cellucid_dask.planning.blocks._READ_BYTES", 2**16)
+    monkeypatch.setattr("cellucid_dask.planning.blocks._TILE_VALUES", 2**14)
+    by_rows = []
+    compare_rows = compare._by_rows
+    monkeypatch.setattr(
+        compare, "_by_rows", lambda *given: by_rows.append(1) or compare_rows(*given)
+    )
+    adata = small_anndata(n_cells=5_000, n_genes=6, density=0.9, form="dense", extras=False)
+    cellucid_dask.export(adata, tmp_path / "e", progress=False)
+
+    def source() -> Any:
+        if form == "lazy":
+            lazy = da.from_array(adata.X.copy(), chunks=(700, 4))
+            return ad.AnnData(lazy, obs=adata.obs, var=adata.var)
+        held = adata.X if form == "dense" else sparse.csr_matrix(adata.X)
+        ad.AnnData(held, obs=adata.obs, var=adata.var).write_h5ad(tmp_path / "a.h5ad")
+        return tmp_path / "a.h5ad"
+
+    assert not differences(tmp_path / "e", source(), stream_bytes=2**40)
+    assert len(by_rows) == 6
+
+    adata.X[4_444, [0, 5]] += 0.5
+    findings = differences(tmp_path / "e", source(), stream_bytes=2**40)
+    assert len(findings) == 2
+    assert all(": 1 values" in finding for finding in findings)
+
+
+@pytest.mark.parametrize(("name", "layer", "options"), REAL)
+def test_real_data(
+    shared_data: Path, tmp_path: Path, name: str, layer: str, options: dict[str, Any]
+) -> None:
+    target = tmp_path / "export"
+    cellucid_dask.export(shared_data / name, target, layer=layer, progress=False, **options)
+
+    source = None if name == "ventolab_no_x.h5ad" else shared_data / name
+    report = cellucid_dask.verify(target, source, layer=layer)
+
+    assert report.ok, report.findings
+    assert report.n_compared == min(100, report.n_genes) * (source is not None)
+
+
+def test_genes_named_by_a_column(adata: ad.AnnData, tmp_path: Path) -> None:
+    cellucid_dask.export(
+        adata, tmp_path / "e", var_gene_id_column="symbol", genes_only=True, progress=False
+    )
+    assert cellucid_dask.verify(tmp_path / "e", adata).ok
+
+
+def test_layer_and_raw(target: Path, adata: ad.AnnData, tmp_path: Path) -> None:
+    cellucid_dask.export(adata, tmp_path / "raw", layer="raw", genes_only=True, progress=False)
+    assert cellucid_dask.verify(tmp_path / "raw", adata, layer="raw").ok
+    with pytest.raises(cellucid_dask.RequestError, match="genes are not in var"):
+        cellucid_dask.verify(tmp_path / "raw", adata)
+    assert not cellucid_dask.verify(target, adata, layer="doubled").ok
+    with pytest.raises(cellucid_dask.RequestError, match="no layer"):
+        cellucid_dask.verify(target, adata, layer="none")
+
+
+def test_another_source(target: Path, adata: ad.AnnData) -> None:
+    report = cellucid_dask.verify(target, adata[:-1].copy())
+    assert report.findings == ("the source has 89 cells, the export 90",)
+    report = cellucid_dask.verify(target, adata[:, 1:].copy())
+    assert report.findings == ("var: the source has no gene gene0 (1 in all)",)
+
+
+def test_a_number_of_genes_is_read(
+    target: Path, adata: ad.AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DAMAGE["truncated"][0](target)
+    read: list[str] = []
+    fetch = Target.fetch
+    monkeypatch.setattr(
+        Target, "fetch", lambda self, wanted: read.extend(wanted) or fetch(self, wanted)
+    )
+    with dask.config.set(scheduler="synchronous"):
+        report = cellucid_dask.verify(target, adata, genes=3)
+    genes = {each for each in read if each.startswith("var/")}
+    assert genes == {f"var/gene{i}.values.u8.gz" for i in (0, 10, 19)}
+    assert report.ok
+    assert report.n_compared == 3
+    (target / GENE).unlink()  # that it exists is looked at all the same
+    assert cellucid_dask.verify(target, genes=3).findings == (f"{GENE} is missing",)
+    for wrong in (0, -1, True, "some"):
+        with pytest.raises(cellucid_dask.RequestError, match="genes is"):
+            cellucid_dask.verify(target, genes=wrong)
