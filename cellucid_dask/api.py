@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Unpack
 
@@ -29,16 +27,15 @@ from cellucid_dask.engine.genes import export_genes
 from cellucid_dask.engine.manifests import finish
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.planning import ExportPlan
+from cellucid_dask.request.options import ExportOptions, spell_out_options
 from cellucid_dask.request.resolve import Request, resolve
-from cellucid_dask.request.settings import ExportOptions, Settings
+from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import active_client, blocking_client, check_sees
 from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
 from cellucid_dask.source import open_source
 from cellucid_dask.source.base import Source
-from cellucid_dask.store.lease import acquire_lease, refuse_if_leased
 from cellucid_dask.store.location import Location
-from cellucid_dask.store.preflight import check_reachable, check_writable
-from cellucid_dask.store.scratch import Scratch, open_scratch
+from cellucid_dask.store.scratch import open_scratch
 from cellucid_dask.store.staging import Staging
 from cellucid_dask.store.target import Target
 
@@ -101,8 +98,8 @@ class ExportResult:
         }
         if self.embeddings:
             rows["shows"] = self._shows
-        warned = [("warning", text) for text in self.warnings]
-        return table(f"Export to {self.target}", [*rows.items(), *warned])
+        notes = [("warning", text) for text in self.warnings]
+        return table(f"Export to {self.target}", [*rows.items(), *notes])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for JSON."""
@@ -110,6 +107,7 @@ class ExportResult:
 
 
 @blocking_client()
+@spell_out_options
 def export(
     source: Any, target: str | os.PathLike[str], **options: Unpack[ExportOptions]
 ) -> ExportResult:
@@ -155,62 +153,60 @@ def export(
     """
     started = time.perf_counter()
     settings = Settings.of(options)
-    place = Target.of(target, settings.storage_options)
+    destination = Target.of(target, settings.storage_options)
     request = resolve(open_source(source, settings.source_storage_options), settings)
-    told = list(request.warnings)
-    check_reachable(place)
-    refuse_if_leased(place)
-    commit.check(place, request)
-    with Staging(_spool_folder(settings, place)) as staging:
-        found = export_fields(request, staging.add)
-        told += found.warnings
-        _warn(told)
-        check_writable(place)
-        with acquire_lease(place) as lease:
-            _check_workers(request.source, place)
-            before = commit.check(place, request)  # again: until now another run could end here
+    commit.check_target(destination, request)
+    with Staging(_staging_folder(settings, destination)) as staging:
+        fields = export_fields(request, staging.add)
+        messages = (*request.warnings, *fields.warnings)
+        _warn(messages)
+        with commit.claim(destination, request) as (lease, state):
+            _check_workers(request.source, destination)
             done = GeneSummary.empty()
-            if before.begun:
-                done = resume.finished(place, request.gene_files)
+            if state.begun:
+                done = resume.finished(destination, request.gene_files)
             left = np.setdiff1d(request.gene_columns, done.column)
             rest = request.planned_for(left)
             through_scratch = rest is not None and rest.route == "scratch"
             needed = forecast_scratch_bytes(request, rest, left) if through_scratch else None
-            with _scratch(settings, place, needed) as scratch:
-                resume.begin(place, request, clean=not before.begun)
-                commit.clear(place, before.identity)
-                with place.writer() as out:
+            with open_scratch(
+                settings.scratch, destination.parent, needed, settings.storage_options
+            ) as scratch:
+                resume.begin(destination, request, clean=not state.begun)
+                commit.clear(destination, state.identity)
+                with destination.writer() as out:
                     for name, data in staging:
                         out.put(name, data)
                 staging.close()
-                graph = _export_edges(request, place)
-                release_memory()  # the genes will want it
+                edges = _export_edges(request, destination)
+                release_memory()  # the genes will need it
                 summary = done
                 if rest is not None:
-                    new = export_genes(request, rest, left, place, scratch)
+                    new = export_genes(request, rest, left, destination, scratch)
                     summary = GeneSummary.joined([done, new])
                 scratch_bytes = scratch.nbytes() if scratch else 0
-            findings = gene_warnings(summary, request.gene_ids, settings)
-            _warn(findings)
+            about_genes = gene_warnings(summary, request.gene_ids, settings)
+            _warn(about_genes)
             lease.check()
-            finish(place, request, found, summary, before.identity, graph)
-            resume.end(place)
-    other = found.files | (graph.files if graph else {})
+            finish(destination, request, fields, summary, state.identity, edges)
+            resume.end(destination)
+    other = fields.files | (edges.files if edges else {})
     return ExportResult(
-        target=place.url,
+        target=destination.url,
         n_cells=request.source.n_cells,
         n_genes=len(summary.column),
         n_objects=len(summary.column) + len(other),
         nbytes=int(summary.nbytes.sum()) + sum(other.values()),
-        scratch_bytes=scratch_bytes + (graph.scratch_bytes if graph else 0),
+        scratch_bytes=scratch_bytes + (edges.scratch_bytes if edges else 0),
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),
-        warnings=(*told, *findings),
+        warnings=(*messages, *about_genes),
         embeddings={d: each.key for d, each in request.embeddings.items()},
     )
 
 
 @blocking_client()
+@spell_out_options
 def plan(
     source: Any, target: str | os.PathLike[str] | None = None, **options: Unpack[ExportOptions]
 ) -> ExportPlan:
@@ -248,12 +244,10 @@ def plan(
     settings = Settings.of(options)
     request = resolve(open_source(source, settings.source_storage_options), settings)
     if target is not None:
-        place = Target.of(target, settings.storage_options)
-        check_reachable(place)
-        commit.check(place, request)
+        commit.check_target(Target.of(target, settings.storage_options), request)
     idle = current_rss()
-    found = export_fields(request, lambda *_: None)
-    _warn((*request.warnings, *found.warnings))
+    fields = export_fields(request, lambda *_: None)
+    _warn((*request.warnings, *fields.warnings))
     planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
     planned = replace(
         planned, scratch_bytes=forecast_scratch_bytes(request, request.plan, request.gene_columns)
@@ -263,8 +257,8 @@ def plan(
         planned,
         embeddings={d: each.key for d, each in request.embeddings.items()},
         peak_rss=idle + planned.peak_memory,
-        n_objects=len(found.files) + (len(request.gene_ids)) + (2 if request.neighbors else 0),
-        output_bytes=sum(found.files.values())
+        n_objects=len(fields.files) + len(request.gene_ids) + (2 if request.neighbors else 0),
+        output_bytes=sum(fields.files.values())
         + forecast_gene_bytes(request)
         + forecast_edge_bytes(request),
     )
@@ -280,39 +274,12 @@ def _check_workers(source: Source, target: Target) -> None:
             check_sees(client, location.url)
 
 
-def _signature(first: Callable[..., Any]) -> inspect.Signature:
-    """Return a signature that spells out the options, for help() and notebooks."""
-    given = [
-        each
-        for each in inspect.signature(first).parameters.values()
-        if each.kind is not inspect.Parameter.VAR_KEYWORD
-    ]
-    options = [
-        each.replace(default=None) if each.name.endswith("storage_options") else each
-        for each in inspect.signature(Settings).parameters.values()
-    ]
-    return inspect.Signature([*given, *options])
-
-
-for _call in (export, plan):
-    setattr(_call, "__signature__", _signature(_call))  # noqa: B010  functions declare none
-
-
 def _warn(texts: Any) -> None:
     for text in texts:
         warnings.warn(text, ExportWarning, stacklevel=4)  # _warn, export, its decorator, the caller
 
 
-@contextmanager
-def _scratch(settings: Settings, target: Target, needed: int | None) -> Iterator[Scratch | None]:
-    if needed is None:
-        yield None
-        return
-    with open_scratch(settings.scratch, target.parent, needed, settings.storage_options) as scratch:
-        yield scratch
-
-
-def _spool_folder(settings: Settings, target: Target) -> str | None:
+def _staging_folder(settings: Settings, target: Target) -> str | None:
     """Choose a disk as for scratch; the system's folder of temporary files may be memory."""
     folders = [Location.of(path) for path in (settings.scratch, target.parent) if path]
     return next(
@@ -325,5 +292,5 @@ def _export_edges(request: Request, target: Target) -> EdgeFiles | None:
     if neighbors is None or plan is None:
         return None
     needed = plan.scratch_bytes if plan.through_scratch else None
-    with _scratch(settings, target, needed) as scratch:
+    with open_scratch(settings.scratch, target.parent, needed, settings.storage_options) as scratch:
         return export_edges(neighbors, plan, target, settings.compression, scratch)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,8 @@ from cellucid_dask.engine import resume
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import layout, manifests, names
 from cellucid_dask.request.settings import Settings
+from cellucid_dask.store.lease import Lease, acquire_lease, refuse_if_leased
+from cellucid_dask.store.preflight import check_reachable, check_writable
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Json
 
@@ -31,6 +35,38 @@ class TargetState:
 
     identity: Json | None
     begun: bool
+
+
+def check_target(target: Target, request: Request) -> TargetState:
+    """Find out whether the run may write to a target, before any work.
+
+    Raises
+    ------
+    RequestError
+        It cannot be reached, another run is writing to it, or as `check` does.
+    """
+    check_reachable(target)
+    refuse_if_leased(target)
+    return check(target, request)
+
+
+@contextmanager
+def claim(target: Target, request: Request) -> Iterator[tuple[Lease, TargetState]]:
+    """Keep a target for this run for as long as the block runs.
+
+    Yields
+    ------
+    tuple
+        The lease; and what the target contains now that no other run can change it.
+
+    Raises
+    ------
+    RequestError
+        It cannot be written to, or as `check_target` does.
+    """
+    check_writable(target)
+    with acquire_lease(target) as lease:
+        yield lease, check(target, request)
 
 
 def check(target: Target, request: Request) -> TargetState:

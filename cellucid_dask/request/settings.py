@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
@@ -233,44 +233,6 @@ class Settings:
 RUN_OPTIONS = frozenset(
     each.name for each in fields(Settings) if each.metadata["section"] == SECTIONS[-1]
 ) | {"created_at"}
-
-
-class ExportOptions(TypedDict, total=False):
-    """The attributes of `Settings` as keywords, for editors and type checkers."""
-
-    layer: str
-    normalize: Literal["log1p-cp10k"] | None
-    gene_identifiers: Sequence[str] | None
-    genes_from: str | None
-    var_gene_id_column: str
-    make_genes_unique: bool
-    skip_missing_genes: bool
-    genes_only: bool
-    obs_keys: Sequence[str] | None
-    embeddings: Sequence[str] | None
-    latent: str | None
-    connectivities: str | None
-    vector_fields: Sequence[str] | Mapping[str, str] | None
-    var_quantization: Literal[8, 16] | None
-    obs_continuous_quantization: Literal[8, 16] | None
-    obs_categorical_dtype: Literal["auto", "uint8", "uint16"]
-    compression: int | None
-    centroid_outlier_quantile: float
-    centroid_min_points: int
-    dataset_id: str | None
-    dataset_name: str | None
-    dataset_description: str | None
-    source_name: str | None
-    source_url: str | None
-    source_citation: str | None
-    created_at: str | None
-    memory_budget: int | str | None
-    scratch: str | None
-    storage_options: Mapping[str, Any] | None
-    source_storage_options: Mapping[str, Any] | None
-    force: bool
-    resume: bool
-    progress: bool
 
 
 def _bytes(value: int | str) -> int:

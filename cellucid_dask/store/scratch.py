@@ -58,8 +58,8 @@ class Scratch(Location):
 
 @contextmanager
 def open_scratch(
-    path: str | None, beside: str | None, needed: int, storage_options: Mapping[str, Any]
-) -> Iterator[Scratch]:
+    path: str | None, beside: str | None, needed: int | None, storage_options: Mapping[str, Any]
+) -> Iterator[Scratch | None]:
     """Make a scratch folder, and remove it at the end of the block.
 
     Parameters
@@ -70,13 +70,16 @@ def open_scratch(
         A local directory to fall back on when the system's has too little space or is
         in memory.
     needed
-        Bytes the export will write there.
+        Bytes the export will write there; ``None`` if it needs no scratch.
 
     Raises
     ------
     RequestError
         It cannot be written to, or has too little space.
     """
+    if needed is None:
+        yield None
+        return
     parent = Location.of(path, storage_options) if path else None
     if parent and not parent.is_local:
         yield from _open_remote(parent)

@@ -14,7 +14,8 @@ import cellucid_dask
 from cellucid_dask.cli.commands import main
 from cellucid_dask.cli.parser import build_parser
 from cellucid_dask.errors import RequestError
-from cellucid_dask.request.settings import RUN_OPTIONS, ExportOptions, Settings
+from cellucid_dask.request.options import ExportOptions
+from cellucid_dask.request.settings import RUN_OPTIONS, Settings
 
 NAMES = [each.name for each in fields(Settings)]
 # What only the command line has.
