@@ -7,20 +7,18 @@ arrays, like those of anndata's own lazy reader.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
-from dask.highlevelgraph import HighLevelGraph
 from scipy import sparse
 
 from cellucid_dask.errors import ExportError
 from cellucid_dask.planning import Layout
-from cellucid_dask.runtime.supervise import final
 from cellucid_dask.source.fingerprint import checksum
+from cellucid_dask.source.lazy import lazy_array
 from cellucid_dask.types import Array, Sizes
 
 Storage = Literal["csr", "csc", "dense"]
@@ -289,26 +287,3 @@ def _chunks(array: Sliceable) -> tuple[int, ...]:
 def _digest(matrix: SparseMatrix | DenseMatrix, *arrays: Sliceable) -> str:
     sums = [checksum(array) for array in arrays]
     return str(tokenize(matrix.shape, str(matrix.dtype), sums))
-
-
-def lazy_array(matrix: Matrix, blocks: Blocks) -> da.Array:
-    """Return the Dask array whose block (i, j) is ``matrix.read`` of its region."""
-    name = "matrix-" + tokenize(id(matrix), blocks)
-    source = f"source-{name}"
-    graph: dict[Any, Any] = {source: matrix}
-    for i, rows in enumerate(slices(blocks[0])):
-        for j, columns in enumerate(slices(blocks[1])):
-            graph[name, i, j] = (_read, source, rows, columns)
-    layer = HighLevelGraph.from_collections(name, graph)
-    kinds = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix, "dense": np.empty}
-    return da.Array(layer, name, blocks, meta=kinds[matrix.storage]((0, 0), dtype=matrix.dtype))
-
-
-@final
-def _read(matrix: Matrix, rows: slice, columns: slice) -> Any:
-    return matrix.read(rows, columns)
-
-
-def slices(sizes: Sizes) -> list[slice]:
-    """Return the slice of each block along an axis."""
-    return [slice(*bounds) for bounds in itertools.pairwise(np.cumsum((0, *sizes)).tolist())]

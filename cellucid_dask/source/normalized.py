@@ -12,7 +12,8 @@ from dask.delayed import delayed
 from cellucid_dask.encode.normalize import as_counts, check_totals, log1p_cp10k, row_totals
 from cellucid_dask.planning import Layout
 from cellucid_dask.runtime.compute import run_all
-from cellucid_dask.source.matrix import Blocks, Matrix, Storage, lazy_array
+from cellucid_dask.source.lazy import lazy_array
+from cellucid_dask.source.matrix import Blocks, Matrix, Storage
 from cellucid_dask.types import Array
 
 
