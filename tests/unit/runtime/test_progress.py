@@ -22,15 +22,15 @@ def test_counts_and_time_left(clock: list[float]) -> None:
     assert progress.seconds_left is None
     clock[0] = 60
     progress.read(5)  # a half of the third that reading is
-    assert seen == ["read 5 of 10 blocks, 5:00 left"]
+    assert seen == ["read 5 of 10 blocks, 0:05:00 left"]
     clock[0] = 120
     progress.read(5)
     progress.encoded(50, 50 * 1024)
-    assert seen[-1] == "50 of 100 genes, 50.0 KiB, 1:00 left"
+    assert seen[-1] == "50 of 100 genes, 50.00 kiB, 0:01:00 left"
     clock[0] = 3800
     progress.encoded(50, 50 * 1024)
     assert progress.fraction == 1
-    assert seen[-1] == "100 of 100 genes, 100.0 KiB, 1:03:20"
+    assert seen[-1] == "100 of 100 genes, 100.00 kiB, 1:03:20"
 
 
 def test_shown_no_more_often_than_asked(clock: list[float]) -> None:

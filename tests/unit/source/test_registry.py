@@ -8,7 +8,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import anndata as ad
 import fsspec
 import pytest
 
@@ -16,8 +15,7 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.source import KINDS, Kind, open_source
 from cellucid_dask.source.anndata_file import FileSource
 from cellucid_dask.store.location import Location
-
-Make = Callable[..., ad.AnnData]
+from tests.helpers import small_anndata
 
 
 def names_of(source: Any) -> str:
@@ -27,7 +25,7 @@ def names_of(source: Any) -> str:
 
 @pytest.mark.parametrize("name", ["a.h5ad", "a.h5", "a", "a.zarr", "a#b.h5ad", "b#1", "a.h5ad#b"])
 @pytest.mark.parametrize("form", ["h5ad", "zarr"])
-def test_local_file_of_any_name(small_anndata: Make, tmp_path: Path, name: str, form: str) -> None:
+def test_local_file_of_any_name(tmp_path: Path, name: str, form: str) -> None:
     adata = small_anndata(extras=False)
     adata.write_h5ad(tmp_path / name) if form == "h5ad" else adata.write_zarr(tmp_path / name)
     assert names_of(open_source(tmp_path / name)) == name
@@ -37,7 +35,7 @@ def test_local_file_of_any_name(small_anndata: Make, tmp_path: Path, name: str, 
 
 
 @pytest.mark.parametrize("name", ["a.h5ad", "a.zarr", "a", "a#b.h5ad", "run#3/a.zarr"])
-def test_url(small_h5ad: Path, small_anndata: Make, tmp_path: Path, name: str) -> None:
+def test_url(small_h5ad: Path, tmp_path: Path, name: str) -> None:
     local = small_h5ad
     if not name.endswith(".h5ad"):
         local = tmp_path / "local.zarr"
