@@ -1,0 +1,52 @@
+"""The page that shows an export in a browser: the files of it, made ready to be written beside one.
+
+``static/`` is the page as a browser gets it: plain HTML, CSS and ES modules, no build step. Who owns what:
+
+fetch.js
+    Bytes of the export: inside its folder, no more than announced. ``Problem`` is an error in plain words.
+export.js
+    ``Export``: the documents, checked, and columns on demand: ``points(dim)``, ``column("gene" | "obs", key)``.
+state.js
+    ``State``: the view as the address has it. ``set(patch)`` changes it; "change" tells which keys did.
+view.js
+    ``View``: from the state to the picture. "shown" tells what is shown: columns, counts, summary, range.
+picture.js, pass.js, shaders.js, camera.js, geometry.js, colours.js
+    ``Picture``: one canvas, one or more panels of shared positions and camera; ``drawn()`` waits for it.
+stats.js, worker.js
+    ``Stats.ask(what, about)``: counting over cells in a worker; a ``Column`` is sent once, by itself.
+main.js
+    Ties them; everything else is one control of the page, given the same ``app`` object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import Literal
+
+__all__ = ["page_files"]
+
+
+def page_files(kind: Literal["export", "catalog"]) -> dict[str, bytes]:
+    """Return the files of the page by their path beside an export or a catalogue.
+
+    Parameters
+    ----------
+    kind
+        What lies beside ``index.html``: ``dataset_identity.json`` of one export, or
+        ``datasets.json`` of several. The page asks for that first.
+
+    Returns
+    -------
+    dict
+        ``index.html`` and ``_page/<version>/<name>``; the version changes with any of them.
+    """
+    static = {
+        entry.name: entry.read_bytes()
+        for entry in sorted(files(__name__).joinpath("static").iterdir(), key=lambda e: e.name)
+        if entry.is_file()
+    }
+    version = hashlib.sha256(b"".join(static.values())).hexdigest()[:12]
+    index = static.pop("index.html").replace(b"{{version}}", version.encode())
+    page = {f"_page/{version}/{name}": data for name, data in static.items()}
+    return {**page, "index.html": index.replace(b"{{kind}}", kind.encode())}

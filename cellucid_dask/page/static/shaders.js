@@ -1,0 +1,88 @@
+// What the graphics card does for each cell: from its codes to a place, a size and a colour.
+
+const HEAD = `#version 300 es
+precision highp float;
+precision highp int;
+`;
+
+// The same numbers as geometry.js: dice().
+const DICE = `
+float dice(uint x) {
+  x = (x ^ (x >> 16)) * 0x7feb352du;
+  x = (x ^ (x >> 15)) * 0x846ca68bu;
+  return float((x ^ (x >> 16)) >> 8) / 16777216.0;
+}
+uniform highp sampler2D groups;  // colour of each category; alpha 0: hidden
+vec4 category(uint code) { return texelFetch(groups, ivec2(code & 255u, code >> 8), 0); }
+`;
+
+export const POINTS = [`${HEAD}
+in vec3 position;
+in float value;   // code of the column that colours
+in uint group;    // code of the field that hides
+in float chosen;  // 0: outside the selection
+uniform mat4 matrix;
+uniform int dim, mode, offset, stride, lit;
+uniform float size;
+uniform vec3 range;     // codes at the low and the high end of the map, code of a missing value
+uniform sampler2D ramp;
+uniform vec3 missing, faded, background;
+flat out vec3 colour;
+flat out float radius;
+${DICE}
+void main() {
+  uint cell = uint(gl_VertexID * stride + offset);
+  float random = dice(cell);
+  vec4 own = category(group);
+  if (own.a == 0.0) { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); gl_PointSize = 0.0; return; }
+
+  float order = random;  // of cells at one place, the highest is seen
+  bool behind = false;   // ... but any other before these
+  if (mode == 1) {
+    bool gone = value == range.z || !(abs(value) < 3e38);
+    float t = range.y > range.x ? clamp((value - range.x) / (range.y - range.x), 0.0, 1.0) : float(value > range.x);
+    colour = gone ? missing : texelFetch(ramp, ivec2(int(t * 255.0 + 0.5), 0), 0).rgb;
+    order = gone ? random * 0.5 : t > 0.0 ? t * 0.98 + random * 0.02 : 0.5 + random * 0.5;
+    behind = gone || t == 0.0;
+  } else {
+    colour = own.rgb;
+    behind = own.a < 0.75;
+  }
+  if ((lit >= 0 && int(group) != lit) || chosen < 0.5) { colour = faded; behind = true; order = random * 0.4; }
+
+  gl_Position = matrix * vec4(position.x, dim == 1 ? (random - 0.5) * 0.5 : position.y, position.z, 1.0);
+  float w = gl_Position.w, depth = 1.0 - order;
+  if (dim == 3) {
+    depth = clamp(gl_Position.z / w * 0.5 + 0.5, 0.0, 1.0);
+    colour = mix(colour, background, 0.55 * smoothstep(0.35, 0.9, depth));
+  }
+  gl_Position.z = (behind ? depth : depth - 1.0) * w;
+  gl_PointSize = radius = max(size / w, 1.0);
+}`, `${HEAD}
+flat in vec3 colour;
+flat in float radius;
+uniform bool smoothly;
+out vec4 pixel;
+void main() {
+  float alpha = 1.0;
+  if (radius > 2.5) {  // smaller ones are squares
+    float edge = (1.0 - length(gl_PointCoord * 2.0 - 1.0)) * radius * 0.5;
+    alpha = smoothly ? clamp(edge + 0.5, 0.0, 1.0) : step(0.0, edge);
+    if (alpha == 0.0) discard;
+  }
+  pixel = vec4(colour, alpha);
+}`];
+
+export const LINES = [`${HEAD}
+in vec3 position;
+in uvec2 ends;  // categories of both ends: a line of a hidden cell is not drawn
+uniform mat4 matrix;
+${DICE}
+void main() {
+  gl_Position = matrix * vec4(position, 1.0);
+  gl_Position.z = 0.9999 * gl_Position.w;
+  if (category(ends.x).a * category(ends.y).a == 0.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+}`, `${HEAD}
+uniform vec4 ink;
+out vec4 pixel;
+void main() { pixel = ink; }`];
