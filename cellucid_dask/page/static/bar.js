@@ -1,74 +1,64 @@
 // The colour bar: histogram of the values that are shown, and two handles that clip the colours.
 
-import { el, make, number, short } from "./dom.js";
 import { MAP_NAMES, css, ramp } from "./colours.js";
+import { button, el, make, number, short } from "./dom.js";
 
 const STEPS = 1000; // of a handle
 
-/** @param {import("./main.js").App} app */
-export function bar({ view, state, picture }) {
+/** Draw it: one bin of the histogram beside another over the map's colours.
+ * @param {CanvasRenderingContext2D} ctx @param {Shown} shown */
+export function paintBar(ctx, { summary: { min, max, bins }, range }, map, x, y, width, height) {
+  const colours = ramp(map), strip = height / 8;
+  const top = Math.sqrt(Math.max(1, ...bins)); // zeros are most of a gene's values: by roots, others are seen beside them
+  for (let bin = 0; bin < 256; bin++) {
+    const value = min + ((bin + 0.5) / 256) * (max - min);
+    const at = Math.round(Math.min(1, Math.max(0, (value - range[0]) / (range[1] - range[0]))) * 255) * 4;
+    const left = x + (bin / 256) * width, tall = bins[bin] && Math.max(strip / 8, (Math.sqrt(bins[bin]) / top) * (height - strip * 1.4));
+    ctx.fillStyle = css(colours.subarray(at, at + 3));
+    ctx.fillRect(left, y + height - strip, width / 256 + 0.5, strip);
+    ctx.fillRect(left, y + height - strip * 1.3 - tall, (width / 256) * 1.5, tall);
+  }
+}
+
+/** @param {App} app */
+export function bar({ view, state }) {
   const box = el("bar");
-  const title = make("h2"), note = make("p");
-  const back = make("button", { type: "button", textContent: "×", ariaLabel: "Colour by categories", title: "Colour by categories",
-    onclick: () => view.choose("obs", view.shown.group.key) });
+  const title = make("h2"), note = make("p"), ends = [make("span"), make("span")];
+  const back = button("×", "Colour by categories", () => view.choose("obs", view.shown.group.key));
   const canvas = make("canvas", { width: 512, height: 128, ariaHidden: "true" });
   const handles = ["Lowest", "Highest"].map((name, i) =>
-    make("input", { type: "range", min: 0, max: STEPS, step: 1, ariaLabel: `${name} value of the colours`, oninput: () => clip(i) }));
-  const ends = [make("span"), make("span")];
-  const reset = make("button", { type: "button", textContent: "Reset", title: "Colours from the 1st to the 99th percentile of what is not zero", onclick: () => state.set({ clip: "" }) });
+    make("input", { type: "range", min: 0, max: STEPS, ariaLabel: `${name} value of the colours`, oninput: () => clip(i) }));
+  const reset = button("Reset", "Colours from the 1st to the 99th percentile of what is not zero", () => state.set({ clip: "" }));
   const map = make("select", { ariaLabel: "Colour map", onchange: () => state.set({ map: map.value }) },
     ...MAP_NAMES.map((name) => make("option", { textContent: name })));
   box.append(make("header", {}, title, back), make("div", { className: "plot" }, canvas, ...handles),
-    make("div", { className: "ends" }, ends[0], reset, map, ends[1]), note);
+    make("div", { className: "ends" }, ends[0], map, reset, ends[1]), note);
 
-  /** @param {number} i the handle that moved */
+  /** @param {number} i the handle that moved: never past the other */
   function clip(i) {
-    const { min, max } = view.shown.summary;
-    const range = handles.map((handle) => min + (handle.value / STEPS) * (max - min));
-    if (range[0] >= range[1]) {
-      handles[i].value = Number(handles[1 - i].value) + (i ? 1 : -1);
-      range[i] = min + (handles[i].value / STEPS) * (max - min);
-    }
-    state.set({ clip: range.map((value) => +value.toPrecision(5)).join(",") });
+    const { min, max } = view.shown.summary, other = Number(handles[1 - i].value);
+    const at = i ? Math.max(handles[i].value, other + 1) : Math.min(handles[i].value, other - 1);
+    handles[i].value = at;
+    const range = handles.map((handle) => +(min + (handle.value / STEPS) * (max - min)).toPrecision(5));
+    state.set({ clip: range.join() });
   }
 
-  function draw() {
-    const { colour, summary, range } = view.shown;
+  view.addEventListener("shown", () => {
+    const { colour, summary, range, group } = view.shown;
     box.hidden = !colour;
     if (!colour) return;
-    const { min, max, bins, missing } = summary;
+    const { min, max, missing } = summary;
     title.textContent = colour.label;
-    back.hidden = !view.shown.group;
+    back.hidden = !group;
     map.value = state.view.map;
     reset.hidden = !state.view.clip;
     note.textContent = missing ? `${number(missing)} cells without a value` : "";
-    const share = (value) => (max > min ? Math.min(1, Math.max(0, (value - min) / (max - min))) : 0);
     range.forEach((value, i) => {
-      if (document.activeElement !== handles[i]) handles[i].value = String(Math.round(share(value) * STEPS));
+      if (document.activeElement !== handles[i]) handles[i].value = String(((value - min) / (max - min || 1)) * STEPS);
       handles[i].ariaValueText = ends[i].textContent = short(value);
     });
-    paint(canvas, bins, ramp(state.view.map), (bin) => {
-      const value = min + ((bin + 0.5) / 256) * (max - min);
-      return Math.min(1, Math.max(0, (value - range[0]) / (range[1] - range[0])));
-    });
-  }
-
-  /** @param {HTMLCanvasElement} canvas @param {Uint32Array} bins @param {Uint8Array} colours @param {(bin: number) => number} place */
-  function paint(canvas, bins, colours, place) {
     const ctx = canvas.getContext("2d");
-    const { width, height } = canvas;
-    ctx.clearRect(0, 0, width, height);
-    // Zeros are most of a gene's values: by their square root, others are seen beside them.
-    const top = Math.sqrt(bins.reduce((most, count) => Math.max(most, count), 1));
-    for (let bin = 0; bin < 256; bin++) {
-      const x = (bin / 256) * width, w = width / 256, at = Math.round(place(bin) * 255) * 4;
-      ctx.fillStyle = css(colours.subarray(at, at + 3));
-      ctx.fillRect(x, height - 16, w + 1, 16);
-      const tall = (Math.sqrt(bins[bin]) / top) * (height - 24);
-      if (bins[bin]) ctx.fillRect(x, height - 20 - Math.max(tall, 2), w * 1.6, Math.max(tall, 2));
-    }
-  }
-
-  view.addEventListener("shown", draw);
-  void picture;
+    ctx.clearRect(0, 0, canvas.width, canvas.height);
+    paintBar(ctx, view.shown, state.view.map, 0, 0, canvas.width, canvas.height);
+  });
 }

@@ -1,83 +1,69 @@
-// The camera: what part of the embedding is seen, from where. One camera serves 1D, 2D and 3D.
+// The camera: what part of the embedding is seen, from where. One serves 1D, 2D and 3D.
 
 const HOME = { x: 0, y: 0, zoom: 1, yaw: 0.6, pitch: 0.35 };
 const MARGIN = 0.9;
 const DISTANCE = 4; // of the eye in 3D, in half sizes of the data
 
+const limit = (value, low, high) => Math.min(high, Math.max(low, value));
+
 export class Camera {
-  constructor() {
-    this.dim = 2;
-    Object.assign(this, HOME);
-    this.x = this.y = 0; // the middle of the screen, in the data's units, after turning
-    this.zoom = 1;
-    this.yaw = HOME.yaw;
-    this.pitch = HOME.pitch;
-  }
+  dim = 2;
+  x = 0; // the middle of the screen, in the data's units, after turning
+  y = 0;
+  zoom = 1;
+  yaw = HOME.yaw;
+  pitch = HOME.pitch;
 
   fit() {
     Object.assign(this, HOME);
   }
 
-  /** Screen units for one unit of data. @param {number} width @param {number} height @returns {[number, number]} */
+  /** Screen units for one unit of data, in a panel of so many pixels. */
   scale(width, height) {
     const size = MARGIN * this.zoom * Math.min(width, height) * (this.dim === 3 ? 0.8 : 1);
-    // One dimension has the whole width.
-    return this.dim === 1 ? [MARGIN * this.zoom, size / height] : [size / width, size / height];
+    return [this.dim === 1 ? MARGIN * this.zoom : size / width, size / height]; // one dimension has the whole width
   }
 
-  /** @param {number} width @param {number} height of the panel, in pixels */
   matrix(width, height) {
     const [sx, sy] = this.scale(width, height);
     const deep = this.dim === 3;
-    const [cy, sY, cp, sp] = deep
-      ? [Math.cos(this.yaw), Math.sin(this.yaw), Math.cos(this.pitch), Math.sin(this.pitch)]
-      : [1, 0, 1, 0];
+    const [yaw, pitch] = deep ? [this.yaw, this.pitch] : [0, 0];
+    const cy = Math.cos(yaw), ny = Math.sin(yaw), cp = Math.cos(pitch), np = Math.sin(pitch);
     // Turn about the upright axis, then tip towards the eye; z comes out of the screen.
-    const right = [cy, 0, -sY], up = [-sp * sY, cp, -sp * cy], out = [cp * sY, sp, cp * cy];
+    const right = [cy, 0, ny], up = [np * ny, cp, -np * cy], out = [-cp * ny, np, cp * cy];
     const m = new Float32Array(16);
-    for (let i = 0; i < 3; i++) {
-      m[i * 4] = sx * right[i];
-      m[i * 4 + 1] = sy * up[i];
-      m[i * 4 + 2] = deep ? -0.3 * out[i] : 0;
-      m[i * 4 + 3] = deep ? -out[i] / DISTANCE : 0;
-    }
-    m[12] = -sx * this.x;
-    m[13] = -sy * this.y;
-    m[15] = 1;
+    for (let i = 0; i < 3; i++) m.set([sx * right[i], sy * up[i], deep ? -0.3 * out[i] : 0, deep ? -out[i] / DISTANCE : 0], i * 4);
+    m.set([-sx * this.x, -sy * this.y, 0, 1], 12);
     return m;
   }
 
-  /** Move by a part of the screen (1 is half of it). @param {number} dx @param {number} dy @param {number} width @param {number} height */
+  /** Move by parts of half the screen. */
   pan(dx, dy, width, height) {
     const [sx, sy] = this.scale(width, height);
-    const keep = (/** @type {number} */ at) => Math.min(2, Math.max(-2, at));
-    this.x = keep(this.x - dx / sx);
-    this.y = keep(this.y - dy / sy);
+    this.x = limit(this.x - dx / sx, -2, 2);
+    this.y = limit(this.y - dy / sy, -2, 2);
   }
 
-  /** Zoom so that what is under the pointer stays there. @param {number} factor @param {number} px @param {number} py @param {number} width @param {number} height */
+  /** Zoom so that what is at this place of the screen stays there. */
   zoomBy(factor, px, py, width, height) {
-    const zoom = Math.min(2000, Math.max(0.2, this.zoom * factor));
+    const zoom = limit(this.zoom * factor, 0.2, 2000);
     const [sx, sy] = this.scale(width, height);
-    const kept = 1 - this.zoom / zoom;
-    this.x += (px / sx) * kept;
-    this.y += (py / sy) * kept;
+    this.x += (px / sx) * (1 - this.zoom / zoom);
+    this.y += (py / sy) * (1 - this.zoom / zoom);
     this.zoom = zoom;
   }
 
-  /** @param {number} dx @param {number} dy in radians */
+  /** Turn, by radians. */
   orbit(dx, dy) {
     this.yaw += dx;
-    this.pitch = Math.min(Math.PI / 2, Math.max(-Math.PI / 2, this.pitch + dy));
+    this.pitch = limit(this.pitch + dy, -Math.PI / 2, Math.PI / 2);
   }
 
   /** For the address; nothing when all is seen from the front. */
   toString() {
-    const all = [this.x, this.y, this.zoom, this.yaw, this.pitch];
-    const home = Object.values(HOME);
-    const used = this.dim === 3 ? 5 : 3;
-    if (all.slice(0, used).every((value, i) => Math.abs(value - home[i]) < 1e-4)) return "";
-    return all.slice(0, used).map((value) => +value.toPrecision(4)).join(",");
+    const used = Object.keys(HOME).slice(0, this.dim === 3 ? 5 : 3);
+    if (used.every((key) => Math.abs(this[key] - HOME[key]) < 1e-4)) return "";
+    return used.map((key) => +this[key].toPrecision(4)).join(",");
   }
 
   /** @param {string} text */
@@ -85,7 +71,7 @@ export class Camera {
     this.fit();
     const all = text.split(",").map(Number);
     if (all.length < 3 || !all.every(Number.isFinite)) return;
-    const [x, y, zoom, yaw = HOME.yaw, pitch = HOME.pitch] = all;
-    Object.assign(this, { x, y, zoom: Math.min(2000, Math.max(0.2, zoom)), yaw, pitch });
+    Object.keys(HOME).forEach((key, i) => (this[key] = all[i] ?? HOME[key]));
+    this.zoom = limit(this.zoom, 0.2, 2000);
   }
 }

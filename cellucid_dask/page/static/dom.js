@@ -1,10 +1,9 @@
 // Making elements. Text becomes text, never markup: names come from somebody else's file.
 
-/** @param {string} id @returns {any} */
+/** @returns {any} */
 export const el = (id) => document.getElementById(id);
 
-/** An element with properties (or attributes, where there is no such property) and children.
- * @param {string} tag @param {Record<string, any>} about @param {...(Node | string)} children @returns {any} */
+/** An element with properties (listeners, attributes) and children. @param {Record<string, any>} about @returns {any} */
 export function make(tag, about = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(about)) {
@@ -16,13 +15,22 @@ export function make(tag, about = {}, ...children) {
   return made;
 }
 
+/** @param {string} text @param {string} title what it does, in full */
+export const button = (text, title, onclick) => make("button", { type: "button", textContent: text, title, ariaLabel: title, onclick });
+
 /** @param {number} count */
 export const number = (count) => count.toLocaleString("en");
 
-/** A value, short. @param {number} value */
+/** A value in few digits. @param {number} value */
 export function short(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
   if (size >= 1e6 || (size && size < 1e-3)) return value.toExponential(1).replace("e+", "e");
   return String(+value.toPrecision(size >= 1000 ? 4 : 3));
+}
+
+/** The value of a cell, as the format decodes it. @param {Column} column @param {number} min @param {number} max */
+export function valueOf({ codes, top, missing }, cell, min, max) {
+  if (!top) return codes[cell];
+  return codes[cell] === missing ? NaN : min + (codes[cell] * (max - min)) / top;
 }

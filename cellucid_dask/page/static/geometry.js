@@ -1,18 +1,14 @@
 // Where a cell lies on the screen: shared by the picture, the labels and the worker. No DOM.
 
 /** A number in [0, 1) that a cell always has: its height in 1D, its turn among cells at one place.
- * The picture's shader does the same. @param {number} cell */
+ * The shader of the picture does the same. @param {number} cell */
 export function dice(cell) {
   let x = Math.imul(cell ^ (cell >>> 16), 0x7feb352d);
   x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
   return ((x ^ (x >>> 16)) >>> 8) / 2 ** 24;
 }
 
-/**
- * Screen position in [-1, 1] of a point, and how far away it is.
- * @param {ArrayLike<number>} m 4 x 4, columns first
- * @param {number} x @param {number} y @param {number} z @returns {[number, number, number]}
- */
+/** Position in [-1, 1] on the screen, and depth. @param {ArrayLike<number>} m 4 x 4, columns first @returns {[number, number, number]} */
 export function project(m, x, y, z) {
   const w = m[3] * x + m[7] * y + m[11] * z + m[15];
   return [
@@ -22,7 +18,7 @@ export function project(m, x, y, z) {
   ];
 }
 
-/** The three coordinates of a cell. @param {Float32Array} points @param {number} dim @param {number} cell @returns {[number, number, number]} */
+/** The three coordinates of a cell. @returns {[number, number, number]} */
 export function place(points, dim, cell) {
   const at = cell * dim;
   if (dim === 1) return [points[at], (dice(cell) - 0.5) * 0.5, 0];

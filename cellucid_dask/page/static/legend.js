@@ -1,81 +1,75 @@
 // The categories of a field: their colours and counts; which are hidden, and which is lit up.
 
-import { el, make, number } from "./dom.js";
 import { categoryColour, css, theme } from "./colours.js";
+import { button, el, make, number } from "./dom.js";
 
 const MOST = 300; // rows shown; the search finds the others
 const MANY = 12; // from so many on there is a search
 
-/** @param {import("./main.js").App} app */
+/** @param {App} app */
 export function legend({ data, view, state, picture }) {
   const box = el("legend");
-  const fields = [...data.fields.values()].filter((field) => field.kind === "category");
+  const groups = [...data.fields.values()].filter(({ kind }) => kind === "category");
   const field = make("select", { ariaLabel: "Field of categories", onchange: () => view.chooseGroup(field.value) },
-    ...fields.map(({ key }) => make("option", { value: key, textContent: key })));
-  const all = make("button", { type: "button", textContent: "Show all", onclick: () => state.set({ hide: [] }) });
+    ...groups.map(({ key }) => make("option", { value: key, textContent: key })));
+  const all = button("Show all", "Show all categories", () => state.set({ hide: [] }));
   const filter = make("input", { type: "search", placeholder: "Find a category", ariaLabel: "Find a category", oninput: rows });
   const list = make("ul"), note = make("p");
   box.append(make("header", {}, field, all), filter, list, note);
+  let group = /** @type {Column | null} */ (null);
 
-  let group = /** @type {import("./export.js").Column | null} */ (null);
+  const hide = (codes) => state.set({ hide: [...codes].sort((a, b) => a - b) });
+  /** Is there anything of it? All categories count, but cells without one only where there are some. */
+  const exists = (i) => i < group.categories.length || view.shown.counts[i];
 
-  /** @param {Iterable<number>} hide */
-  const hide = (hide) => state.set({ hide: [...hide].sort((a, b) => a - b) });
-
-  /** @param {number} i */
   function toggle(i) {
     const hidden = new Set(state.view.hide);
     if (!hidden.delete(i)) hidden.add(i);
     hide(hidden);
   }
 
-  /** @param {number} i show it alone, or all again */
+  /** Show one alone; or, where it is, all again. */
   function isolate(i) {
-    const { counts } = view.shown;
-    const others = [...counts.keys()].filter((other) => other !== i && (counts[other] || other < group.categories.length));
+    const others = [...view.shown.counts.keys()].filter((other) => other !== i && exists(other));
     const alone = state.view.hide.length === others.length && !state.view.hide.includes(i);
     hide(alone ? [] : others);
   }
 
   /** @param {number} i -1: none */
   function light(i) {
-    picture.lit = i < 0 || state.view.hide.includes(i) ? -1 : i < group.categories.length ? i : group.missing;
+    const lit = i < 0 || state.view.hide.includes(i) ? -1 : i < group.categories.length ? i : group.missing;
+    if (picture.lit === lit) return;
+    picture.lit = lit;
     picture.draw();
   }
 
-  /** The rows anew. */
   function rows() {
-    const text = filter.value.toLowerCase();
-    const { counts } = view.shown;
-    const names = [...group.categories, "(none)"];
-    const found = names.map((_, i) => i).filter((i) => names[i].toLowerCase().includes(text) && (counts[i] || i < group.categories.length));
-    list.replaceChildren(...found.slice(0, MOST).map((i) => row(i, names[i], counts[i])));
+    const text = filter.value.toLowerCase(), names = [...group.categories, "(none)"];
+    const found = [...names.keys()].filter((i) => exists(i) && names[i].toLowerCase().includes(text));
+    list.replaceChildren(...found.slice(0, MOST).map((i) => row(i, names[i])));
     note.textContent = found.length > MOST ? `${number(found.length - MOST)} more: find them by name.` : "";
     marks();
   }
 
-  function row(i, name, count) {
-    const box = make("button", { type: "button", role: "checkbox", onclick: () => toggle(i), ondblclick: () => isolate(i), title: name },
-      make("i"), make("span", { textContent: name }), make("small", { textContent: number(count) }));
+  function row(i, name) {
+    const box = make("button", { type: "button", role: "checkbox", title: name, onclick: () => toggle(i), ondblclick: () => isolate(i) },
+      make("i"), make("span", { textContent: name }), make("small", { textContent: number(view.shown.counts[i]) }));
     box.firstChild.style.setProperty("--colour", css(i < group.categories.length ? categoryColour(i) : theme().missing));
-    const only = make("button", { type: "button", className: "only", textContent: "only", ariaLabel: `Only ${name}`, onclick: () => isolate(i) });
-    const item = make("li", { onpointerenter: () => light(i), onpointerleave: () => light(-1), onfocusin: () => light(i), onfocusout: () => light(-1) }, box, only);
-    item.dataset.code = String(i);
-    return item;
+    const only = button("only", `Only ${name}`, () => isolate(i));
+    only.className = "only";
+    return make("li", { value: i, onpointerenter: () => light(i), onpointerleave: () => light(-1), onfocusin: () => light(i), onfocusout: () => light(-1) }, box, only);
   }
 
-  /** What is hidden. */
   function marks() {
     const hidden = new Set(state.view.hide);
-    for (const item of list.children) item.firstChild.setAttribute("aria-checked", String(!hidden.has(Number(item.dataset.code))));
+    for (const item of list.children) item.firstChild.ariaChecked = String(!hidden.has(item.value));
     all.hidden = !hidden.size;
-    box.classList.toggle("plain", Boolean(view.shown.colour));
+    box.classList.toggle("plain", Boolean(view.shown.colour)); // the colours are not the categories'
   }
 
   view.addEventListener("shown", () => {
     box.hidden = !view.shown.group;
-    if (!view.shown.group) return;
-    if (group === view.shown.group) return marks();
+    if (!view.shown.group || group === view.shown.group) return marks();
     group = view.shown.group;
     field.value = group.key;
     filter.value = "";

@@ -4,28 +4,21 @@ import { el } from "./dom.js";
 
 const TURN = 0.008; // radians a pixel
 
-/** Where on the picture: which panel, the place in it from -1 to 1 (up is positive), its size in the page's pixels.
- * @param {import("./main.js").App} app @param {{clientX: number, clientY: number}} event */
+/** Where on the picture: which panel, the place in it from -1 to 1 (up is more), its size in the page's pixels.
+ * @param {App} app @param {{clientX: number, clientY: number}} event */
 export function spot({ picture }, event) {
-  const frame = picture.canvas.getBoundingClientRect();
+  const frame = picture.canvas.getBoundingClientRect(), boxes = picture.layout();
   const x = (event.clientX - frame.left) / frame.width, y = (event.clientY - frame.top) / frame.height;
-  const boxes = picture.layout();
   const panel = Math.max(0, boxes.findIndex((box) => x >= box.x && x < box.x + box.w && y >= box.y && y < box.y + box.h));
   const box = boxes[panel] ?? { x: 0, y: 0, w: 1, h: 1 };
   return { panel, x: ((x - box.x) / box.w) * 2 - 1, y: 1 - ((y - box.y) / box.h) * 2, width: frame.width * box.w, height: frame.height * box.h };
 }
 
-/** @param {import("./main.js").App} app */
+/** @param {App} app */
 export function pointer(app) {
-  const { camera, moved } = app;
-  const canvas = el("cells");
+  const { camera, moved } = app, canvas = el("cells");
   /** @type {Map<number, PointerEvent>} fingers and mice that are down */
   const down = new Map();
-
-  const fit = () => {
-    camera.fit();
-    moved();
-  };
 
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
@@ -45,38 +38,37 @@ export function pointer(app) {
       const { x, y } = spot(app, other);
       camera.zoomBy(span(event) / span(before), x, y, width, height);
     }
-    const turn = camera.dim === 3 && !other && !event.shiftKey && !(event.buttons & 6);
-    if (turn) camera.orbit(dx * TURN, dy * TURN);
+    if (camera.dim === 3 && !other && !event.shiftKey && !(event.buttons & 6)) camera.orbit(dx * TURN, dy * TURN);
     else camera.pan((dx / width) * 2, (-dy / height) * 2, width, height);
     moved();
   });
   for (const end of ["pointerup", "pointercancel"]) {
     canvas.addEventListener(end, (event) => {
-      down.delete(event.pointerId);
-      app.tool?.up(event);
+      if (down.delete(event.pointerId)) app.tool?.up(event);
     });
   }
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-  canvas.addEventListener("dblclick", fit);
+  canvas.addEventListener("dblclick", () => {
+    camera.fit();
+    moved();
+  });
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
-    const { x, y, width, height } = spot(app, event);
-    const lines = event.deltaMode ? 20 : 1;
-    camera.zoomBy(Math.exp(-Math.max(-120, Math.min(120, event.deltaY * lines)) * 0.003), x, y, width, height);
+    const { x, y, width, height } = spot(app, event), by = event.deltaY * (event.deltaMode ? 20 : 1);
+    camera.zoomBy(Math.exp(-0.003 * Math.max(-120, Math.min(120, by))), x, y, width, height);
     moved();
   }, { passive: false });
 
   canvas.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { width, height } = spot(app, { clientX: 0, clientY: 0 });
     const [dx, dy] = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (dx || dy) {
-      if (camera.dim === 3 && event.shiftKey) camera.orbit(dx * 0.1, -dy * 0.1);
-      else camera.pan(dx * 0.15, dy * 0.15, width, height);
-    } else if (event.key === "+" || event.key === "=") camera.zoomBy(1.25, 0, 0, width, height);
-    else if (event.key === "-") camera.zoomBy(0.8, 0, 0, width, height);
+    const zoom = { "+": 1.25, "=": 1.25, "-": 0.8 }[event.key];
+    if (zoom) camera.zoomBy(zoom, 0, 0, width, height);
     else if (event.key === "0") camera.fit();
-    else return;
+    else if (!dx && !dy) return;
+    else if (camera.dim === 3 && event.shiftKey) camera.orbit(dx * 0.1, -dy * 0.1);
+    else camera.pan(dx * 0.15, dy * 0.15, width, height);
     event.preventDefault();
     moved();
   });

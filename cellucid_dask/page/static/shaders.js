@@ -22,7 +22,8 @@ in float value;   // code of the column that colours
 in uint group;    // code of the field that hides
 in float chosen;  // 0: outside the selection
 uniform mat4 matrix;
-uniform int dim, mode, offset, stride, lit;
+uniform int dim, offset, stride, lit;
+uniform bool numbers;  // colour by value, else by group
 uniform float size;
 uniform vec3 range;     // codes at the low and the high end of the map, code of a missing value
 uniform sampler2D ramp;
@@ -38,7 +39,7 @@ void main() {
 
   float order = random;  // of cells at one place, the highest is seen
   bool behind = false;   // ... but any other before these
-  if (mode == 1) {
+  if (numbers) {
     bool gone = value == range.z || !(abs(value) < 3e38);
     float t = range.y > range.x ? clamp((value - range.x) / (range.y - range.x), 0.0, 1.0) : float(value > range.x);
     colour = gone ? missing : texelFetch(ramp, ivec2(int(t * 255.0 + 0.5), 0), 0).rgb;
