@@ -10,7 +10,7 @@ state.js
     ``State``: the view as the address has it. ``set(patch)`` changes it; "change" tells which keys did.
 view.js
     ``View``: from the state to the picture. "shown" tells what is shown: columns, counts, summary, range.
-picture.js, pass.js, shaders.js, camera.js, geometry.js, colours.js
+picture.js, frames.js, pass.js, shaders.js, camera.js, geometry.js, colours.js
     ``Picture``: one canvas, one or more panels of shared positions and camera; ``drawn()`` waits for it.
 stats.js, worker.js
     ``Stats.ask(what, about)``: counting over cells in a worker; a ``Column`` is sent once, by itself.

@@ -44,13 +44,13 @@ interface Shown {
   range: number[]; // values at the ends of the colour map
 }
 /** The worker's "summary": bins are of the cells that are not hidden, clip is found among all. */
-interface Summary { min: number; max: number; bins: Uint32Array; missing: number; clip: number[] }
+interface Summary { min: number; max: number; bins: Uint32Array; missing: number; gaps: boolean; clip: number[] }
 
 /** A part of the canvas, in parts of its size from the upper left corner. */
 interface Box { x: number; y: number; w: number; h: number }
 /** Codes on the graphics card. */
 interface Uploaded { buffer: WebGLBuffer; bytes: number; type: number }
-interface Panel { column: Uploaded | null; range: number[]; ramp: WebGLTexture }
+interface Panel { column: Uploaded | null; range: number[]; ramp: WebGLTexture; ground: number[] | null }
 
 /** What every control of the page is given. */
 interface App {

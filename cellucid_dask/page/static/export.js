@@ -2,7 +2,8 @@
 
 import { Folder, check } from "./fetch.js";
 
-const TYPES = new Map(Object.entries({ uint8: [Uint8Array, "u8"], uint16: [Uint16Array, "u16"], uint32: [Uint32Array], float32: [Float32Array, "f32"] }));
+/** @type {Map<string, [any, string]>} */
+const TYPES = new Map([["uint8", [Uint8Array, "u8"]], ["uint16", [Uint16Array, "u16"]], ["uint32", [Uint32Array, ""]], ["float32", [Float32Array, "f32"]]]);
 const MOST_CELLS = 5e8; // what a browser could hold at all
 
 /** The name of a key's file, without its end: the rule of the format. @param {string} key */
@@ -28,15 +29,19 @@ export class Export {
     this.dim = this.dims.includes(embeddings.default_dimension) ? embeddings.default_dimension : this.dims[this.dims.length - 1];
     /** @type {Map<string, Field>} */ this.fields = new Map();
     /** @type {Map<string, {at: number, min: number, max: number}>} */ this.genes = new Map();
+    /** @type {{dim: number, points: Promise<Float32Array>} | null} */ this.first = null;
     this.aliases = []; // other names of the genes, in the same order
     /** @type {Map<string, Promise<Column>>} seen lately, the latest last */ this.seen = new Map();
     this.room = Math.max(16 * 2 ** 20, 6 * this.cells); // bytes of these
   }
 
-  /** @param {string} base */
-  static async open(base) {
+  /** @param {string} base @param {number} dim the embedding that will be asked for first */
+  static async open(base, dim) {
     const data = new Export(base, await new Folder(base).json("dataset_identity.json"));
     const { folder, identity } = data;
+    dim = data.dims.includes(dim) ? dim : data.dim;
+    data.first = { dim, points: data.points(dim) };
+    data.first.points.catch(() => {}); // told when it is asked for
     const [obs, genes, aliases] = await Promise.all([
       folder.json("obs_manifest.json"),
       identity.stats.n_genes ? folder.json("var_manifest.json") : null,
@@ -80,6 +85,9 @@ export class Export {
 
   /** The positions of the cells. @param {number} dim */
   points(dim) {
+    const { first } = this;
+    this.first = null; // the page gives the array away: the next time it is fetched anew
+    if (first?.dim === dim) return first.points;
     return this.folder.array(this.files[`${dim}d`], Float32Array, this.cells * dim);
   }
 
@@ -102,6 +110,7 @@ export class Export {
     }
   }
 
+  /** @returns {Promise<Column>} */
   async readGene(id, key) {
     const { min, max } = this.genes.get(key);
     const codes = await this.codes(this.schema.pathPattern, key, this.schema.dtype);
@@ -109,6 +118,7 @@ export class Export {
     return { id, kind: "gene", key, label: alias ? `${alias} (${key})` : key, codes, min, max, ...scale(codes), categories: [], centroids: {} };
   }
 
+  /** @returns {Promise<Column>} */
   async readField(id, key) {
     const { dtype, ...field } = this.fields.get(key);
     const { continuous, categorical } = this.schemas;

@@ -40,11 +40,13 @@ function fail(error) {
 async function start() {
   if (location.protocol === "file:") return; // start.js says why
   const state = new State();
-  const data = await Export.open(await chooseDataset(new URL(".", location.href).href, state, say));
+  const opening = chooseDataset(new URL(".", location.href).href, state, say).then((base) => Export.open(base, state.view.dim));
+  opening.catch(() => {}); // told below; meanwhile the graphics card and the worker get ready
+  await new Promise((done) => setTimeout(done));
+  const camera = new Camera(), picture = new Picture(el("cells"), camera), stats = new Stats();
+  const data = await opening;
   document.title = el("name").textContent = data.name;
   el("count").textContent = `${number(data.cells)} cells · ${number(data.genes.size)} genes`;
-
-  const camera = new Camera(), picture = new Picture(el("cells"), camera), stats = new Stats();
   const view = new View(data, state, picture, stats, say);
   let resting = 0;
   /** @type {App} */

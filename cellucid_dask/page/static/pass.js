@@ -31,34 +31,38 @@ export function texture(gl) {
   return made;
 }
 
-/** @param {import("./picture.js").Picture} picture @param {number} pass @param {number} passes */
-export function drawPass(picture, pass, passes) {
-  const { gl, canvas, cells, dim, inputs, panels, points: { made, at } } = picture;
+/** Which cells: all; all as if they were behind others; only those before others. */
+export const ALL = 0, GROUND = 1, BEFORE = 2;
+
+/** @param {import("./picture.js").Picture} picture @param {number} pass @param {number} passes @param {number} layer */
+export function drawPass(picture, pass, passes, layer) {
+  const { gl, canvas, cells, dim, inputs, panels, lit, points: { made, at }, frames: { smoothly } } = picture;
   gl.enable(gl.DEPTH_TEST);
   gl.depthFunc(gl.LEQUAL);
-  if (picture.smoothly) gl.enable(gl.SAMPLE_ALPHA_TO_COVERAGE);
+  if (smoothly) gl.enable(gl.SAMPLE_ALPHA_TO_COVERAGE);
   gl.useProgram(made);
   const { background, missing, faded } = theme();
   for (const [name, colour] of Object.entries({ background, missing, faded })) gl.uniform3fv(at[name], colour.map((part) => part / 255));
-  const whole = { groups: 0, ramp: 1, dim, offset: pass, stride: passes, lit: picture.lit, smoothly: Number(picture.smoothly) };
+  const whole = { groups: 0, ramp: 1, dim, offset: pass, stride: passes, lit, layer, smoothly: Number(smoothly) };
   for (const [name, value] of Object.entries(whole)) gl.uniform1i(at[name], value);
   bind(gl, gl.TEXTURE0, picture.groups);
   input(gl, 0, inputs.position, dim, pass, passes);
   input(gl, 2, inputs.group, 1, pass, passes);
   input(gl, 3, inputs.chosen, 1, pass, passes);
   const boxes = picture.layout();
-  panels.forEach(({ column, range, ramp }, i) => {
+  panels.forEach(({ column, range, ramp, ground }, i) => {
     const [width, height] = viewport(gl, canvas, boxes[i]);
     gl.uniformMatrix4fv(at.matrix, false, picture.camera.matrix(width, height));
     gl.uniform1f(at.size, pointSize(picture, width, height));
     gl.uniform1i(at.numbers, Number(Boolean(column)));
     gl.uniform3fv(at.range, range);
+    gl.uniform3fv(at.ground, ((column && ground) || faded).map((part) => part / 255));
     bind(gl, gl.TEXTURE1, ramp);
     input(gl, 1, column, 1, pass, passes);
     gl.drawArrays(gl.POINTS, 0, Math.ceil((cells - pass) / passes));
   });
   gl.disable(gl.SAMPLE_ALPHA_TO_COVERAGE);
-  if (pass === passes - 1 && picture.lineCount) drawLines(picture, boxes);
+  if (pass === passes - 1 && layer !== BEFORE && picture.lineCount) drawLines(picture, boxes);
 }
 
 /** Every `step`-th group of `width` codes, from the `first`; slot 2 has whole numbers.

@@ -22,21 +22,20 @@ in float value;   // code of the column that colours
 in uint group;    // code of the field that hides
 in float chosen;  // 0: outside the selection
 uniform mat4 matrix;
-uniform int dim, offset, stride, lit;
+uniform int dim, offset, stride, lit, layer;
 uniform bool numbers;  // colour by value, else by group
 uniform float size;
 uniform vec3 range;     // codes at the low and the high end of the map, code of a missing value
 uniform sampler2D ramp;
-uniform vec3 missing, faded, background;
+uniform vec3 missing, faded, background, ground;
 flat out vec3 colour;
 flat out float radius;
 ${DICE}
 void main() {
-  uint cell = uint(gl_VertexID * stride + offset);
-  float random = dice(cell);
   vec4 own = category(group);
   if (own.a == 0.0) { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); gl_PointSize = 0.0; return; }
 
+  float random = dice(uint(gl_VertexID * stride + offset));
   float order = random;  // of cells at one place, the highest is seen
   bool behind = false;   // ... but any other before these
   if (numbers) {
@@ -47,9 +46,11 @@ void main() {
     behind = gone || t == 0.0;
   } else {
     colour = own.rgb;
-    behind = own.a < 0.75;
+    behind = own.a < 0.75 && lit < 0;
   }
   if ((lit >= 0 && int(group) != lit) || chosen < 0.5) { colour = faded; behind = true; order = random * 0.4; }
+  if (layer == 1) { colour = ground; behind = true; }
+  if (layer == 2 && behind) { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); gl_PointSize = 0.0; return; }
 
   gl_Position = matrix * vec4(position.x, dim == 1 ? (random - 0.5) * 0.5 : position.y, position.z, 1.0);
   float w = gl_Position.w, depth = 1.0 - order;

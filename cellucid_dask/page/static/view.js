@@ -95,7 +95,7 @@ export class View extends EventTarget {
     if (low >= high) high = low + 1;
     this.shown.range = [low, high];
     const code = (value) => (colour.top ? ((value - min) / (max - min || 1)) * colour.top : value);
-    picture.setScale(0, [code(low), code(high), colour.missing], ramp(view.map));
+    picture.setScale(0, [code(low), code(high), colour.missing], ramp(view.map), summary.gaps);
   }
 
   /** @param {Column | null} group */

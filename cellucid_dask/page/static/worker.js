@@ -9,7 +9,7 @@ import { place, project } from "./geometry.js";
 const columns = new Map();
 let points = new Float32Array(0), vectors = points, dim = 2;
 
-/** Whether a cell is to be seen. @returns {(cell: number) => boolean | number} */
+/** Whether a cell is to be seen. @param {any} about @returns {(cell: number) => boolean | number} */
 function shownCells({ group, hidden = [] }) {
   const codes = columns.get(group)?.codes;
   if (!codes || !hidden.length) return () => true;
@@ -78,7 +78,7 @@ const asks = {
     if (upTo > total * 0.02) do low--; while (low > 0 && !all[low]);
     const bins = new Uint32Array(256);
     for (let code = 0; code <= last; code++) bins[Math.floor((code * 256) / (last + 1))] += some[code];
-    return { min, max, bins, missing: some[last + 1], clip: [value(Math.max(low, 0)), value(reaches(0.99))] };
+    return { min, max, bins, missing: some[last + 1], gaps: all[last + 1] > 0, clip: [value(Math.max(low, 0)), value(reaches(0.99))] };
   },
 
   /** The cell nearest to a place of the screen, at most a radius away; -1 if none. */
