@@ -50,7 +50,20 @@ interface Summary { min: number; max: number; bins: Uint32Array; missing: number
 interface Box { x: number; y: number; w: number; h: number }
 /** Codes on the graphics card. */
 interface Uploaded { buffer: WebGLBuffer; bytes: number; type: number }
-interface Panel { column: Uploaded | null; range: number[]; ramp: WebGLTexture; ground: number[] | null }
+interface Panel { column: Uploaded | null; named: boolean; range: number[]; ramp: WebGLTexture; ground: number[] | null }
+
+/** The worker's "measure", of a category or of the cells inside or outside a selection. */
+interface Measured { min: number; max: number; groups: Group[] }
+interface Group {
+  cells: number;
+  n: number; // cells with a value
+  above: number; // ... above 0
+  mean: number;
+  median?: number; // these four only when asked for the whole
+  quartiles?: number[];
+  whiskers?: number[];
+  bins?: Uint32Array; // 255 from min to max
+}
 
 /** What every control of the page is given. */
 interface App {
@@ -64,8 +77,9 @@ interface App {
   fail(error: unknown): void;
   moved(): void; // the camera was: draw, and write the address when it rests
   /** Drawn over the cells, once for each panel, in the canvas's pixels (`ratio` a page's pixel). */
-  layers: ((ctx: CanvasRenderingContext2D, width: number, height: number, ratio: number) => void)[];
+  layers: ((ctx: CanvasRenderingContext2D, width: number, height: number, ratio: number, panel: number) => void)[];
   relabel(): void; // draws the layers anew
+  selecting: string; // what a shape does to the selection: "new", "add" or "cut"
   /** Has the pointer instead of the camera, while there is one. */
   tool: null | { down(event: PointerEvent): void; move(event: PointerEvent): void; up(event: PointerEvent): void };
 }

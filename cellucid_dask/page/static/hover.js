@@ -35,6 +35,9 @@ export function hover(app) {
     const lines = [line("cell", String(cell))];
     if (group) lines.push(line(group.key, group.categories[group.codes[cell]] ?? "(none)"));
     if (colour) lines.push(line(colour.label, short(valueOf(colour, cell, summary.min, summary.max))));
+    for (const { column, summary } of view.others) {
+      lines.push(line(column.label, summary ? short(valueOf(column, cell, summary.min, summary.max)) : column.categories[column.codes[cell]] ?? "(none)"));
+    }
     tip.replaceChildren(...lines);
     const frame = canvas.getBoundingClientRect();
     const x = event.clientX - frame.left, y = event.clientY - frame.top;

@@ -14,12 +14,13 @@ export function labels(app) {
   };
   view.addEventListener("shown", app.relabel);
 
-  layers.push((ctx, width, height, ratio) => {
-    const { group, dim } = view.shown, centroids = group?.centroids[dim];
+  layers.push((ctx, width, height, ratio, panel) => {
+    const { dim } = view.shown, own = view.others[panel - 1]?.column;
+    const group = own?.kind === "category" ? own : view.shown.group, centroids = group?.centroids[dim];
     if (!Array.isArray(centroids) || !state.view.labels) return;
     const matrix = camera.matrix(width, height), size = Math.min(13, Math.max(10, width / ratio / 50)) * ratio;
     const { background, ink } = theme();
-    const hidden = new Set(state.view.hide.map((i) => group.categories[i]));
+    const hidden = new Set(group === own ? [] : state.view.hide.map((i) => group.categories[i]));
     Object.assign(ctx, { font: `600 ${size}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle", lineJoin: "round", lineWidth: 3.5 * ratio, strokeStyle: css(background), fillStyle: css(ink) });
     const taken = [];
     // The largest categories first; a name that would lie over another is left out.
@@ -39,13 +40,13 @@ export function labels(app) {
 
 /** @param {App} app @param {CanvasRenderingContext2D} ctx */
 export function drawLayers({ picture, layers }, ctx, width, height, ratio) {
-  for (const box of picture.layout()) {
+  picture.layout().forEach((box, i) => {
     ctx.save();
     ctx.beginPath();
     ctx.rect(box.x * width, box.y * height, box.w * width, box.h * height);
     ctx.clip();
     ctx.translate(box.x * width, box.y * height);
-    for (const layer of layers) layer(ctx, box.w * width, box.h * height, ratio);
+    for (const layer of layers) layer(ctx, box.w * width, box.h * height, ratio, i);
     ctx.restore();
-  }
+  });
 }

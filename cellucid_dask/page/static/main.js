@@ -1,6 +1,7 @@
 // Ties the page: opens the export, makes the controls, and keeps the picture at what the address says.
 
 import { about } from "./about.js";
+import { analysis } from "./analysis.js";
 import { bar } from "./bar.js";
 import { Camera } from "./camera.js";
 import { chooseDataset } from "./datasets.js";
@@ -9,8 +10,10 @@ import { Export } from "./export.js";
 import { Problem } from "./fetch.js";
 import { hover } from "./hover.js";
 import { labels } from "./labels.js";
+import { lasso } from "./lasso.js";
 import { legend } from "./legend.js";
 import { overlays } from "./overlays.js";
+import { panels } from "./panels.js";
 import { Picture } from "./picture.js";
 import { pointer } from "./pointer.js";
 import { save } from "./save.js";
@@ -50,7 +53,7 @@ async function start() {
   const view = new View(data, state, picture, stats, say);
   let resting = 0;
   /** @type {App} */
-  const app = { data, state, view, picture, camera, stats, say, fail, moved, layers: [], tool: null, relabel() {} };
+  const app = { data, state, view, picture, camera, stats, say, fail, moved, layers: [], tool: null, selecting: "new", relabel() {} };
 
   async function refresh() {
     root.dataset.state = "loading";
@@ -76,7 +79,7 @@ async function start() {
     }, 150);
   }
 
-  for (const control of [tools, search, bar, legend, labels, overlays, hover, pointer, save, about]) control(app);
+  for (const control of [tools, search, bar, legend, labels, overlays, hover, pointer, panels, lasso, analysis, save, about]) control(app);
 
   state.addEventListener("change", (/** @type {CustomEvent} */ { detail: changed }) => {
     if (changed.includes("ds")) return location.reload();

@@ -50,11 +50,12 @@ export function drawPass(picture, pass, passes, layer) {
   input(gl, 2, inputs.group, 1, pass, passes);
   input(gl, 3, inputs.chosen, 1, pass, passes);
   const boxes = picture.layout();
-  panels.forEach(({ column, range, ramp, ground }, i) => {
+  panels.forEach(({ column, named, range, ramp, ground }, i) => {
     const [width, height] = viewport(gl, canvas, boxes[i]);
     gl.uniformMatrix4fv(at.matrix, false, picture.camera.matrix(width, height));
     gl.uniform1f(at.size, pointSize(picture, width, height));
-    gl.uniform1i(at.numbers, Number(Boolean(column)));
+    gl.uniform1i(at.numbers, Number(Boolean(column) && !named));
+    gl.uniform1i(at.named, Number(named));
     gl.uniform3fv(at.range, range);
     gl.uniform3fv(at.ground, ((column && ground) || faded).map((part) => part / 255));
     bind(gl, gl.TEXTURE1, ramp);

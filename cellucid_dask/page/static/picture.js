@@ -62,19 +62,30 @@ export class Picture {
   /** Red, green, blue and 255 (128: behind others, 0: hidden) for each code. @param {Uint8Array} rgba */
   setGroupColours(rgba) {
     if (rgba.length === this.colours.length && rgba.every((part, i) => part === this.colours[i])) return;
-    const { gl } = this, rows = Math.ceil(rgba.length / 1024), texels = new Uint8Array(rows * 1024);
     this.colours = rgba;
-    texels.set(rgba);
-    gl.bindTexture(gl.TEXTURE_2D, this.groups);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, 256, rows, 0, gl.RGBA, gl.UNSIGNED_BYTE, texels);
     this.version++;
+    this.write(this.groups, rgba);
+  }
+
+  /** The same for the i-th panel, when its column is one of categories. @param {number} i */
+  setNames(i, rgba) {
+    this.write(this.panels[i].ramp, rgba);
+  }
+
+  write(into, rgba) {
+    const { gl } = this, rows = Math.ceil(rgba.length / 1024), texels = new Uint8Array(rows * 1024);
+    texels.set(rgba);
+    gl.bindTexture(gl.TEXTURE_2D, into);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, 256, rows, 0, gl.RGBA, gl.UNSIGNED_BYTE, texels);
     this.draw();
   }
 
-  /** What the i-th panel shows: a column of numbers, or the groups' colours. @param {number} i @param {Column | null} column */
+  /** What the i-th panel shows: a column, or the groups' colours. @param {number} i @param {Column | null} column */
   setPanel(i, column) {
-    const panel = (this.panels[i] ??= { column: null, ramp: texture(this.gl), range: [0, 1, NaN], ground: null });
+    const panel = (this.panels[i] ??= { column: null, named: false, ramp: texture(this.gl), range: [0, 1, NaN], ground: null });
     panel.column = this.upload(column?.codes, panel.column);
+    panel.named = column?.kind === "category";
+    if (panel.named) panel.ground = null;
     this.draw();
   }
 

@@ -1,6 +1,7 @@
 // The search box: fields and genes by name or symbol, those that begin with the text first.
 
 import { el, make } from "./dom.js";
+import { findGenes } from "./names.js";
 
 const MOST = 60; // rows shown
 const RECENT = 8;
@@ -13,7 +14,7 @@ export function search({ data, view, state }) {
     ...[...data.fields.values()].map(({ key, kind }) => item("obs", key, null, kind)),
     ...[...data.genes.keys()].map((key) => item("gene", key, data.alias(key), data.alias(key) ? key : "gene")),
   ];
-  let rows = [], at = -1;
+  let rows = [], at = -1, several = /** @type {string[]} */ ([]);
 
   /** Items of a name, whole before beginning before middle. */
   function matches(query) {
@@ -29,7 +30,8 @@ export function search({ data, view, state }) {
     list.replaceChildren(...rows.map((one, i) =>
       make("li", { role: "option", id: `option${i}`, onpointerdown: (event) => event.preventDefault(), onclick: () => choose(one) },
         make("span", { textContent: one.name }), make("small", { textContent: one.hint }))));
-    if (!rows.length) list.append(make("li", { className: "none", textContent: "Nothing of that name" }));
+    several = rows.length ? [] : findGenes(data, input.value).found;
+    if (!rows.length) list.append(make("li", { className: "none", textContent: several.length ? `Enter: a dot plot of ${several.length} genes` : "Nothing of that name" }));
     show(true);
     mark(input.value && rows.length ? 0 : -1);
   }
@@ -56,6 +58,13 @@ export function search({ data, view, state }) {
     view.choose(kind, key);
   }
 
+  /** Genes of a list that was pasted, in the dot plot. */
+  function compare() {
+    state.set({ panel: "dots", genes: [...new Set([...state.view.genes, ...several])] });
+    input.value = "";
+    show(false);
+  }
+
   for (const event of ["input", "focus", "click"]) input.addEventListener(event, open);
   input.addEventListener("blur", () => show(false));
   input.addEventListener("keydown", (event) => {
@@ -65,6 +74,7 @@ export function search({ data, view, state }) {
       if (list.hidden) open();
       else if (rows.length) mark((at + step + (at < 0 && step < 0 ? 1 : 0) + rows.length) % rows.length);
     } else if (event.key === "Enter" && !list.hidden && rows[at]) choose(rows[at]);
+    else if (event.key === "Enter" && several.length) compare();
     else if (event.key === "Escape") show(false);
   });
 

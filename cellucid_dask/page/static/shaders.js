@@ -23,7 +23,7 @@ in uint group;    // code of the field that hides
 in float chosen;  // 0: outside the selection
 uniform mat4 matrix;
 uniform int dim, offset, stride, lit, layer;
-uniform bool numbers;  // colour by value, else by group
+uniform bool numbers, named;  // colour by value, by value as a code of the ramp, else by group
 uniform float size;
 uniform vec3 range;     // codes at the low and the high end of the map, code of a missing value
 uniform sampler2D ramp;
@@ -45,8 +45,10 @@ void main() {
     order = gone ? random * 0.5 : t > 0.0 ? t * 0.98 + random * 0.02 : 0.5 + random * 0.5;
     behind = gone || t == 0.0;
   } else {
-    colour = own.rgb;
-    behind = own.a < 0.75 && lit < 0;
+    uint code = uint(value);
+    vec4 shade = named ? texelFetch(ramp, ivec2(code & 255u, code >> 8), 0) : own;
+    colour = shade.rgb;
+    behind = shade.a < 0.75 && lit < 0;
   }
   if ((lit >= 0 && int(group) != lit) || chosen < 0.5) { colour = faded; behind = true; order = random * 0.4; }
   if (layer == 1) { colour = ground; behind = true; }

@@ -15,8 +15,14 @@ export const DEFAULTS = {
   labels: true, // names at the centroids
   graph: false, // neighbour graph
   field: "", // vector field
-  with: /** @type {string[]} */ ([]), // genes in panels beside the first
-  panel: "", // what the analysis region shows
+  with: /** @type {string[]} */ ([]), // panels beside the first: "gene/CD3D", "obs/louvain"
+  panel: "", // what the analysis region shows: "spread", "dots" or "select"
+  by: "", // field whose categories it compares; "": group
+  box: false, // boxes, not violins
+  ranked: false, // categories by their mean
+  genes: /** @type {string[]} */ ([]), // of the dot plot
+  scaled: false, // its colors, for each gene by itself
+  lasso: /** @type {string[]} */ ([]), // what is selected, as lasso.js writes it
 };
 
 /** Changes that the browser's back button takes back; others only correct the address. */

@@ -18,6 +18,8 @@ export class View extends EventTarget {
   /** @type {Shown} */
   shown = { dim: 0, group: null, counts: null, colour: null, summary: null, range: [0, 1] };
   turn = 0;
+  /** What else is to be shown before the page is ready. @type {(() => Promise<void>)[]} */ parts = [];
+  /** In panels beside the first. @type {{column: Column, summary?: Summary, range: number[]}[]} */ others = [];
 
   /** @param {import("./export.js").Export} data @param {import("./state.js").State} state
    * @param {import("./picture.js").Picture} picture @param {import("./stats.js").Stats} stats
@@ -77,6 +79,7 @@ export class View extends EventTarget {
     this.shown = { dim, group, counts, colour, summary, range: [0, 1] };
     this.paint();
     this.dispatchEvent(new Event("shown"));
+    for (const part of this.parts) await part(); // in this order: the analysis is of what is selected
     await picture.drawn();
     return turn === this.turn;
   }
@@ -86,25 +89,28 @@ export class View extends EventTarget {
     const { picture, shown: { group, colour, summary }, state: { view } } = this;
     picture.size = Math.min(8, view.size);
     picture.setGroupColours(this.groupColours(group));
-    if (!colour) return;
-    const { min, max, clip } = summary;
-    const given = view.clip.split(",").map(Number);
-    let [low, high] = view.clip && given.length === 2 && given.every(Number.isFinite) ? given : clip;
-    if (!view.clip && view.map === "balance" && low < 0 && high > 0) low = -(high = Math.max(-low, high));
+    if (colour) this.shown.range = this.paintPanel(0, colour, summary, view.clip);
+  }
+
+  /** Values at the ends of a panel's colour map, found or asked for. @param {Column} column @param {Summary} summary */
+  paintPanel(i, column, summary, asked = "") {
+    const { min, max, clip } = summary, { map } = this.state.view, given = asked.split(",").map(Number);
+    let [low, high] = asked && given.length === 2 && given.every(Number.isFinite) ? given : clip;
+    if (!asked && map === "balance" && low < 0 && high > 0) low = -(high = Math.max(-low, high));
     if (low >= high) low = min;
     if (low >= high) high = low + 1;
-    this.shown.range = [low, high];
-    const code = (value) => (colour.top ? ((value - min) / (max - min || 1)) * colour.top : value);
-    picture.setScale(0, [code(low), code(high), colour.missing], ramp(view.map), summary.gaps);
+    const code = (value) => (column.top ? ((value - min) / (max - min || 1)) * column.top : value);
+    this.picture.setScale(i, [code(low), code(high), column.missing], ramp(map), summary.gaps);
+    return [low, high];
   }
 
   /** @param {Column | null} group */
-  groupColours(group) {
+  groupColours(group, hidden = this.hiddenCodes(group)) {
     if (!group) return new Uint8Array([...theme().missing, 255]);
     const rgba = new Uint8Array((group.missing + 1) * 4).fill(255);
     group.categories.forEach((_, i) => rgba.set(categoryColour(i), i * 4));
     rgba.set([...theme().missing, 128], group.missing * 4);
-    for (const code of this.hiddenCodes(group)) rgba[code * 4 + 3] = 0;
+    for (const code of hidden) rgba[code * 4 + 3] = 0;
     return rgba;
   }
 

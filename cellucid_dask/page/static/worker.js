@@ -3,6 +3,7 @@
 // meant by their id afterwards. `hidden` are codes of `group` whose cells are left out.
 
 import { place, project } from "./geometry.js";
+import { measures } from "./measures.js";
 
 /** @typedef {{id: string, codes: Codes, min: number, max: number, top: number, missing: number, categories: number}} Counted */
 /** @type {Map<string, Counted>} */
@@ -42,6 +43,7 @@ function countCodes({ codes, min, max, top }, shown) {
 }
 
 const asks = {
+  ...measures(columns, shownCells, findRange, () => ({ points, dim })),
   column: (column) => void columns.set(column.id, column),
   forget: ({ id }) => void columns.delete(id),
   points: (about) => void ({ points, dim } = about),
@@ -135,9 +137,9 @@ const asks = {
   },
 };
 
-onmessage = ({ data: { id, ask, about } }) => {
+onmessage = async ({ data: { id, ask, about } }) => {
   try {
-    const answer = asks[ask](about);
+    const answer = await asks[ask](about);
     if (id !== undefined) postMessage({ id, answer });
   } catch (error) {
     if (id !== undefined) postMessage({ id, error: String(error) });

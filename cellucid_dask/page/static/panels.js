@@ -1,0 +1,80 @@
+// Panels beside the first, each colored by a gene or field of its own; all move together.
+
+import { css, theme } from "./colours.js";
+import { button, el, make, short } from "./dom.js";
+
+const MOST = 3; // beside the first
+
+/** @param {App} app */
+export function panels(app) {
+  const { data, state, view, picture, stats, say } = app;
+  const opener = button("+ Panel", "Keep these colors in a panel beside; what is chosen next colors the first", () => state.set({ with: [...state.view.with, now()] }));
+  el("tools").append(opener);
+  const now = () => (view.shown.colour ?? view.shown.group)?.id ?? "";
+  let heads = /** @type {HTMLElement[]} */ ([]), titles = /** @type {string[]} */ ([]);
+  const summaries = new WeakMap();
+
+  /** "gene/CD3D", "obs/louvain", or the bare name of either. @param {string} text @returns {["gene" | "obs", string] | null} */
+  function meant(text) {
+    const [, kind, key] = /^(gene|obs)\/(.*)$/s.exec(text) ?? [];
+    for (const [have, one, name] of /** @type {const} */ ([[kind !== "obs" && data.genes, "gene", key ?? text], [kind !== "gene" && data.fields, "obs", key ?? text]])) {
+      if (have && have.has(name)) return [one, name];
+    }
+    say(`This data set has no gene or field “${key ?? text}”.`);
+    return null;
+  }
+
+  /** Exchange a panel with the first, whose colors the bar and the legend are about. */
+  function swap(i, [kind, key]) {
+    const others = state.view.with.map((one, at) => (at === i ? now() : one));
+    state.set({ with: others, clip: "" });
+    view.choose(kind, key);
+  }
+
+  view.parts.push(async () => {
+    const turn = view.turn, { group, hidden } = { group: view.shown.group, hidden: [] };
+    const asked = state.view.with.map((text, i) => ({ i, what: meant(text) })).filter(({ what }) => what).slice(0, MOST);
+    const columns = await Promise.all(asked.map(({ what }) => data.column(...what)));
+    for (const column of columns) {
+      if (column.kind !== "category" && !summaries.has(column)) summaries.set(column, await stats.ask("summary", { column, group, hidden }));
+    }
+    if (turn !== view.turn) return;
+    view.others = columns.map((column, at) => {
+      const i = at + 1, summary = summaries.get(column);
+      if (column !== view.others[at]?.column) picture.setPanel(i, column);
+      if (!summary) picture.setGroupColours(view.groupColours(column, []), picture.panels[i].ramp);
+      return { column, summary, range: summary ? view.paintPanel(i, column, summary) : [] };
+    });
+    picture.keepPanels(columns.length + 1);
+    opener.disabled = columns.length === MOST;
+    const label = ({ column, range }) => `${column.label}${range.length ? `  ${range.map(short).join(" – ")}` : ""}`;
+    const first = view.shown.colour ?? view.shown.group;
+    titles = columns.length ? [first ? label({ column: first, range: view.shown.colour ? view.shown.range : [] }) : "", ...view.others.map(label)] : [];
+    for (const head of heads) head.remove();
+    heads = titles.map((text, at) => {
+      const { i, what } = asked[at - 1] ?? {};
+      const head = make("div", { className: "head row" }, ...(at ? [
+        button(text, "Exchange with the first panel", () => swap(i, what)),
+        button("×", `Close the panel of ${columns[at - 1].label}`, () => state.set({ with: state.view.with.filter((_, other) => other !== i) })),
+      ] : [make("strong", { textContent: text })]));
+      el("stage").append(head);
+      return head;
+    });
+    app.relabel();
+  });
+
+  app.layers.push((ctx, width, height, ratio, at) => {
+    if (!heads[at]) return;
+    const { x, y, w, h } = picture.layout()[at];
+    Object.assign(heads[at].style, { left: `${100 * x}%`, bottom: `${100 * (1 - y - h)}%`, maxWidth: `${100 * w}%` });
+    ctx.fillStyle = css(theme().ink);
+    ctx.globalAlpha = 0.25;
+    if (x) ctx.fillRect(0, 0, ratio, height);
+    if (y) ctx.fillRect(0, 0, width, ratio);
+    ctx.globalAlpha = 1;
+    if (ctx.canvas.id) return; // on the page the title is a button; in a file it is text
+    ctx.font = `600 ${13 * ratio}px system-ui, sans-serif`;
+    Object.assign(ctx, { textAlign: "left", textBaseline: "alphabetic" });
+    ctx.fillText(titles[at], 10 * ratio, height - 12 * ratio);
+  });
+}
