@@ -59,10 +59,18 @@ interface Group {
   n: number; // cells with a value
   above: number; // ... above 0
   mean: number;
-  median?: number; // these four only when asked for the whole
-  quartiles?: number[];
+  quartiles?: number[]; // these three only when asked for the whole
   whiskers?: number[];
   bins?: Uint32Array; // 255 from min to max
+}
+
+/** The categories that an analysis compares. */
+interface Compared {
+  by: Column | null;
+  names: string[]; // of the categories, and last "(none)"
+  rows: number[]; // those that are not hidden
+  cells: { group: Column | null; hidden: number[] }; // for the worker: which cells
+  measure(column: Column, whole?: boolean): Promise<Measured>;
 }
 
 /** What every control of the page is given. */

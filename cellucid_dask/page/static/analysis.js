@@ -1,52 +1,61 @@
 // The region of analyses beside the picture: which one is open, and the field whose categories it compares.
 
+import { dark } from "./colours.js";
 import { button, el, make } from "./dom.js";
 
-/** @typedef {{group: Column | null, by: Column | null, hidden: number[], rows: number[], names: string[]}} Compared */
 const KINDS = {
-  spread: { title: "Distribution", load: () => import("./spread.js") },
-  dots: { title: "Dot plot", load: () => import("./dots.js") },
-  select: { title: "Selection", load: () => import("./selection.js") },
+  spread: ["Distribution", () => import("./spread.js")],
+  dots: ["Dot plot", () => import("./dots.js")],
+  select: ["Selection", () => import("./selection.js")],
 };
+const IDS = Object.keys(KINDS);
+const KEPT = 200; // measurements
 
 /** @param {App} app */
 export function analysis(app) {
-  const { data, state, view, say } = app, box = el("analysis");
+  const { data, state, view, stats, say } = app, box = el("analysis");
   const fields = [...data.fields.values()].filter(({ kind }) => kind === "category");
   const open = (panel) => state.set({ panel });
-  const tabs = Object.entries(KINDS).map(([id, { title }]) => button(title, title, () => open(id)));
-  const field = make("select", { onchange: () => state.set({ by: field.value === view.shown.group?.key ? "" : field.value }) },
+  const tabs = IDS.map((id) => button(KINDS[id][0], KINDS[id][0], () => open(id)));
+  const field = make("select", { onchange: () => state.set({ by: field.value === view.shown.group.key ? "" : field.value }) },
     ...fields.map(({ key }) => make("option", { value: key, textContent: key })));
-  const choice = make("label", { className: "row" }, "Categories of ", field), body = make("div");
+  const choice = make("label", { className: "row", hidden: !fields.length }, "Categories of ", field), body = make("div");
   box.append(make("div", { className: "row" }, ...tabs, button("×", "Close the analysis", () => open(""))), choice, body);
   const opener = button("Compare", "Compare genes across categories", () => open(state.view.panel ? "" : view.shown.colour ? "spread" : "dots"));
   el("tools").append(opener);
+  const made = {}, known = new Map();
+  let drawn = "";
 
-  /** @type {Record<string, {element: HTMLElement, update: (about: Compared) => Promise<void>}>} */
-  const made = {};
-
-  /** Which categories of which field, without those that are hidden. @returns {Promise<Compared>} */
+  /** Which categories are compared, of the cells that are not hidden. @returns {Promise<Compared>} */
   async function compared() {
-    const { group } = view.shown, { by: asked, hide } = state.view;
-    const known = fields.some(({ key }) => key === asked);
-    if (asked && !known) say(`This data set has no field of categories “${asked}”.`);
-    const by = known && asked !== group?.key ? await data.column("obs", asked) : group;
-    const names = [...(by?.categories ?? []), "(none)"];
-    return { group, by, hidden: view.hiddenCodes(group), names, rows: [...names.keys()].filter((i) => by !== group || !hide.includes(i)) };
+    const { group } = view.shown, { by: asked, hide } = state.view, hidden = view.hiddenCodes(group);
+    const other = fields.some(({ key }) => key === asked) && asked !== group.key;
+    if (asked && !other && asked !== group?.key) say(`This data set has no field of categories “${asked}”.`);
+    const by = other ? await data.column("obs", asked) : group, names = [...(by?.categories ?? []), "(none)"];
+    const rows = [...names.keys()].filter((i) => other || !hide.includes(i));
+    function measure(column, whole = false) {
+      const key = JSON.stringify([column.id, by.id, group.id, hidden, whole]);
+      if (!known.has(key)) known.set(key, stats.ask("measure", { column, by, group, hidden, whole }));
+      for (const old of [...known.keys()].slice(0, -KEPT)) known.delete(old);
+      return known.get(key);
+    }
+    return { by, names, rows, cells: { group, hidden }, measure };
   }
 
   view.parts.push(async () => {
-    const turn = view.turn, id = state.view.panel, kind = Object.hasOwn(KINDS, id) && KINDS[id];
-    if (id && !kind) say(`There is no analysis “${id}”.`);
-    opener.ariaPressed = String(!(box.hidden = !kind));
-    if (!kind) return;
-    tabs.forEach((tab, i) => (tab.ariaPressed = String(Object.keys(KINDS)[i] === id)));
-    made[id] ??= (await kind.load()).create(app);
+    const { turn, shown: { colour, group } } = view, { panel: id, by, hide, genes, lasso, map, box: boxes, ranked, scaled } = state.view, at = IDS.indexOf(id);
+    if (id && at < 0) say(`There is no analysis “${id}”.`);
+    opener.ariaPressed = String(!(box.hidden = at < 0));
+    tabs.forEach((tab, i) => (tab.ariaPressed = String(i === at)));
+    // Most changes, as of the camera, are none to an analysis.
+    const key = JSON.stringify([id, colour?.id, group?.id, by, hide, genes, lasso, map, boxes, ranked, scaled, dark()]);
+    if (at < 0 || key === drawn) return;
+    made[id] ??= (await KINDS[id][1]()).create(app);
     const about = await compared();
     if (turn !== view.turn) return;
     field.value = about.by?.key ?? "";
-    choice.hidden = !about.by;
-    if (body.firstChild !== made[id].element) body.replaceChildren(made[id].element);
+    body.replaceChildren(made[id].element);
     await made[id].update(about);
+    if (turn === view.turn) drawn = key;
   });
 }

@@ -6,24 +6,15 @@ import { css, theme } from "./colours.js";
 import { button, el } from "./dom.js";
 import { spot } from "./pointer.js";
 
-/** @typedef {{adds: number, dim: number, camera: number[], polygon: number[][]}} Shape of 3D with a camera */
-
-/** "in*2**0.1_0.2_…": whether it adds, dimensions, camera, places. @param {Shape} shape */
-const format = ({ adds, dim, camera, polygon }, digits) =>
-  [adds ? "in" : "out", dim, ...[camera, polygon.flat()].map((list) => list.map((one) => +one.toFixed(digits)).join("_"))].join("*");
-
-/** @param {string} text @returns {Shape | null} */
-function parse(text) {
-  const [how, dim, ...lists] = text.split("*");
-  const [camera, places] = lists.map((list) => (list ? list.split("_").map(Number) : []));
-  if (!places || ![...camera, ...places].every(Number.isFinite) || places.length < 6 || places.length > 2000) return null;
-  return { adds: Number(how === "in"), dim: Number(dim), camera, polygon: places.flatMap((x, i) => (i % 2 ? [] : [[x, places[i + 1] ?? 0]])) };
-}
-
-/** The shape as its camera has it on a square screen. @param {Shape} shape */
-function onScreen({ adds, dim, camera: [x = 0, y = 0, yaw = 0, pitch = 0], polygon }) {
-  const camera = Object.assign(new Camera(), { dim, x, y, yaw, pitch }), [sx, sy] = camera.scale(1, 1);
-  return { adds, dim, matrix: camera.matrix(1, 1), polygon: polygon.map(([u, v]) => [u * sx, v * sy]) };
+/** The shape that an address has, as its camera sees it on a square screen. It is a list of numbers: whether it
+ * adds, dimensions, the camera's x, y, yaw and pitch, and the corners. @param {string} text */
+function shape(text) {
+  const [adds, dim, x, y, yaw, pitch, ...corners] = text.split("_").map(Number);
+  if (corners.length < 6 || corners.length % 2 || corners.length > 2000 || ![x, y, yaw, pitch, ...corners].every(Number.isFinite)) return null;
+  const camera = Object.assign(new Camera(), { dim, x, y, yaw, pitch }), scale = camera.scale(1, 1);
+  const places = corners.map((one, i) => one * scale[i % 2]), polygon = [];
+  while (places.length) polygon.push(places.splice(0, 2));
+  return { adds: Number(adds > 0), dim, matrix: camera.matrix(1, 1), polygon };
 }
 
 /** Fewer corners, nowhere more than `most` away from the line: Douglas and Peucker. @param {number[][]} line @returns {number[][]} */
@@ -81,12 +72,13 @@ export function lasso(app) {
 
   /** @param {number[][]} polygon on the screen @param {{shiftKey: boolean, altKey: boolean}} keys */
   function take(polygon, keys, { width, height }) {
-    const how = keys.shiftKey ? "add" : keys.altKey ? "cut" : app.selecting, deep = camera.dim === 3;
-    const [sx, sy] = camera.scale(width, height), { x, y, yaw, pitch } = camera;
-    // In one and two dimensions the places are those of the data.
-    const places = polygon.map(([px, py]) => [px / sx + (deep ? 0 : x), py / sy + (deep ? 0 : y)]);
-    const shape = { adds: Number(how !== "cut"), dim: camera.dim, camera: deep ? [x, y, yaw, pitch] : [], polygon: places };
-    state.set({ lasso: [...(how === "new" ? [] : state.view.lasso), format(shape, 3 + Math.max(0, Math.ceil(Math.log10(camera.zoom))))], panel: "select" });
+    const how = keys.shiftKey ? "add" : keys.altKey ? "cut" : app.selecting;
+    const { dim, x, y, yaw, pitch, zoom } = camera, [sx, sy] = camera.scale(width, height);
+    // In one and two dimensions the corners are places of the data, seen from its middle.
+    const [from, off] = dim === 3 ? [[x, y, yaw, pitch], [0, 0]] : [[0, 0, 0, 0], [x, y]];
+    const corners = polygon.flatMap(([px, py]) => [px / sx + off[0], py / sy + off[1]]), digits = 3 + Math.max(0, Math.ceil(Math.log10(zoom)));
+    const text = [Number(how !== "cut"), dim, ...from, ...corners].map((one) => +one.toFixed(digits)).join("_");
+    state.set({ lasso: [...(how === "new" ? [] : state.view.lasso), text], panel: "select" });
   }
 
   const corners = (/** @type {number[]} */ [x, y, w, h]) => [[x - w, y - h], [x + w, y - h], [x + w, y + h], [x - w, y + h]];
@@ -130,9 +122,10 @@ export function lasso(app) {
   view.parts.push(async () => {
     const asked = state.view.lasso.join("\t");
     if (asked === known) return;
-    const shapes = state.view.lasso.map(parse), good = shapes.filter((shape) => data.dims.includes(shape?.dim));
+    const shapes = state.view.lasso.map(shape), good = shapes.filter((one) => data.dims.includes(one?.dim));
     if (good.length < shapes.length) say("A part of the selection in this address cannot be read.");
-    const about = await Promise.all(good.map(async (shape) => ({ ...onScreen(shape), points: shape.dim === view.shown.dim ? undefined : await data.points(shape.dim) })));
+    const other = async (dim) => (dim === view.shown.dim ? {} : { points: await data.points(dim) });
+    const about = await Promise.all(good.map(async (one) => ({ ...one, ...(await other(one.dim)) })));
     const mask = await stats.ask("select", { shapes: about });
     if (asked !== state.view.lasso.join("\t")) return;
     known = asked;

@@ -60,10 +60,8 @@ export function measures(columns, shownCells, findRange, placed) {
           const place = (part.length - 1) * share, below = Math.floor(place), from = value(part[below]);
           return part.length ? from + (value(part[Math.ceil(place)]) - from) * (place - below) : NaN;
         };
-        const [q1, median, q3] = (group.quartiles = [at(0.25), at(0.5), at(0.75)]);
-        const reach = 1.5 * (q3 - q1);
-        group.whiskers = [part.find((code) => value(code) >= q1 - reach), part.findLast((code) => value(code) <= q3 + reach)].map((code) => value(code ?? NaN));
-        group.median = median;
+        const [q1, , q3] = (group.quartiles = [at(0.25), at(0.5), at(0.75)]), reach = 1.5 * (q3 - q1);
+        group.whiskers = [part.find((code) => value(code) >= q1 - reach), part.findLast((code) => value(code) <= q3 + reach)].map(value);
         group.bins = new Uint32Array(BINS);
         for (const code of part) group.bins[Math.round((code - low) * scale)]++;
       });

@@ -12,15 +12,15 @@ export function panels(app) {
   el("tools").append(opener);
   const now = () => (view.shown.colour ?? view.shown.group)?.id ?? "";
   let heads = /** @type {HTMLElement[]} */ ([]), titles = /** @type {string[]} */ ([]);
-  const summaries = new WeakMap();
+  const summaries = new WeakMap(), unknown = new Set();
 
   /** "gene/CD3D", "obs/louvain", or the bare name of either. @param {string} text @returns {["gene" | "obs", string] | null} */
   function meant(text) {
-    const [, kind, key] = /^(gene|obs)\/(.*)$/s.exec(text) ?? [];
-    for (const [have, one, name] of /** @type {const} */ ([[kind !== "obs" && data.genes, "gene", key ?? text], [kind !== "gene" && data.fields, "obs", key ?? text]])) {
-      if (have && have.has(name)) return [one, name];
-    }
-    say(`This data set has no gene or field “${key ?? text}”.`);
+    const [, kind, key = text] = /^(gene|obs)\/(.*)$/s.exec(text) ?? [];
+    if (kind !== "obs" && data.genes.has(key)) return ["gene", key];
+    if (kind !== "gene" && data.fields.has(key)) return ["obs", key];
+    if (!unknown.has(text)) say(`This data set has no gene or field “${key}”.`);
+    unknown.add(text);
     return null;
   }
 
@@ -32,11 +32,11 @@ export function panels(app) {
   }
 
   view.parts.push(async () => {
-    const turn = view.turn, { group, hidden } = { group: view.shown.group, hidden: [] };
+    const { turn } = view;
     const asked = state.view.with.map((text, i) => ({ i, what: meant(text) })).filter(({ what }) => what).slice(0, MOST);
     const columns = await Promise.all(asked.map(({ what }) => data.column(...what)));
     for (const column of columns) {
-      if (column.kind !== "category" && !summaries.has(column)) summaries.set(column, await stats.ask("summary", { column, group, hidden }));
+      if (column.kind !== "category" && !summaries.has(column)) summaries.set(column, await stats.ask("summary", { column, hidden: [] }));
     }
     if (turn !== view.turn) return;
     view.others = columns.map((column, at) => {
@@ -47,11 +47,12 @@ export function panels(app) {
     });
     picture.keepPanels(columns.length + 1);
     opener.disabled = columns.length === MOST;
-    const label = ({ column, range }) => `${column.label}${range.length ? `  ${range.map(short).join(" – ")}` : ""}`;
-    const first = view.shown.colour ?? view.shown.group;
-    titles = columns.length ? [first ? label({ column: first, range: view.shown.colour ? view.shown.range : [] }) : "", ...view.others.map(label)] : [];
+    const { colour, group, range } = view.shown, label = ({ column, range }) => [column?.label ?? "", range.map(short).join(" – ")].join("  ");
+    const texts = [{ column: colour ?? group, range: colour ? range : [] }, ...view.others].map(label);
+    if (texts.join("\n") === titles.join("\n")) return; // what has the focus keeps it
+    titles = texts;
     for (const head of heads) head.remove();
-    heads = titles.map((text, at) => {
+    heads = !columns.length ? [] : titles.map((text, at) => {
       const { i, what } = asked[at - 1] ?? {};
       const head = make("div", { className: "head row" }, ...(at ? [
         button(text, "Exchange with the first panel", () => swap(i, what)),

@@ -1,14 +1,15 @@
-// What the plots share: SVG elements, ticks, and files to keep. A plot is styled by attributes alone,
-// so that its file looks the same elsewhere.
+// What the plots share: SVG, tables, and files to keep. A plot is styled by attributes alone, so that its
+// file looks the same elsewhere.
 
 import { css, theme } from "./colours.js";
 import { button, make } from "./dom.js";
 
-const SPACE = "http://www.w3.org/2000/svg";
-const FONT = { family: "system-ui, sans-serif", size: 11 };
+const SPACE = "http://www.w3.org/2000/svg", FONT = "system-ui, sans-serif", SIZE = 11;
 const ruler = make("canvas").getContext("2d");
+/** Tables that are unfolded, by title. */
+const unfolded = new Set(["Values", "Categories"]);
 
-/** @param {string} tag @param {Record<string, any>} about @returns {any} */
+/** @param {Record<string, any>} about @returns {any} */
 export function svg(tag, about = {}, ...children) {
   const made = document.createElementNS(SPACE, tag);
   for (const [name, value] of Object.entries(about)) {
@@ -20,60 +21,67 @@ export function svg(tag, about = {}, ...children) {
 }
 
 /** @param {string} label for who does not see it */
-export const sheet = (width, height, label, ...children) =>
-  svg("svg", { xmlns: SPACE, width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, "font-family": FONT.family, "font-size": FONT.size, fill: css(theme().ink) }, ...children);
+export const sheet = (width, height, label) =>
+  svg("svg", { xmlns: SPACE, width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, "font-family": FONT, "font-size": SIZE, fill: css(theme().ink) });
 
-/** Text that is cut to a width; whole in its title. */
-export function words(text, x, y, width = Infinity, about = {}) {
+export const circle = (cx, cy, r, fill, about = {}) => svg("circle", { cx, cy, r, fill, stroke: css(theme().ink), ...about });
+
+/** Text that ends (or begins or has its middle) at a place, cut to a width. @param {"end" | "start" | "middle"} anchor */
+export function words(text, x, y, anchor = "end", width = Infinity, about = {}) {
   let cut = text;
-  ruler.font = `${FONT.size}px ${FONT.family}`;
+  ruler.font = `${SIZE}px ${FONT}`;
   while (ruler.measureText(cut).width > width) cut = `${cut.slice(0, -2)}…`;
-  return svg("text", { x, y, ...about }, cut, svg("title", {}, text));
+  return svg("text", { x, y, "text-anchor": anchor, ...about }, cut, svg("title", {}, text));
 }
 
-/** Round values from low to high. */
-export function ticks(low, high, about = 4) {
-  const rough = (high - low) / about || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((by) => by * power).find((by) => by >= rough * 0.999);
-  const out = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) out.push(+(i * step).toPrecision(6));
-  return out;
+/** Round values between two. */
+export function ticks(low, high) {
+  const power = 10 ** Math.floor(Math.log10((high - low) / 4));
+  const step = power * [1, 2, 5, 10].find((by) => by * power * 4.01 >= high - low);
+  return Array.from({ length: Math.floor(high / step + 1e-9) - Math.ceil(low / step) + 1 }, (_, i) => (Math.ceil(low / step) + i) * step);
 }
-
-/** A table that is folded away. @param {string[]} head @param {any[][]} rows */
-export const table = (head, rows, title = "Numbers", open = false) =>
-  make("details", { open }, make("summary", { textContent: title }),
-    make("table", {}, make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col", textContent: text })))),
-      make("tbody", {}, ...rows.map(([name, ...cells]) => make("tr", {}, make("th", { scope: "row", textContent: name }), ...cells.map((text) => make("td", { textContent: text })))))));
 
 /** Have the browser keep a file. @param {BlobPart} content */
-export function keep(name, content, type) {
+export function keep(name, content, type = "text/csv") {
   const link = make("a", { href: URL.createObjectURL(new Blob([content], { type })), download: name.replace(/[^\w.-]+/g, "_") });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-/** @param {any[][]} rows */
-export const csv = (rows) => rows.map((row) => row.map((one) => (/[",\n\r]/.test(one) ? `"${one.replaceAll('"', '""')}"` : one)).join(",")).join("\n") + "\n";
+const csv = (rows) => rows.map((row) => row.map((one) => (/[",\n\r]/.test(one) ? `"${one.replaceAll('"', '""')}"` : one)).join(",") + "\n").join("");
 
-/** Buttons that keep a plot. @param {string} name @param {() => any[][]} rows @param {() => SVGElement} drawn */
-export function keepers(name, rows, drawn) {
-  const text = () => {
-    const copy = /** @type {any} */ (drawn().cloneNode(true));
-    copy.prepend(svg("rect", { width: "100%", height: "100%", fill: css(theme().background) }));
-    return new XMLSerializer().serializeToString(copy);
-  };
-  async function png() {
-    const image = new Image(), { width, height } = /** @type {any} */ (drawn()).viewBox.baseVal;
-    image.src = URL.createObjectURL(new Blob([text()], { type: "image/svg+xml" }));
-    await image.decode();
-    const canvas = make("canvas", { width: width * 2, height: height * 2 });
-    canvas.getContext("2d").drawImage(image, 0, 0, width * 2, height * 2);
-    URL.revokeObjectURL(image.src);
-    canvas.toBlob((blob) => keep(`${name}.png`, blob, "image/png"));
+/** A table that folds away, and buttons that keep it and the plot as files.
+ * @template T
+ * @param {string} name of the files @param {string} title @param {T[]} rows
+ * @param {Record<string, [(row: T) => string | number, ((value: any) => string)?]>} columns what they hold, and how it is written for a reader
+ * @param {SVGElement} drawn the plot, if any @param {string[][]} lines of the CSV, when they are not the table's */
+export function numbers(name, title, rows, columns, drawn = null, lines = null) {
+  const heads = Object.keys(columns), all = Object.values(columns);
+  const cell = (tag, textContent, scope) => make(tag, { textContent, scope });
+  const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((head) => cell("th", head, "col")))),
+    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...all.map(([get, write = String], i) => (i ? cell("td", write(get(row))) : cell("th", write(get(row)), "row")))))));
+  const details = make("details", { open: unfolded.has(title), ontoggle: () => unfolded[details.open ? "add" : "delete"](title) }, make("summary", { textContent: title }), table);
+  const file = () => csv(lines ?? [heads, ...rows.map((row) => all.map(([get]) => String(get(row))))]);
+  const kept = make("div", { className: "row" }, button("CSV", `${title} as CSV`, () => keep(`${name}.csv`, file())));
+  if (drawn) {
+    kept.append(button("SVG", "The plot as SVG", () => keep(`${name}.svg`, text(drawn), "image/svg+xml")),
+      button("PNG", "The plot as PNG", async () => keep(`${name}.png`, await png(drawn), "image/png")));
   }
-  return make("div", { className: "row" },
-    button("CSV", "Save the numbers as CSV", () => keep(`${name}.csv`, csv(rows()), "text/csv")),
-    button("SVG", "Save the plot as SVG", () => keep(`${name}.svg`, text(), "image/svg+xml")),
-    button("PNG", "Save the plot as PNG", png));
+  return [kept, details];
+}
+
+/** @param {SVGElement} drawn */
+function text(drawn) {
+  const copy = /** @type {SVGElement} */ (drawn.cloneNode(true));
+  copy.prepend(svg("rect", { width: "100%", height: "100%", fill: css(theme().background) }));
+  return new XMLSerializer().serializeToString(copy);
+}
+
+async function png(drawn, scale = 2) {
+  const { width, height } = drawn.viewBox.baseVal, image = new Image(), canvas = make("canvas", { width: width * scale, height: height * scale });
+  image.src = URL.createObjectURL(new Blob([text(drawn)], { type: "image/svg+xml" }));
+  await image.decode();
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  URL.revokeObjectURL(image.src);
+  return new Promise((done) => canvas.toBlob(done));
 }

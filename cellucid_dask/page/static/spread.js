@@ -2,90 +2,84 @@
 
 import { categoryColour, css, theme } from "./colours.js";
 import { button, make, number, short } from "./dom.js";
-import { keepers, sheet, svg, table, ticks, words } from "./plot.js";
+import { circle, numbers, sheet, svg, ticks, words } from "./plot.js";
 
-const MOST = 200; // rows drawn; the table and the CSV have them all
+const MOST = 200; // rows drawn; the table has them all
 const ROW = 30, LEFT = 118, RIGHT = 252, WIDTH = 358;
 
 /** @param {App} app */
-export function create({ data, state, view, stats }) {
+export function create({ data, state, view }) {
   const toggle = (text, title, key) => button(text, title, () => state.set({ [key]: !state.view[key] }));
   const boxes = toggle("Boxes", "Boxes: quartiles, with whiskers to the last value within 1.5 times their distance", "box");
   const ranked = toggle("By mean", "Sort the categories by their mean", "ranked");
-  const title = make("h2"), plot = make("div", { className: "scroll" }), note = make("p");
+  const title = make("h2"), plot = make("div"), note = make("p");
   const element = make("div", {}, title, make("div", { className: "row" }, boxes, ranked), plot, note);
-  let known = "", measured = /** @type {Measured} */ (null);
 
-  /** @param {import("./analysis.js").Compared} about */
-  async function update({ by, group, hidden, rows, names }) {
-    const { colour } = view.shown, turn = view.turn;
-    boxes.ariaPressed = String(state.view.box);
+  /** @param {Compared} about */
+  async function update({ by, rows, names, measure }) {
+    const { colour } = view.shown, { turn } = view, { box } = state.view;
+    boxes.ariaPressed = String(box);
     ranked.ariaPressed = String(state.view.ranked);
-    title.textContent = colour ? `${colour.label}${by ? ` by ${by.key}` : ""}` : "";
-    note.textContent = !colour ? "Color by a gene or a field of numbers to see how its values are spread." : by ? "" : "This data set has no field of categories to compare.";
-    plot.replaceChildren();
-    if (!colour || !by) return;
-    const key = JSON.stringify([colour.id, by.id, group?.id, hidden]);
-    if (key !== known) measured = await stats.ask("measure", { column: colour, by, group, hidden, whole: true });
-    if (turn !== view.turn) return void (known = "");
-    known = key;
+    title.textContent = colour && by ? `${colour.label} by ${by.key}` : "";
+    note.textContent = by ? "Color by a gene or a field of numbers to see how its values are spread." : "This data set has no field of categories.";
+    if (!colour || !by) return plot.replaceChildren();
+    const { groups, min, max } = await measure(colour, true);
+    if (turn !== view.turn) return;
 
-    const { groups, min, max } = measured;
-    let shown = rows.filter((i) => groups[i].n);
-    if (state.view.ranked) shown = shown.sort((a, b) => groups[b].mean - groups[a].mean);
-    const share = min < 0 || colour.kind !== "gene" ? "above 0" : "expressing";
-    const drawn = draw(shown.slice(0, MOST), { groups, names, min, max, share, boxes: state.view.box, label: title.textContent });
-    const head = ["category", "cells", "missing", "mean", "median", "q1", "q3", `share ${share}`];
-    const exact = () => shown.map((i) => [names[i], groups[i].cells, groups[i].cells - groups[i].n, groups[i].mean, groups[i].median, groups[i].quartiles[0], groups[i].quartiles[2], groups[i].above / groups[i].n].map(String));
-    const brief = shown.map((i) => [names[i], number(groups[i].cells), number(groups[i].cells - groups[i].n), short(groups[i].mean), short(groups[i].median), short(groups[i].quartiles[0]), short(groups[i].quartiles[2]), percent(groups[i])]);
-    plot.append(drawn, keepers(`${data.identity.id}-${colour.key}-by-${by.key}`, () => [head, ...exact()], () => drawn), table(head, brief));
-    const step = colour.top ? ` A value under ${short((max - min) / colour.top / 2)}, half a step of its ${colour.top === 254 ? 8 : 16} bits, is read as 0.` : "";
-    note.textContent = colour.kind !== "gene" ? "" : min < 0
-      ? "Some values are below 0, so they are centered or scaled: “above 0” says little about who expresses."
-      : `Expressing: a value above 0.${min === 0 ? step : " Here every value is."}`;
+    const shown = rows.filter((i) => groups[i].n);
+    if (state.view.ranked) shown.sort((a, b) => groups[b].mean - groups[a].mean);
+    const drawn = draw(shown.slice(0, MOST), groups, names, min, max > min ? max : min + 1, box, title.textContent);
+    const part = (get) => /** @type {[(i: number) => number, typeof short]} */ ([(i) => get(groups[i]), short]);
+    plot.replaceChildren(drawn, ...numbers(`${data.identity.id}-${colour.key}-by-${by.key}`, "Numbers", shown, {
+      category: [(i) => names[i]],
+      cells: [(i) => groups[i].cells, number],
+      missing: [(i) => groups[i].cells - groups[i].n, number],
+      mean: part(({ mean }) => mean),
+      q1: part(({ quartiles }) => quartiles[0]),
+      median: part(({ quartiles }) => quartiles[1]),
+      q3: part(({ quartiles }) => quartiles[2]),
+      "share > 0": [(i) => groups[i].above / groups[i].n, percent],
+    }, drawn));
+    const half = colour.top ? ` One under ${short((max - min) / colour.top / 2)}, half a step of its ${colour.top > 254 ? 16 : 8} bits, is read as 0.` : "";
+    note.textContent = min < 0 ? "Some values are below 0, so they are centered or scaled: how many are above says little about who expresses."
+      : `> 0: cells ${colour.kind === "gene" ? "that express, which have" : "with"} a value above 0.${min ? "" : half}`;
     if (shown.length > MOST) note.textContent += ` ${number(shown.length - MOST)} more categories are in the table.`;
   }
 
   return { element, update };
 }
 
-const percent = ({ above, n }) => `${short((100 * above) / n)} %`;
+const percent = (share) => `${short(100 * share)} %`;
 
-/** @param {number[]} shown @param {{groups: Group[], names: string[], min: number, max: number, share: string, boxes: boolean, label: string}} about */
-function draw(shown, { groups, names, min, max, share, boxes, label }) {
-  const high = max > min ? max : min + 1, ink = css(theme().ink), height = ROW * shown.length + 44;
-  const x = (value) => LEFT + ((value - min) / (high - min)) * (RIGHT - LEFT);
-  const right = { "text-anchor": "end" }, soft = { stroke: ink, "stroke-opacity": 0.15 };
+/** @param {number[]} shown @param {Group[]} groups @param {string[]} names */
+function draw(shown, groups, names, min, max, boxes, label) {
+  const height = ROW * shown.length + 44, line = { stroke: css(theme().ink), fill: "none" };
+  const x = (value) => +(LEFT + ((value - min) / (max - min)) * (RIGHT - LEFT)).toFixed(1);
   const out = sheet(WIDTH, height, `${label}: ${shown.length} categories, in the table below`);
-  for (const tick of ticks(min, high)) {
-    out.append(svg("line", { x1: x(tick), x2: x(tick), y1: 20, y2: height - 20, ...soft }), words(short(tick), x(tick), height - 6, Infinity, { "text-anchor": "middle" }));
+  for (const tick of ticks(min, max)) {
+    out.append(svg("path", { d: `M${x(tick)} 20V${height - 20}`, ...line, "stroke-opacity": 0.15 }), words(short(tick), x(tick), height - 6, "middle"));
   }
-  out.append(words("mean", RIGHT + 50, 12, 99, right), words("> 0", WIDTH - 2, 12, 99, right));
+  out.append(words("mean", RIGHT + 50, 12), words("> 0", WIDTH - 2, 12));
   shown.forEach((i, at) => {
-    const y = 20 + ROW * (at + 0.5), group = groups[i], { quartiles: [q1, median, q3], whiskers, mean } = group;
-    const fill = css(i < names.length - 1 ? categoryColour(i) : theme().missing), line = { stroke: ink, fill: "none" };
-    const path = boxes
-      ? [svg("path", { d: `M${x(whiskers[0])} ${y}H${x(whiskers[1])}`, ...line }), svg("rect", { x: x(q1), y: y - 8, width: Math.max(1, x(q3) - x(q1)), height: 16, fill, stroke: ink })]
-      : [svg("path", { d: outline(group, min, high, x, y), fill, stroke: fill }), svg("path", { d: `M${x(q1)} ${y}H${x(q3)}`, ...line, "stroke-width": 3 })];
-    out.append(svg("g", {}, svg("title", {}, `${names[i]}: ${number(group.cells)} cells, mean ${short(mean)}, median ${short(median)}, ${percent(group)} ${share}`),
-      words(names[i], LEFT - 8, y + 4, LEFT - 8, right), ...path,
-      svg("path", { d: `M${x(median)} ${y - 8}V${y + 8}`, ...line, "stroke-width": 2 }),
-      svg("circle", { cx: x(mean), cy: y, r: 3.5, fill: css(theme().background), stroke: ink }),
-      words(short(mean), RIGHT + 50, y + 4, 99, right), words(percent(group), WIDTH - 2, y + 4, 99, right)));
+    const y = 20 + ROW * (at + 0.5), group = groups[i], { quartiles: [q1, median, q3], whiskers, mean, above, n } = group;
+    const fill = css(i < names.length - 1 ? categoryColour(i) : theme().missing), path = (d, width = 1) => svg("path", { d, ...line, "stroke-width": width });
+    out.append(svg("g", {}, words(names[i], LEFT - 8, y + 4, "end", LEFT - 8),
+      ...(boxes ? [path(`M${x(whiskers[0])} ${y}H${x(whiskers[1])}`), svg("path", { d: `M${x(q1)} ${y - 8}H${x(q3)}v16H${x(q1)}z`, ...line, fill })]
+        : [svg("path", { d: outline(group, x, min, max, y), fill, stroke: fill }), path(`M${x(q1)} ${y}H${x(q3)}`, 3)]),
+      path(`M${x(median)} ${y - 8}v16`, 2), circle(x(mean), y, 3.5, css(theme().background)),
+      words(short(mean), RIGHT + 50, y + 4), words(percent(above / n), WIDTH - 2, y + 4)));
   });
   return out;
 }
 
 /** A violin: the bins smoothed by a bell as wide as Scott's rule says, but not beyond the lowest and highest value.
- * @param {Group} group */
-function outline({ bins, n }, min, high, x, y) {
-  const last = bins.length - 1, used = [...bins.keys()].filter((i) => bins[i]);
-  const mean = used.reduce((sum, i) => sum + i * bins[i], 0) / n;
-  const deviation = Math.sqrt(used.reduce((sum, i) => sum + (i - mean) ** 2 * bins[i], 0) / n);
-  const wide = Math.max(1, deviation * n ** -0.2), [from, to] = [used[0], used[used.length - 1]];
+ * @param {Group} group @param {(value: number) => number} x */
+function outline({ bins, n }, x, min, max, y) {
+  const used = [...bins.keys()].filter((i) => bins[i]), from = used[0], to = used[used.length - 1];
+  const sum = (/** @type {(bin: number) => number} */ of) => used.reduce((all, i) => all + bins[i] * of(i), 0);
+  const mean = sum((i) => i) / n, wide = Math.max(1, Math.sqrt(sum((i) => (i - mean) ** 2) / n) * n ** -0.2);
   const places = Array.from({ length: 65 }, (_, k) => from + ((to - from) * k) / 64);
-  const tall = places.map((place) => used.reduce((sum, i) => sum + bins[i] * Math.exp(-0.5 * ((place - i) / wide) ** 2), 0));
-  const most = Math.max(...tall), half = ROW * 0.45;
-  const edge = (side) => places.map((place, k) => `${x(min + (place / last) * (high - min)).toFixed(1)} ${(y + (side * half * tall[k]) / most).toFixed(1)}`);
+  const tall = places.map((place) => sum((i) => Math.exp(-0.5 * ((place - i) / wide) ** 2))), scale = (0.45 * ROW) / Math.max(...tall);
+  const edge = (side) => places.map((place, k) => `${x(min + (place / (bins.length - 1)) * (max - min))} ${(y + side * scale * tall[k]).toFixed(1)}`);
   return `M${edge(-1).join("L")}L${edge(1).reverse().join("L")}Z`;
 }
