@@ -6,11 +6,13 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 import warnings
+import webbrowser
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -81,6 +83,8 @@ def _export(options: argparse.Namespace) -> int:
     with _scheduler(options):
         result = export(options.source, options.target, **_settings(options))
     print(json.dumps(result.to_dict()) if options.json else result)
+    if not options.json and result.embeddings:
+        print(f"Look at it: cellucid-dask view {shlex.quote(result.target)}")
     return _DONE
 
 
@@ -117,6 +121,29 @@ def _catalog(options: argparse.Namespace) -> int:
     return _DONE
 
 
+def _view(options: argparse.Namespace) -> int:
+    from cellucid_dask.read.serve import Server  # noqa: PLC0415
+    from cellucid_dask.store.target import Target  # noqa: PLC0415
+
+    target = Target.of(options.target, _settings(options).get("storage_options", {}))
+    server = Server(target, options.port)
+    print(f"{target.url} is shown at {server.url}\nCtrl-C stops.", flush=True)
+    if options.browser:
+        webbrowser.open(server.url)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    server.close()
+    return _DONE
+
+
+def _page(options: argparse.Namespace) -> int:
+    from cellucid_dask.read.page import add_page  # noqa: PLC0415
+
+    url = add_page(options.target, **_settings(options))
+    print(f"Wrote the page of {url}\nLook at it: cellucid-dask view {shlex.quote(url)}")
+    return _DONE
+
+
 def _scheduler(options: argparse.Namespace) -> Any:
     from cellucid_dask.runtime import cluster  # noqa: PLC0415
 
@@ -137,4 +164,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "verify": _verify,
     "demo": _demo,
     "catalog": _catalog,
+    "view": _view,
+    "page": _page,
 }

@@ -107,10 +107,8 @@ Made      {source}: {N_CELLS:,} cells x {N_GENES:,} genes
 Exported  {result}
 Verified  {report.n_files:,} files; {report.n_compared} genes within half a step of their source
 
-Open {target} in the Cellucid viewer, or look at
-  {target}/dataset_identity.json    what the export is
-  {target}/var_manifest.json        its genes and their ranges
-  {target}/var/MS4A1.values.u8.gz   one gene: gzip -dc FILE | od -An -tu1 | head
+Look at it
+  {command} view {target}
 
 Try next
   {command} plan {source}

@@ -57,9 +57,29 @@ def build_parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("catalog", help="list the exports under ROOT in datasets.json")
     listing.add_argument("root", metavar="ROOT", help="folder or URL whose subfolders are exports")
     listing.add_argument("--default", metavar="ID", help="data set to show first")
+    _add_option(listing, "page", "do not write the page that shows them")
     _add_option(listing, "storage_options", "of the root")
     listing.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    _add_view(commands.add_parser("view", help="show an export in the browser, from any store"))
+    page = commands.add_parser("page", help="add the page to an export, or bring it up to date")
+    page.add_argument("target", metavar="TARGET", help="export, or folder of several; path or URL")
+    _add_option(page, "storage_options", "of the target")
+    page.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     return parser
+
+
+def _add_view(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target", metavar="TARGET", help="export, or folder of several; path or URL"
+    )
+    parser.add_argument(
+        "--port", type=_port, default=0, metavar="N", help="port to listen on (default any)"
+    )
+    parser.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="print the address only"
+    )
+    _add_option(parser, "storage_options", "of the target")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +167,12 @@ def _count(text: str) -> int | str:
 def _processes(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text} is no number of processes from 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: give a number from 0 to 65535")
     return int(text)
 
 

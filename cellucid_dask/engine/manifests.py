@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from cellucid_dask._version import __version__
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine.commit import remove_left_over
@@ -10,6 +12,7 @@ from cellucid_dask.engine.fields import Fields
 from cellucid_dask.format import layout, manifests, names
 from cellucid_dask.format.edges import connectivity_manifest
 from cellucid_dask.format.identity import describe_dataset
+from cellucid_dask.page.publish import publish_page, remove_page
 from cellucid_dask.request.genes import GeneSelection
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.request.settings import Settings
@@ -80,6 +83,8 @@ def finish(
         name: manifests.to_json(documents[name], 2 if name == names.IDENTITY else None)
         for name in layout.in_publication_order(documents)
     }
+    if not settings.genes_only:
+        (partial(publish_page, kind="export") if settings.page else remove_page)(target)
     for name, data in encoded.items():
         target.publish(name, data)
     files = {

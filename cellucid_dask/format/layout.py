@@ -29,7 +29,7 @@ _PAYLOADS = {
 }
 # Optional files, which no document names: patterns of their paths. Other readers ignore them,
 # and they do not count when two exports are compared.
-_EXTRAS: tuple[str, ...] = ()
+_EXTRAS = (r"index\.html", r"_page/[^/]+/[^/]+")
 
 FOLDERS = tuple(folder for folder in _PAYLOADS if folder)
 
@@ -53,13 +53,12 @@ def in_publication_order(files: Iterable[str]) -> list[str]:
 
 
 def is_removable(path: str) -> bool:
-    """Whether a path, relative to the export, is that of a payload or extra of some export.
+    """Whether a path, relative to the export, is that of a payload of some export.
 
     A new export removes such files of an older one; files of any other name are left alone.
     """
     folder, _, name = path.rpartition("/")
-    is_payload = folder in _PAYLOADS and re.fullmatch(_PAYLOADS[folder], name) is not None
-    return is_payload or is_extra(path)
+    return folder in _PAYLOADS and re.fullmatch(_PAYLOADS[folder], name) is not None
 
 
 def is_extra(path: str) -> bool:

@@ -1,19 +1,26 @@
-"""The page that shows an export in a browser: the files of it, made ready to be written beside one.
+"""The files of the page that shows an export in a browser.
 
-``static/`` is the page as a browser gets it: plain HTML, CSS and ES modules, no build step. Who owns what:
+``static/`` is the page as a browser gets it: plain HTML, CSS and ES modules, no build step. Who
+owns what:
 
 fetch.js
-    Bytes of the export: inside its folder, no more than announced. ``Problem`` is an error in plain words.
+        Bytes of the export: inside its folder, no more than announced. ``Problem`` is an error
+    in plain words.
 export.js
-    ``Export``: the documents, checked, and columns on demand: ``points(dim)``, ``column("gene" | "obs", key)``.
+        ``Export``: the documents, checked, and columns on demand: ``points(dim)``,
+    ``column("gene" | "obs", key)``.
 state.js
-    ``State``: the view as the address has it. ``set(patch)`` changes it; "change" tells which keys did.
+        ``State``: the view as the address has it. ``set(patch)`` changes it; "change" tells
+    which keys did.
 view.js
-    ``View``: from the state to the picture. "shown" tells what is shown: columns, counts, summary, range.
+        ``View``: from the state to the picture. "shown" tells what is shown: columns, counts,
+    summary, range.
 picture.js, frames.js, pass.js, shaders.js, camera.js, geometry.js, colours.js
-    ``Picture``: one canvas, one or more panels of shared positions and camera; ``drawn()`` waits for it.
+        ``Picture``: one canvas, one or more panels of shared positions and camera; ``drawn()``
+    waits for it.
 stats.js, worker.js
-    ``Stats.ask(what, about)``: counting over cells in a worker; a ``Column`` is sent once, by itself.
+        ``Stats.ask(what, about)``: counting over cells in a worker; a ``Column`` is sent once,
+    by itself.
 main.js
     Ties them; everything else is one control of the page, given the same ``app`` object.
 """
@@ -21,14 +28,18 @@ main.js
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib.resources import files
 from typing import Literal
 
-__all__ = ["page_files"]
+__all__ = ["INDEX", "files_named_by", "is_page", "page_files"]
+
+INDEX = "index.html"
+_MARK = b'<meta name="cellucid-dask"'
 
 
 def page_files(kind: Literal["export", "catalog"]) -> dict[str, bytes]:
-    """Return the files of the page by their path beside an export or a catalogue.
+    """Return the files of the page by their path beside an export or a catalog.
 
     Parameters
     ----------
@@ -50,3 +61,13 @@ def page_files(kind: Literal["export", "catalog"]) -> dict[str, bytes]:
     index = static.pop("index.html").replace(b"{{version}}", version.encode())
     page = {f"_page/{version}/{name}": data for name, data in static.items()}
     return {**page, "index.html": index.replace(b"{{kind}}", kind.encode())}
+
+
+def is_page(index: bytes) -> bool:
+    """Whether an ``index.html`` is that of a page of this package, of whatever version."""
+    return _MARK in index
+
+
+def files_named_by(index: bytes) -> set[str]:
+    """Return the paths of the page's own files that an ``index.html`` of it refers to."""
+    return set(re.findall(r'"(?:\./)?(_page/[^"]+)"', index.decode(errors="replace")))

@@ -12,6 +12,7 @@ from cellucid_dask.errors import ExportWarning, RequestError
 from cellucid_dask.format import names
 from cellucid_dask.format.catalog import Entry, catalog_document
 from cellucid_dask.format.manifests import to_json
+from cellucid_dask.page.publish import publish_page
 from cellucid_dask.store.preflight import check_writable
 from cellucid_dask.store.target import Target
 
@@ -20,6 +21,8 @@ def catalog(
     root: str | os.PathLike[str],
     storage_options: Mapping[str, Any] | None = None,
     default: str | None = None,
+    *,
+    page: bool = True,
 ) -> dict[str, Any]:
     """List the exports in the subfolders of a root in ``datasets.json`` there.
 
@@ -32,6 +35,8 @@ def catalog(
         fsspec options of the root.
     default
         The id of the data set to show first; ``None`` for the first folder's.
+    page
+        Write the page that shows the data sets in a browser.
 
     Returns
     -------
@@ -52,6 +57,22 @@ def catalog(
     ('atlas', ['atlas/'])
     """
     target = Target.of(root, storage_options or {})
+    document = describe_root(target, default)
+    check_writable(target)
+    if page:
+        publish_page(target, "catalog")
+    target.publish(names.CATALOG, to_json(document, indent=2))
+    return document
+
+
+def describe_root(target: Target, default: str | None = None) -> dict[str, Any]:
+    """Return the catalog of the exports in the subfolders of a root, without writing it.
+
+    Raises
+    ------
+    RequestError
+        There is no export, two have the same id, or `default` is the id of none.
+    """
     entries = _entries(target)
     if not entries:
         raise RequestError(
@@ -69,10 +90,7 @@ def catalog(
         raise RequestError(
             f"There is no data set {default!r} in {target.url}; it has {', '.join(by_id)}."
         )
-    document = catalog_document(entries, entries[0].id if default is None else default)
-    check_writable(target)
-    target.publish(names.CATALOG, to_json(document, indent=2))
-    return document
+    return catalog_document(entries, entries[0].id if default is None else default)
 
 
 def _entries(target: Target) -> list[Entry]:

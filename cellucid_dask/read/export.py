@@ -17,6 +17,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import schema
 from cellucid_dask.read import assemble
 from cellucid_dask.read.files import read_file, read_files
+from cellucid_dask.read.view import View
 from cellucid_dask.store.target import Target
 
 if TYPE_CHECKING:
@@ -68,6 +69,22 @@ class Export:
     def identity(self) -> dict[str, Any]:
         """Return the content of ``dataset_identity.json``; empty for an export of genes alone."""
         return dict(self._identity)
+
+    def view(self, height: int = 600) -> View:
+        """Show the export in a notebook, served by this process.
+
+        Parameters
+        ----------
+        height
+            Of the frame, in pixels.
+
+        Returns
+        -------
+        View
+            Shows itself; ``url`` is its address, ``close()`` ends it. Behind JupyterHub it is
+            reached by the proxy that the Dask dashboard is reached by.
+        """
+        return View(self._target, height)
 
     def gene(self, name: str) -> Float32:
         """Read a gene.

@@ -12,6 +12,7 @@ from dask.delayed import delayed
 from cellucid_dask.errors import ExportError
 from cellucid_dask.format import layout, names, schema
 from cellucid_dask.format.decode import DamageError
+from cellucid_dask.page import INDEX, files_named_by
 from cellucid_dask.planning import split_by_cost
 from cellucid_dask.read import invariants
 from cellucid_dask.read.files import content_of, read_documents
@@ -70,6 +71,10 @@ def misplaced(export: ScannedExport) -> Iterator[str]:
     named = {file.path for file in export.documents.files()}
     for path in sorted(named.difference(export.listing)):
         yield f"{path} is missing"
+    if INDEX in export.listing:
+        index = export.target.read(INDEX) or b""
+        for path in sorted(files_named_by(index).difference(export.listing)):
+            yield f"{path} is missing: {INDEX} names it"
     if not export.documents.damage:  # otherwise the documents do not name all files
         for path in sorted(set(export.listing).difference(named, layout.DOCUMENTS)):
             if not layout.is_extra(path):

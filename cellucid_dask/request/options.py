@@ -46,6 +46,7 @@ class ExportOptions(TypedDict, total=False):
     source_storage_options: Mapping[str, Any] | None
     force: bool
     resume: bool
+    page: bool
     progress: bool
 
 

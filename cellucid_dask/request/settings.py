@@ -99,6 +99,8 @@ class Settings:
         Replace the export in the target.
     resume
         Go on where an interrupted run of the same export stopped; without one, begin.
+    page
+        Write the page that shows the export in a browser: ``index.html`` and what it needs.
     progress
         Show how far the work is.
     """
@@ -155,6 +157,7 @@ class Settings:
     )
     force: bool = _run("replace the export in TARGET", default=False, either="again")
     resume: bool = _run("go on where a stopped run was", default=False, either="again")
+    page: bool = _run("do not write the page that shows the export", default=True)
     progress: bool = _run("do not show how far the work is", default=True)
 
     def __post_init__(self) -> None:

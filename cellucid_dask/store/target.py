@@ -101,9 +101,9 @@ class Target(Location):
         """Return the names of the files at the top and in some folders."""
         return {name for folder in ("", *folders) for name in self.files(folder)}
 
-    def folders(self) -> set[str]:
-        """Return the names of the folders at the top."""
-        return {name for name, _ in self._list("", "directory")}
+    def folders(self, folder: str = "") -> set[str]:
+        """Return the names of the folders in a folder, by default at the top."""
+        return {name for name, _ in self._list(folder, "directory")}
 
     def _list(self, folder: str, kind: str) -> list[tuple[str, dict[str, Any]]]:
         path = self.path(folder)

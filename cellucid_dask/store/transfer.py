@@ -146,5 +146,8 @@ def headers(fs: Any, content_type: str) -> dict[str, Any]:
 
 def content_type(name: str) -> str:
     """Return the media type of a file; a ``.gz`` is gzip itself, not an encoding of something."""
-    known = {".gz": "application/gzip", ".json": "application/json"}
+    known = {
+        ".gz": "application/gzip", ".json": "application/json", ".html": "text/html; charset=utf-8",
+        ".css": "text/css", ".js": "text/javascript",
+    }  # fmt: skip
     return known.get(name[name.rfind(".") :], "application/octet-stream")

@@ -1,0 +1,65 @@
+"""Writing the page beside an export or a catalog, and removing it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from cellucid_dask.errors import RequestError
+from cellucid_dask.page import INDEX, is_page, page_files
+from cellucid_dask.store.target import Target
+
+_FOLDER = "_page"
+
+
+def check_index(target: Target) -> None:
+    """Refuse a target whose ``index.html`` is of somebody else.
+
+    Raises
+    ------
+    RequestError
+        The page would replace it.
+    """
+    index = target.read(INDEX)
+    if index is not None and not is_page(index):
+        raise RequestError(
+            f"{target.url} has an {INDEX} of its own, which the page would replace: choose another "
+            "folder, or leave out the page with --no-page."
+        )
+
+
+def publish_page(target: Target, kind: Literal["export", "catalog"]) -> None:
+    """Write the page, and remove the files of another version of it.
+
+    ``index.html`` is written after the files that it names, which lie in a folder of their
+    version: a browser gets the one page or the other, and never some of both.
+
+    Raises
+    ------
+    RequestError
+        As `check_index` does.
+    """
+    check_index(target)
+    files = page_files(kind)
+    index = files.pop(INDEX)
+    if target.read(INDEX) != index:
+        target.put(files)
+        target.publish(INDEX, index)
+    _remove_others(target, set(files))
+
+
+def remove_page(target: Target) -> None:
+    """Remove the page, if there is one of this package."""
+    index = target.read(INDEX)
+    if index is not None and is_page(index):
+        target.remove([INDEX])
+        _remove_others(target, set())
+
+
+def _remove_others(target: Target, kept: set[str]) -> None:
+    for version in target.folders(_FOLDER):
+        folder = f"{_FOLDER}/{version}"
+        names = set(target.files(folder))
+        if names.isdisjoint(kept):
+            target.remove(sorted(names))
+            target.remove_if_empty(folder)
+    target.remove_if_empty(_FOLDER)

@@ -1,0 +1,50 @@
+"""The call that adds the page to an export made before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from cellucid_dask.errors import RequestError
+from cellucid_dask.format import names
+from cellucid_dask.page.publish import publish_page
+from cellucid_dask.store.lease import acquire_lease
+from cellucid_dask.store.preflight import check_writable
+from cellucid_dask.store.target import Target
+
+
+def add_page(
+    target: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
+) -> str:
+    """Write this version's page into an export, or into the folder of several.
+
+    Parameters
+    ----------
+    target
+        Folder or URL of a complete export, or one that has ``datasets.json``.
+    storage_options
+        fsspec options for a URL.
+
+    Returns
+    -------
+    str
+        The target, as an absolute path or URL.
+
+    Raises
+    ------
+    RequestError
+        There is no complete export and no catalog, another run is writing there, the target is
+        not writable, or it has an ``index.html`` of its own.
+    """
+    opened = Target.of(target, storage_options or {})
+    documents = opened.names()
+    if names.IDENTITY not in documents and names.CATALOG not in documents:
+        raise RequestError(
+            f"{opened.url} holds no complete export and no {names.CATALOG}: name an export, or "
+            "list several with cellucid-dask catalog first."
+        )
+    check_writable(opened)
+    with acquire_lease(opened):
+        publish_page(opened, "export" if names.IDENTITY in documents else "catalog")
+    return opened.url
