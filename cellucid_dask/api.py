@@ -183,7 +183,7 @@ def export(
                     for name, data in staging:
                         out.put(name, data)
                 staging.close()
-                graph = _export_edges(request, place)
+                edges = _export_edges(request, place)
                 release_memory()  # the genes will want it
                 summary = done
                 if rest is not None:
@@ -193,16 +193,16 @@ def export(
             findings = gene_warnings(summary, request.gene_ids, settings)
             _warn(findings)
             lease.check()
-            finish(place, request, found, summary, before.identity, graph)
+            finish(place, request, found, summary, before.identity, edges)
             resume.end(place)
-    other = found.files | (graph.files if graph else {})
+    other = found.files | (edges.files if edges else {})
     return ExportResult(
         target=place.url,
         n_cells=request.source.n_cells,
         n_genes=len(summary.column),
         n_objects=len(summary.column) + len(other),
         nbytes=int(summary.nbytes.sum()) + sum(other.values()),
-        scratch_bytes=scratch_bytes + (graph.scratch_bytes if graph else 0),
+        scratch_bytes=scratch_bytes + (edges.scratch_bytes if edges else 0),
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),
         warnings=(*told, *findings),
