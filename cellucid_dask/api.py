@@ -217,10 +217,12 @@ def plan(
 
     Parameters
     ----------
-    source, **options
+    source
         As in `export`.
     target
-        As in `export`; checked if it is given.
+        As in `export`; only checked, if it is given.
+    **options
+        As in `export`.
 
     Returns
     -------

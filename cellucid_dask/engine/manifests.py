@@ -26,7 +26,7 @@ def finish(
     fields: Fields,
     summary: GeneSummary,
     identity: Json | None,
-    graph: EdgeFiles | None = None,
+    edges: EdgeFiles | None = None,
 ) -> None:
     """Publish the documents, the identity last, then remove what an older export left.
 
@@ -34,7 +34,7 @@ def finish(
     ----------
     target
         It contains every binary file already.
-    request, fields, summary, graph
+    request, fields, summary, edges
         What was exported.
     identity
         That of the export to which genes were added; None for an export of its own.
@@ -43,9 +43,9 @@ def finish(
     documents: dict[str, Json] = {}
     if request.genes is not None:
         documents[names.VAR_MANIFEST] = _var_manifest(request, request.genes, summary)
-    if graph is not None:
+    if edges is not None:
         documents[names.CONNECTIVITY_MANIFEST] = connectivity_manifest(
-            n_cells, graph.n_edges, graph.max_neighbors, settings.compression
+            n_cells, edges.n_edges, edges.max_neighbors, settings.compression
         )
     if not settings.genes_only:
         documents[names.OBS_MANIFEST] = manifests.obs_manifest(
@@ -69,7 +69,7 @@ def finish(
             _export_settings(settings),
             dimensions=fields.dimensions,
             obs=documents[names.OBS_MANIFEST],
-            n_edges=None if graph is None else graph.n_edges,
+            n_edges=None if edges is None else edges.n_edges,
             source={
                 "name": settings.source_name,
                 "url": settings.source_url,
@@ -91,7 +91,7 @@ def finish(
         *documents,
         *fields.files,
         *request.gene_files.values(),
-        *(graph.files if graph else ()),
+        *(edges.files if edges else ()),
     }
     remove_left_over(target, files, genes_only=settings.genes_only)
 

@@ -57,6 +57,7 @@ def test_no_real_graph_is_left_out(shared_data: Path) -> None:
     found = {
         (file.name, key)
         for file in shared_data.glob("*.h5ad")
+        if file.name != "zellkonverter_example.h5ad"  # it has no embedding to draw a graph over
         for key in open_source(str(file)).obsp_keys
     }
     assert found == set(REAL)
