@@ -87,8 +87,10 @@ export function lasso(app) {
   stage.addEventListener("keydown", (event) => {
     if (!app.tool || event.target !== picture.canvas || event.ctrlKey || event.metaKey) return;
     const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key] ?? [0, 0];
-    if (event.key === "Enter" && box) take(corners(box), event, spot(app, { clientX: 0, clientY: 0 }));
-    else if (dx || dy) {
+    if (event.key === "Enter" && box) {
+      take(corners(box), event, spot(app, { clientX: 0, clientY: 0 }));
+      drop();
+    } else if (dx || dy) {
       box ??= [0, 0, 0.25, 0.25];
       const at = event.shiftKey ? 2 : 0;
       [dx, dy].forEach((step, i) => (box[at + i] = Math.max(at ? 0.02 : -1, Math.min(1, box[at + i] + step * 0.05))));

@@ -42,10 +42,10 @@ export function panels(app) {
     view.others = columns.map((column, at) => {
       const i = at + 1, summary = summaries.get(column);
       if (column !== view.others[at]?.column) picture.setPanel(i, column);
-      if (!summary) picture.setGroupColours(view.groupColours(column, []), picture.panels[i].ramp);
+      if (!summary) picture.setNames(i, view.groupColours(column, []));
       return { column, summary, range: summary ? view.paintPanel(i, column, summary) : [] };
     });
-    picture.keepPanels(columns.length + 1);
+    if (picture.panels.length > columns.length + 1) picture.keepPanels(columns.length + 1);
     opener.disabled = columns.length === MOST;
     const { colour, group, range } = view.shown, label = ({ column, range }) => [column?.label ?? "", range.map(short).join(" – ")].join("  ");
     const texts = [{ column: colour ?? group, range: colour ? range : [] }, ...view.others].map(label);

@@ -43,7 +43,7 @@ export function drawPass(picture, pass, passes, layer) {
   gl.useProgram(made);
   const { background, missing, faded } = theme();
   for (const [name, colour] of Object.entries({ background, missing, faded })) gl.uniform3fv(at[name], colour.map((part) => part / 255));
-  const whole = { groups: 0, ramp: 1, dim, offset: pass, stride: passes, lit, layer, smoothly: Number(smoothly) };
+  const whole = { groups: 0, ramp: 1, dim, offset: pass, stride: passes, lit, layer, smoothly: Number(smoothly), hiding: Number(picture.hiding) };
   for (const [name, value] of Object.entries(whole)) gl.uniform1i(at[name], value);
   bind(gl, gl.TEXTURE0, picture.groups);
   input(gl, 0, inputs.position, dim, pass, passes);

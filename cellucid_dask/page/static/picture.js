@@ -16,6 +16,7 @@ export class Picture {
   size = 1; // of points, beside what suits their number
   ratio = 1; // pixels of the canvas in one of the page's
   lineCount = 0;
+  hiding = false; // some categories
   version = 0; // of what all panels share
   /** @type {Uint8Array} */ colours = new Uint8Array(0);
   /** @type {Panel[]} */ panels = [];
@@ -63,6 +64,7 @@ export class Picture {
   setGroupColours(rgba) {
     if (rgba.length === this.colours.length && rgba.every((part, i) => part === this.colours[i])) return;
     this.colours = rgba;
+    this.hiding = rgba.some((part, i) => i % 4 === 3 && !part);
     this.version++;
     this.write(this.groups, rgba);
   }

@@ -24,48 +24,59 @@ in float chosen;  // 0: outside the selection
 uniform mat4 matrix;
 uniform int dim, offset, stride, lit, layer;
 uniform bool numbers, named;  // colour by value, by value as a code of the ramp, else by group
+uniform bool hiding;    // some categories
+uniform vec3 faded;
+uniform sampler2D ramp;
 uniform float size;
 uniform vec3 range;     // codes at the low and the high end of the map, code of a missing value
-uniform sampler2D ramp;
-uniform vec3 missing, faded, background, ground;
-flat out vec3 colour;
+flat out vec4 tint;     // a colour, or the place in the map and how the cell is shown; and fog
 flat out float radius;
 ${DICE}
 void main() {
-  vec4 own = category(group);
-  if (own.a == 0.0) { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); gl_PointSize = 0.0; return; }
+  gl_Position = vec4(2.0, 2.0, 2.0, 1.0);  // nowhere: until it is clear that the cell is seen
+  gl_PointSize = 1.0;
+  if (layer == 2 && numbers && !(value > range.x)) return;
+  vec4 own = hiding || !numbers ? category(group) : vec4(1.0);
+  if (own.a == 0.0) return;
 
   float random = dice(uint(gl_VertexID * stride + offset));
   float order = random;  // of cells at one place, the highest is seen
   bool behind = false;   // ... but any other before these
   if (numbers) {
     bool gone = value == range.z || !(abs(value) < 3e38);
-    float t = range.y > range.x ? clamp((value - range.x) / (range.y - range.x), 0.0, 1.0) : float(value > range.x);
-    colour = gone ? missing : texelFetch(ramp, ivec2(int(t * 255.0 + 0.5), 0), 0).rgb;
-    order = gone ? random * 0.5 : t > 0.0 ? t * 0.98 + random * 0.02 : 0.5 + random * 0.5;
+    float t = clamp((value - range.x) / (range.y - range.x), 0.0, 1.0);
     behind = gone || t == 0.0;
+    order = gone ? random * 0.5 : behind ? 0.5 + random * 0.5 : t * 0.98 + random * 0.02;
+    tint = vec4(t, float(gone), 0.0, 0.0);
   } else {
     uint code = uint(value);
-    vec4 shade = named ? texelFetch(ramp, ivec2(code & 255u, code >> 8), 0) : own;
-    colour = shade.rgb;
-    behind = shade.a < 0.75 && lit < 0;
+    if (named) own = texelFetch(ramp, ivec2(code & 255u, code >> 8), 0);
+    tint = vec4(own.rgb, 0.0);
+    behind = own.a < 0.75 && lit < 0;
   }
-  if ((lit >= 0 && int(group) != lit) || chosen < 0.5) { colour = faded; behind = true; order = random * 0.4; }
-  if (layer == 1) { colour = ground; behind = true; }
-  if (layer == 2 && behind) { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); gl_PointSize = 0.0; return; }
+  bool apart = (lit >= 0 && int(group) != lit) || chosen < 0.5;
+  if (apart) {
+    tint = numbers ? vec4(0.0, 2.0, 0.0, 0.0) : vec4(faded, 0.0);
+    behind = true;
+    order = random * 0.4;
+  }
+  if (layer == 2 && behind) return;
 
   gl_Position = matrix * vec4(position.x, dim == 1 ? (random - 0.5) * 0.5 : position.y, position.z, 1.0);
   float w = gl_Position.w, depth = 1.0 - order;
   if (dim == 3) {
     depth = clamp(gl_Position.z / w * 0.5 + 0.5, 0.0, 1.0);
-    colour = mix(colour, background, 0.55 * smoothstep(0.35, 0.9, depth));
+    tint.a = 0.55 * smoothstep(0.35, 0.9, depth);
   }
-  gl_Position.z = (behind ? depth : depth - 1.0) * w;
+  gl_Position.z = (behind || layer == 1 ? depth : depth - 1.0) * w;
   gl_PointSize = radius = max(size / w, 1.0);
 }`, `${HEAD}
-flat in vec3 colour;
+flat in vec4 tint;
 flat in float radius;
-uniform bool smoothly;
+uniform bool smoothly, numbers;
+uniform int layer;
+uniform sampler2D ramp;
+uniform vec3 missing, faded, background, ground;
 out vec4 pixel;
 void main() {
   float alpha = 1.0;
@@ -74,7 +85,10 @@ void main() {
     alpha = smoothly ? clamp(edge + 0.5, 0.0, 1.0) : step(0.0, edge);
     if (alpha == 0.0) discard;
   }
-  pixel = vec4(colour, alpha);
+  vec3 colour = tint.rgb;
+  if (layer == 1) colour = ground;
+  else if (numbers) colour = tint.y > 1.5 ? faded : tint.y > 0.5 ? missing : texelFetch(ramp, ivec2(int(tint.x * 255.0 + 0.5), 0), 0).rgb;
+  pixel = vec4(mix(colour, background, tint.a), alpha);
 }`];
 
 export const LINES = [`${HEAD}
