@@ -60,7 +60,8 @@ CHOOSE = """(gene) => new Promise((done) => {
 })"""
 # The longest since last asked; what the plain page waits for the graphics card is no task of it.
 LONGEST = """() => {
-  const waits = ([at, took]) => window.waits?.some(([from, to]) => from >= at && to <= at + took + 1);
+  const waits = ([at, took]) =>
+    window.waits?.some(([from, to]) => from >= at && to <= at + took + 1);
   return Math.max(0, ...tasks.splice(0).filter((task) => !waits(task)).map(([, took]) => took));
 }"""
 MEMORY = "async () => (await performance.measureUserAgentSpecificMemory()).bytes"
