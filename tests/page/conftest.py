@@ -44,15 +44,6 @@ def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
         yield made
 
 
-@pytest.fixture
-def look(browser: Any, site: Site) -> Iterator[Looker]:
-    """Open exports of the site; nothing may go wrong meanwhile."""
-    made = Looker(browser, site.url)
-    yield made
-    made.close()
-    assert not made.wrong
-
-
 @pytest.fixture(scope="package")
 def atlas() -> ad.AnnData:
     random = np.random.default_rng(5)
@@ -108,3 +99,12 @@ def pbmc(site: Site, shared_data: Path) -> tuple[Path, ad.AnnData]:
         source, target, layer="raw", connectivities="connectivities", progress=False
     )
     return target, read_source(source)
+
+
+@pytest.fixture
+def look(browser: Any, site: Site, exports: Path) -> Iterator[Looker]:  # noqa: ARG001
+    """Open exports of the site; nothing may go wrong meanwhile."""
+    made = Looker(browser, site.url)
+    yield made
+    made.close()
+    assert not made.wrong
