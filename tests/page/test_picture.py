@@ -170,6 +170,38 @@ def test_colors_are_clipped_where_most_values_are(look: Looker, exports: Path) -
     assert near[2] <= high <= near[3] + 0.01
 
 
+@pytest.mark.parametrize("bits", QUANTIZATIONS)
+def test_histogram_is_of_the_cells_that_are_shown(
+    look: Looker, exports: Path, atlas: ad.AnnData, bits: int | None
+) -> None:
+    page = look(bits, dim=2)
+    summaries = page.evaluate(
+        """async () => {
+            const at = document.querySelector("script[type=module]").src;
+            const [{ Stats }, { Export }] = await Promise.all(
+                ["stats.js", "export.js"].map((name) => import(at.replace("main.js", name))));
+            const data = await Export.open(new URL(".", location.href).href, 2);
+            const stats = new Stats();
+            const column = await data.column("gene", "LYZ");
+            const group = await data.column("obs", "cell_type");
+            const ask = (hidden) => stats.ask("summary", { column, group, hidden });
+            return [await ask([]), await ask([0, group.missing])]
+                .map(({ bins, ...rest }) => ({ bins: [...bins], ...rest }));
+        }"""
+    )
+    values = decoded(exports / str(bits), "LYZ")
+    kinds = names_of(atlas.obs.cell_type)
+    for summary, shown in zip(
+        summaries, (kinds != "", ~np.isin(kinds, ["T", "(none)"])), strict=True
+    ):
+        assert (summary["min"], summary["max"]) == (values.min(), values.max())
+        steps = 255 if bits == 8 else 65535
+        codes = np.round((values[shown] - values.min()) / np.ptp(values) * (steps - 1))
+        bins = np.bincount((codes * 256 // steps).astype(int), minlength=256)
+        np.testing.assert_array_equal(summary["bins"], bins)
+        assert summary["missing"] == 0
+
+
 def test_handles_clip_the_colors(look: Looker, exports: Path) -> None:
     page = look(16, dim=2, gene="NKG7", labels=0)
     values = decoded(exports / "16", "NKG7")
