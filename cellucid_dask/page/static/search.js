@@ -75,7 +75,11 @@ export function search({ data, view, state }) {
       else if (rows.length) mark((at + step + (at < 0 && step < 0 ? 1 : 0) + rows.length) % rows.length);
     } else if (event.key === "Enter" && !list.hidden && rows[at]) choose(rows[at]);
     else if (event.key === "Enter" && several.length) compare();
-    else if (event.key === "Escape") show(false);
+    else if (event.key === "Escape") {
+      event.preventDefault(); // a browser clears the text by itself, which would open the list again
+      input.value = "";
+      show(false);
+    }
   });
 
   const seen = [];
