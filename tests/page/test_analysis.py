@@ -3,170 +3,27 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import http.server
-import json
-import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import anndata as ad
 import numpy as np
-import pandas as pd
 import pytest
 
-import cellucid_dask
-from cellucid_dask.page import page_files
+from tests.page.looking import (
+    CELLS,
+    QUANTIZATIONS,
+    Looker,
+    decoded,
+    points,
+    ready,
+    saved,
+    size_of,
+    table,
+    until,
+)
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("there is no chromium", allow_module_level=True)
-
-CELLS = 300
-KINDS = ["T", 'B "x", <b>', "NK", "mono"]
-QUANTIZATIONS = [8, 16, None]
-Open = Callable[..., Any]
-
-
-def _atlas() -> ad.AnnData:
-    random = np.random.default_rng(5)
-    kinds = pd.Categorical(random.choice(np.array([*KINDS, None], object), CELLS), KINDS)
-    genes = random.gamma(2.0, 1.0, (CELLS, 4)) * (random.random((CELLS, 4)) < [0.2, 0.5, 0.9, 1])
-    genes[:, 2] -= 2  # centered
-    genes[:, 3] += 1  # everywhere
-    return ad.AnnData(
-        genes.astype(np.float32),
-        obs=pd.DataFrame(
-            {"cell_type": kinds, "donor": random.choice(["d1", "d2"], CELLS)},
-            index=[f"cell-{i}" for i in range(CELLS)],
-        ),
-        var=pd.DataFrame(index=["CD3D", "LYZ", "MS4A1", "NKG7"]),
-        obsm={"X_umap": random.uniform(-1, 1, (CELLS, 2)), "X_pca": random.normal(size=(CELLS, 3))},
-    )
-
-
-@pytest.fixture(scope="module")
-def atlas() -> ad.AnnData:
-    return _atlas()
-
-
-@pytest.fixture(scope="module")
-def exports(atlas: ad.AnnData, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("exports")
-    for bits in QUANTIZATIONS:
-        target = root / str(bits)
-        cellucid_dask.export(
-            atlas, target, var_quantization=bits, embeddings=["X_umap", "X_pca"], progress=False
-        )
-        for name, data in page_files("export").items():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (target / name).write_bytes(data)
-    named = root / "8"
-    (named / "cells.json.gz").write_bytes(
-        gzip.compress(json.dumps({"names": list(atlas.obs_names)}).encode())
-    )
-    identity = json.loads((named / "dataset_identity.json").read_text())
-    (named / "dataset_identity.json").write_text(
-        json.dumps({**identity, "cell_ids": "cells.json.gz"})
-    )
-    return root
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def address(exports: Path) -> Iterator[str]:
-    handler = partial(_Quiet, directory=str(exports))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--use-angle=swiftshader",
-                "--enable-unsafe-swiftshader",
-                "--ignore-gpu-blocklist",
-            ],
-        )
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def look(browser: Any, address: str) -> Iterator[Open]:
-    """Open an export at a state and wait until it is drawn; nothing may go wrong meanwhile."""
-    wrong: list[str] = []
-    pages = []
-
-    def look(export: object, fragment: str = "", **state: object) -> Any:
-        page = browser.new_page(viewport={"width": 1200, "height": 800})
-        page.set_default_timeout(60_000)
-        pages.append(page)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda said: wrong.extend([said.text] * (said.type == "error")))
-        page.on("requestfailed", lambda request: wrong.append(request.url))
-        page.goto(f"{address}/{export}/#{fragment or urlencode(state)}")
-        ready(page)
-        return page
-
-    yield look
-    for page in pages:
-        page.close()
-    assert not wrong
-
-
-def ready(page: Any) -> None:
-    page.wait_for_selector("html[data-state=ready]", state="attached")
-
-
-def until(page: Any, condition: str) -> None:
-    """Wait for JavaScript to be true; the page's policy keeps playwright's own way out."""
-    end = time.monotonic() + 60
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, condition
-        time.sleep(0.05)
-    ready(page)
-
-
-def saved(page: Any, selector: str) -> str:
-    with page.expect_download() as download:
-        page.click(selector)
-    return Path(download.value.path()).read_text()
-
-
-def table(page: Any, selector: str = "#analysis button:text-is('CSV')") -> list[dict[str, str]]:
-    return list(csv.DictReader(saved(page, selector).splitlines()))
-
-
-def decoded(export: Path, gene: str) -> np.ndarray:
-    """Values of a gene as FORMAT.md says that they are read."""
-    manifest = json.loads((export / "var_manifest.json").read_text())
-    schema = manifest["_varSchema"]
-    field = next(field for field in manifest["fields"] if field[0] == gene)
-    data = (export / schema["pathPattern"].replace("{key}", gene)).read_bytes()
-    dtype = {"u8": "u1", "u16": "<u2", "f32": "<f4"}[schema["ext"]]
-    codes = np.frombuffer(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data, dtype)
-    if schema["ext"] == "f32":
-        return codes.astype(np.float64)
-    top = np.iinfo(codes.dtype).max - 1
-    low, high = field[1:]
-    return np.where(codes > top, np.nan, low + codes.astype(np.float64) * (high - low) / top)
+pytestmark = pytest.mark.xdist_group("page")
 
 
 def in_category(atlas: ad.AnnData, field: str, name: str) -> np.ndarray:
@@ -177,7 +34,7 @@ def in_category(atlas: ad.AnnData, field: str, name: str) -> np.ndarray:
 @pytest.mark.parametrize("bits", QUANTIZATIONS)
 @pytest.mark.parametrize("gene", ["CD3D", "MS4A1", "NKG7"])
 def test_distribution_is_that_of_the_decoded_values(
-    look: Open, exports: Path, atlas: ad.AnnData, bits: int | None, gene: str
+    look: Looker, exports: Path, atlas: ad.AnnData, bits: int | None, gene: str
 ) -> None:
     page = look(bits, gene=gene, panel="spread", by="cell_type")
     rows = table(page)
@@ -195,7 +52,7 @@ def test_distribution_is_that_of_the_decoded_values(
 
 
 def test_hidden_categories_are_left_out_and_rows_follow_the_mean(
-    look: Open, atlas: ad.AnnData
+    look: Looker, atlas: ad.AnnData
 ) -> None:
     page = look(8, gene="LYZ", panel="spread", group="cell_type", hide="0,4", ranked=1)
     rows = table(page)
@@ -208,7 +65,7 @@ def test_hidden_categories_are_left_out_and_rows_follow_the_mean(
     assert sum(int(row["cells"]) for row in table(page)) == (~seen).sum()
 
 
-def test_dot_plot_of_a_pasted_list(look: Open, exports: Path, atlas: ad.AnnData) -> None:
+def test_dot_plot_of_a_pasted_list(look: Looker, exports: Path, atlas: ad.AnnData) -> None:
     page = look(8, obs="cell_type")
     page.fill("#query", "cd3d, LYZ nope\tNKG7")
     page.press("#query", "Enter")
@@ -231,7 +88,7 @@ def test_dot_plot_of_a_pasted_list(look: Open, exports: Path, atlas: ad.AnnData)
     assert "gene=NKG7" in page.url
 
 
-def test_unknown_names_are_said(look: Open) -> None:
+def test_unknown_names_are_said(look: Looker) -> None:
     for state, sentence in [
         ({"panel": "dots", "genes": "CD3D\tnope"}, "no gene “nope”"),
         ({"panel": "spread", "by": "nope"}, "no field of categories “nope”"),
@@ -253,9 +110,8 @@ def _inside(
     page: Any, exports: Path, left: float, right: float, bottom: float, top: float
 ) -> np.ndarray:
     """Cells of a rectangle of the picture in 2D, whose sides are given from -1 to 1."""
-    points = np.frombuffer(gzip.decompress((exports / "8/points_2d.bin.gz").read_bytes()), "<f4")
-    _, _, width, height = _frame(page)
-    x, y = (points.reshape(-1, 2) * 0.9 * min(width, height) / [width, height]).T
+    width, height = size_of(page)
+    x, y = (points(exports / "8", 2) * 0.9 * min(width, height) / [width, height]).T
     return np.asarray((x > left) & (x < right) & (y > bottom) & (y < top))
 
 
@@ -278,7 +134,9 @@ def _selected(page: Any, count: int) -> list[dict[str, str]]:
     return table(page, "#analysis button:text-is('CSV of the cells')")
 
 
-def test_lasso_adds_takes_away_and_comes_back(look: Open, exports: Path, atlas: ad.AnnData) -> None:
+def test_lasso_adds_takes_away_and_comes_back(
+    look: Looker, exports: Path, atlas: ad.AnnData
+) -> None:
     page = look(8, dim=2, gene="LYZ")
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url))
@@ -328,7 +186,7 @@ def test_lasso_adds_takes_away_and_comes_back(look: Open, exports: Path, atlas: 
     until(again, "!location.hash.includes('lasso')")
 
 
-def test_selecting_by_keyboard(look: Open, exports: Path) -> None:
+def test_selecting_by_keyboard(look: Looker, exports: Path) -> None:
     page = look(8, dim=2)
     page.focus("#tools button:text-is('Select')")
     page.keyboard.press("Enter")
@@ -342,7 +200,7 @@ def test_selecting_by_keyboard(look: Open, exports: Path) -> None:
     page.wait_for_selector("#tools button:text-is('Select')[aria-pressed=false]")
 
 
-def test_panels_move_together_and_stay_in_the_address(look: Open) -> None:
+def test_panels_move_together_and_stay_in_the_address(look: Looker) -> None:
     page = look(8, dim=2, gene="LYZ", **{"with": "obs/donor\tCD3D"})
     assert page.locator(".head").all_inner_texts()[1].startswith("donor")
     shots = page.evaluate(

@@ -1,6 +1,6 @@
 // An export: what its documents say, checked, and its columns, each fetched when it is asked for.
 
-import { Folder, check } from "./fetch.js";
+import { Folder, Problem, check } from "./fetch.js";
 
 /** @type {Map<string, [any, string]>} */
 const TYPES = new Map([["uint8", [Uint8Array, "u8"]], ["uint16", [Uint16Array, "u16"]], ["uint32", [Uint32Array, ""]], ["float32", [Float32Array, "f32"]]]);
@@ -47,8 +47,8 @@ export class Export {
       identity.stats.n_genes ? folder.json("var_manifest.json") : null,
       isText(identity.gene_aliases) ? folder.json(identity.gene_aliases) : null,
     ]);
-    data.readFields(obs);
-    if (genes) data.readGenes(genes);
+    sound("obs_manifest.json", () => data.readFields(obs));
+    if (genes) sound("var_manifest.json", () => data.readGenes(genes));
     if (Array.isArray(aliases?.names)) data.aliases = aliases.names.map((name) => (isText(name) ? name : null));
     return data;
   }
@@ -62,7 +62,7 @@ export class Export {
       this.fields.set(key, { key, kind: "number", dtype: continuous.dtype, categories: [], ...range(min, max), missing: NaN, centroids: {} });
     }
     for (const [key, categories, dtype, missing, centroids] of obs._categoricalFields ?? []) {
-      check(isText(key) && categorical && Array.isArray(categories) && categories.every(isText) && categories.length <= missing, `${bad}.`);
+      check(isText(key) && categorical && categories.every(isText) && [255, 65535].includes(missing) && categories.length <= missing && /^uint(8|16)$/.test(dtype), `${bad}.`);
       this.fields.set(key, { key, kind: "category", dtype, categories, min: 0, max: 0, missing, centroids: centroids ?? {} });
     }
   }
@@ -70,11 +70,11 @@ export class Export {
   readGenes(genes) {
     const bad = "var_manifest.json is damaged";
     check(genes?.n_points === this.cells, `${bad}: it is of another number of cells.`);
-    check(Array.isArray(genes.fields) && genes._varSchema, `${bad}.`);
+    check(genes._varSchema, `${bad}.`);
     this.schema = genes._varSchema;
-    genes.fields.forEach((field, at) => {
-      check(isText(field?.[0]), `${bad}.`);
-      this.genes.set(field[0], { at, ...range(field[1], field[2]) });
+    genes.fields.forEach(([gene, min, max], at) => {
+      check(isText(gene), `${bad}.`);
+      this.genes.set(gene, { at, ...range(min, max) });
     });
   }
 
@@ -141,12 +141,21 @@ export class Export {
     return isText(path) ? path : null;
   }
 
-  /** Both ends of edges of the neighbour graph, no more than `most` of them. @param {number} most */
+  /** Both ends of edges of the neighbor graph, no more than `most` of them. @param {number} most */
   async edges(most) {
     const { n_edges: count, index_dtype: dtype, sourcesPath, destinationsPath } = (await this.folder.json("connectivity_manifest.json")) ?? {};
     check(isCount(count) && TYPES.has(dtype) && isText(sourcesPath) && isText(destinationsPath), "connectivity_manifest.json is damaged.");
     const [Type] = TYPES.get(dtype), step = Math.ceil(count / most) || 1;
     return Promise.all([sourcesPath, destinationsPath].map((path) => this.folder.array(path, Type, count, step)));
+  }
+}
+
+/** Read a document: whatever is not as it should be in it is said of the document. */
+function sound(name, read) {
+  try {
+    read();
+  } catch (error) {
+    throw error instanceof Problem ? error : new Problem(`${name} is damaged.`);
   }
 }
 

@@ -75,13 +75,17 @@ export function search({ data, view, state }) {
       else if (rows.length) mark((at + step + (at < 0 && step < 0 ? 1 : 0) + rows.length) % rows.length);
     } else if (event.key === "Enter" && !list.hidden && rows[at]) choose(rows[at]);
     else if (event.key === "Enter" && several.length) compare();
-    else if (event.key === "Escape") show(false);
+    else if (event.key === "Escape") {
+      event.preventDefault(); // a browser clears the text by itself, which would open the list again
+      input.value = "";
+      show(false);
+    }
   });
 
   const seen = [];
   view.addEventListener("shown", () => {
-    const { colour } = view.shown;
-    if (colour?.kind === "gene" && !seen.includes(colour.key)) seen.unshift(colour.key);
+    const { color } = view.shown;
+    if (color?.kind === "gene" && !seen.includes(color.key)) seen.unshift(color.key);
     seen.splice(RECENT);
     el("recent").replaceChildren(...seen.map((key) =>
       make("button", { type: "button", textContent: data.alias(key) ?? key, title: key, ariaPressed: String(state.view.gene === key), onclick: () => view.choose("gene", key) })));
