@@ -185,7 +185,8 @@ def _export(cache: Path, cells: int) -> Path:
     if not (target / "dataset_identity.json").exists():
         cellucid_dask.export(source, target, dataset_name=f"{cells:,} cells", resume=True)
     # the page of today, also beside an export made before
-    subprocess.run([sys.executable, "-m", "cellucid_dask", "page", target], check=True)
+    command = [sys.executable, "-m", "cellucid_dask", "page", target]
+    subprocess.run(command, check=True, stdout=sys.stderr)
     return target
 
 
