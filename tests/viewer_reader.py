@@ -236,6 +236,17 @@ def read_export(path: str | Path) -> ReadExport:
     return ReadExport(Path(path))
 
 
+def _page_files(folder: Path) -> set[str]:
+    """Return the files of the page, if there is one: it names the folder of all others."""
+    index = folder / "index.html"
+    if not index.is_file():
+        return set()
+    named = set(re.findall(r'"(?:\./)?(_page/\w+)/[^"]+"', index.read_text()))
+    assert len(named) == 1, f"one version of the page: {named}"
+    (version,) = named
+    return {"index.html", *(f"{version}/{file.name}" for file in (folder / version).iterdir())}
+
+
 def check(path: str | Path) -> ReadExport:
     """Check everything that an export says of itself, and return it."""
     export = read_export(path)
@@ -244,7 +255,7 @@ def check(path: str | Path) -> ReadExport:
         for file in export.path.rglob("*")
         if not file.is_dir()
     }
-    promised = export.promised_files()
+    promised = export.promised_files() | _page_files(export.path)
     assert found == promised, f"missing {promised - found}, orphans {found - promised}"
     _check_json(export)
     if export.var_manifest:
