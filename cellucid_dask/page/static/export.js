@@ -48,7 +48,7 @@ export class Export {
       isText(identity.gene_aliases) ? folder.json(identity.gene_aliases) : null,
     ]);
     data.readFields(obs);
-    if (genes) data.readGenes(genes);
+    if (identity.stats.n_genes) data.readGenes(genes);
     if (Array.isArray(aliases?.names)) data.aliases = aliases.names.map((name) => (isText(name) ? name : null));
     return data;
   }
@@ -57,12 +57,13 @@ export class Export {
     const bad = "obs_manifest.json is damaged";
     check(obs?.n_points === this.cells, `${bad}: it is of another number of cells.`);
     const { continuous, categorical } = (this.schemas = obs._obsSchemas ?? {});
-    for (const [key, min, max] of obs._continuousFields ?? []) {
-      check(isText(key) && continuous, `${bad}.`);
+    for (const [key, min, max] of rows(obs._continuousFields, bad)) {
+      check(isText(key) && TYPES.has(continuous?.dtype), `${bad}.`);
       this.fields.set(key, { key, kind: "number", dtype: continuous.dtype, categories: [], ...range(min, max), missing: NaN, centroids: {} });
     }
-    for (const [key, categories, dtype, missing, centroids] of obs._categoricalFields ?? []) {
-      check(isText(key) && categorical && Array.isArray(categories) && categories.every(isText) && categories.length <= missing, `${bad}.`);
+    for (const [key, categories, dtype, missing, centroids] of rows(obs._categoricalFields, bad)) {
+      const marker = { uint8: 255, uint16: 65535 }[dtype];
+      check(isText(key) && categorical && rows([categories], bad)[0].every(isText) && missing === marker && categories.length <= marker, `${bad}.`);
       this.fields.set(key, { key, kind: "category", dtype, categories, min: 0, max: 0, missing, centroids: centroids ?? {} });
     }
   }
@@ -70,10 +71,10 @@ export class Export {
   readGenes(genes) {
     const bad = "var_manifest.json is damaged";
     check(genes?.n_points === this.cells, `${bad}: it is of another number of cells.`);
-    check(Array.isArray(genes.fields) && genes._varSchema, `${bad}.`);
+    check(genes._varSchema, `${bad}.`);
     this.schema = genes._varSchema;
-    genes.fields.forEach((field, at) => {
-      check(isText(field?.[0]), `${bad}.`);
+    rows(genes.fields, bad).forEach((field, at) => {
+      check(isText(field[0]), `${bad}.`);
       this.genes.set(field[0], { at, ...range(field[1], field[2]) });
     });
   }
@@ -148,6 +149,12 @@ export class Export {
     const [Type] = TYPES.get(dtype), step = Math.ceil(count / most) || 1;
     return Promise.all([sourcesPath, destinationsPath].map((path) => this.folder.array(path, Type, count, step)));
   }
+}
+
+/** A list of lists. @param {string} bad what to say if it is none @returns {any[]} */
+function rows(list = [], bad = "") {
+  check(Array.isArray(list) && list.every(Array.isArray), `${bad}.`);
+  return list;
 }
 
 function range(min, max) {

@@ -24,8 +24,8 @@ export function labels(app) {
     Object.assign(ctx, { font: `600 ${size}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle", lineJoin: "round", lineWidth: 3.5 * ratio, strokeStyle: css(background), fillStyle: css(ink) });
     const taken = [];
     // The largest categories first; a name that would lie over another is left out.
-    for (const { category, position } of [...centroids].sort((a, b) => b.n_points - a.n_points)) {
-      if (hidden.has(category) || !Array.isArray(position)) continue;
+    for (const { category, position } of centroids.filter((one) => Array.isArray(one?.position)).sort((a, b) => b.n_points - a.n_points)) {
+      if (hidden.has(category)) continue;
       const [px, py] = project(matrix, position[0], position[1] ?? 0, position[2] ?? 0);
       const x = (px * 0.5 + 0.5) * width, y = (0.5 - py * 0.5) * height;
       const name = String(category).replace(/^(.{39}).{2,}$/, "$1…"), w = ctx.measureText(name).width / 2 + 2 * ratio, h = size * 0.6;
