@@ -320,7 +320,6 @@ def test_real_cells(look: Looker, pbmc: tuple[Path, ad.AnnData]) -> None:
 
     before = pixels(page)
     go(page, dim=2, gene="LYZ", labels=0, graph=1)
-    page.wait_for_timeout(300)
     assert (pixels(page) != before).any()
 
 
@@ -336,7 +335,6 @@ def test_names_and_arrows_are_drawn_over_the_cells(
     assert pixels(page, "labels").any()
     page.select_option("#tools select[aria-label='Vector field']", "velocity_umap")
     go(page, labels=0, field="velocity_umap")
-    page.wait_for_timeout(300)
     assert pixels(page, "labels").any()
 
 
