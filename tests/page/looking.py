@@ -132,10 +132,19 @@ def ready(page: Any) -> None:
     assert page.get_attribute("html", "data-state") == "ready", page.inner_text("body")[-300:]
 
 
+def _holds(page: Any, condition: str) -> bool:
+    try:
+        return bool(page.evaluate(condition))
+    except Exception as error:  # another page comes in its place
+        if "context was destroyed" not in str(error):
+            raise
+        return False
+
+
 def until(page: Any, condition: str) -> None:
     """Wait for JavaScript to be true; the page's policy keeps playwright's own way out."""
     end = time.monotonic() + SECONDS
-    while not page.evaluate(condition):
+    while not _holds(page, condition):
         assert time.monotonic() < end, condition
         time.sleep(0.05)
     ready(page)

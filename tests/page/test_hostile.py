@@ -296,7 +296,7 @@ def test_a_catalog_that_leads_out(look: Looker, site: Site) -> None:
         (root / "datasets.json").write_text(json.dumps(listed))
         page = look("listed", expect="failed", allow=NOT_LOADED)
         assert sentence in page.inner_text("#message")
-    for document in [], {}, None, {"datasets": [None]}, {"datasets": [{"id": 1}]}:
-        (root / "datasets.json").write_text(json.dumps(document))
+    for document in "[]", "{}", "null", '{"datasets": [null]}', '{"datasets": [{"id": 1}]}':
+        (root / "datasets.json").write_text(document)
         page = look("listed", expect="failed")
         assert "datasets.json is damaged" in page.inner_text("#message")
