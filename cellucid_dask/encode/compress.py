@@ -34,6 +34,14 @@ def compress(vector: Array, level: int | None) -> bytes:
     return b"".join((GZIP_HEADER, memoryview(member)[len(GZIP_HEADER) :]))
 
 
+def compress_text(data: bytes, level: int | None) -> bytes:
+    """Return text as one gzip member when there is a level (1-9), else as it is."""
+    if level is None:
+        return data
+    member = _member(memoryview(data), zlib_ng.Z_DEFAULT_STRATEGY, level)
+    return GZIP_HEADER + member[len(GZIP_HEADER) :]
+
+
 def _gzip(vector: Array, payload: memoryview, level: int) -> bytes:
     """Return the smallest gzip member of the strategies that suit the vector.
 

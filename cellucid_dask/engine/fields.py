@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from cellucid_dask.encode.compress import compress
+from cellucid_dask.encode.compress import compress, compress_text
 from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields.categories import Factors, factorize, is_id_like
@@ -112,6 +113,9 @@ def export_fields(
         )
         add(names.vectors_path(each.field, each.dimension, compressed), values)
         fields.vectors.setdefault(each.field, []).append(each.dimension)
+    for name, data in _cell_ids(request):
+        keep(name, data)
+        fields.files[name] = len(data)
     latent = _latent(request, block_rows, max_latent_bytes)
     id_like: list[str] = []
     unknown: list[str] = []
@@ -120,6 +124,17 @@ def export_fields(
         (fields.categorical if isinstance(column, Factors) else fields.continuous).append(entry)
         for name, values in arrays.items():
             add(name, values)
+    warnings = _warnings(id_like, unknown)
+    if latent is None and fields.categorical:
+        warnings.append(
+            "There is no latent space in obsm: outliers are measured in the "
+            f"{max(points)}D embedding instead. Name one with --latent."
+        )
+    return replace(fields, warnings=tuple(warnings))
+
+
+def _warnings(id_like: Sequence[str], unknown: Sequence[str]) -> list[str]:
+    """Return warnings about columns that are left out."""
     warnings = []
     if id_like:
         warnings.append(
@@ -131,12 +146,15 @@ def export_fields(
             f"obs columns {', '.join(unknown)} are of a kind that the viewer cannot "
             "show and are left out: convert them to numbers or strings."
         )
-    if latent is None and fields.categorical:
-        warnings.append(
-            "There is no latent space in obsm: outliers are measured in the "
-            f"{max(points)}D embedding instead. Name one with --latent."
-        )
-    return replace(fields, warnings=tuple(warnings))
+    return warnings
+
+
+def _cell_ids(request: Request) -> Iterator[tuple[str, bytes]]:
+    """Encode the names of the cells, if they are asked for."""
+    if request.settings.cell_ids:
+        text = json.dumps(list(request.source.cell_ids()), ensure_ascii=False)
+        level = request.settings.compression
+        yield names.cell_ids_path(level is not None), compress_text(text.encode(), level)
 
 
 def _columns(

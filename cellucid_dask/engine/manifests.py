@@ -77,8 +77,13 @@ def finish(
             },
             vector_fields=fields.vectors,
         )
+        if settings.cell_ids:
+            path = names.cell_ids_path(settings.compression is not None)
+            documents[names.IDENTITY]["cell_ids"] = path
     elif identity is not None:
         documents[names.IDENTITY] = _with_genes(identity, settings, len(summary.column))
+    if request.genes is not None and names.IDENTITY in documents:
+        _add_aliases(documents, request.genes)
     encoded = {
         name: manifests.to_json(documents[name], 2 if name == names.IDENTITY else None)
         for name in layout.in_publication_order(documents)
@@ -107,6 +112,17 @@ def _var_manifest(request: Request, genes: GeneSelection, summary: GeneSummary) 
         settings.var_quantization,
         zip(genes.ids, summary.lowest[rows], summary.highest[rows], strict=True),
     )
+
+
+def _add_aliases(documents: dict[str, Json], genes: GeneSelection) -> None:
+    """Add other names of the genes, which the identity points to."""
+    documents[names.IDENTITY].pop("gene_aliases", None)
+    if genes.aliases is not None:
+        documents[names.ALIASES] = {
+            "column": genes.aliases.column,
+            "names": list(genes.aliases.names),
+        }
+        documents[names.IDENTITY]["gene_aliases"] = names.ALIASES
 
 
 def _export_settings(settings: Settings) -> Json:

@@ -29,7 +29,8 @@ _PAYLOADS = {
 }
 # Optional files, which no document names: patterns of their paths. Other readers ignore them,
 # and they do not count when two exports are compared.
-_EXTRAS = (r"index\.html", r"_page/[^/]+/[^/]+")
+_NAMES = (r"aliases\.json", r"cells\.json(\.gz)?")  # of genes and of cells
+_PAGE = (r"index\.html", r"_page/[^/]+/[^/]+")
 
 FOLDERS = tuple(folder for folder in _PAYLOADS if folder)
 
@@ -53,14 +54,15 @@ def in_publication_order(files: Iterable[str]) -> list[str]:
 
 
 def is_removable(path: str) -> bool:
-    """Whether a path, relative to the export, is that of a payload of some export.
+    """Whether a path, relative to the export, is that of a payload or table of names.
 
     A new export removes such files of an older one; files of any other name are left alone.
     """
     folder, _, name = path.rpartition("/")
-    return folder in _PAYLOADS and re.fullmatch(_PAYLOADS[folder], name) is not None
+    is_payload = folder in _PAYLOADS and re.fullmatch(_PAYLOADS[folder], name) is not None
+    return is_payload or any(re.fullmatch(pattern, path) for pattern in _NAMES)
 
 
 def is_extra(path: str) -> bool:
     """Whether a path, relative to the export, is that of a file which no document names."""
-    return any(re.fullmatch(pattern, path) for pattern in _EXTRAS)
+    return any(re.fullmatch(pattern, path) for pattern in (*_NAMES, *_PAGE))

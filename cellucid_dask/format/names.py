@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 IDENTITY = "dataset_identity.json"
 OBS_MANIFEST = "obs_manifest.json"
+ALIASES = "aliases.json"
 VAR_MANIFEST = "var_manifest.json"
 CONNECTIVITY_MANIFEST = "connectivity_manifest.json"
 CATALOG = "datasets.json"
@@ -194,3 +195,8 @@ def edge_destinations_path(compressed: bool) -> str:
 
 def _expand(pattern: str, key: str) -> str:
     return pattern.replace("{key}", safe_name(key))
+
+
+def cell_ids_path(compressed: bool) -> str:
+    """Return the path of the file with the names of the cells."""
+    return f"cells.json{'.gz' if compressed else ''}"

@@ -1,26 +1,34 @@
-"""The files of the page that shows an export in a browser.
+"""The page that shows an export in a browser: its files, ready to be written beside the export.
 
 ``static/`` is the page as a browser gets it: plain HTML, CSS and ES modules, no build step. Who
 owns what:
 
 fetch.js
-        Bytes of the export: inside its folder, no more than announced. ``Problem`` is an error
-    in plain words.
+    Bytes of the export: inside its folder, no more than announced. ``Problem`` is an error in
+    plain words.
 export.js
-        ``Export``: the documents, checked, and columns on demand: ``points(dim)``,
+    ``Export``: the documents, checked, and columns on demand: ``points(dim)``,
     ``column("gene" | "obs", key)``.
 state.js
-        ``State``: the view as the address has it. ``set(patch)`` changes it; "change" tells
-    which keys did.
+    ``State``: the view as the address has it. ``set(patch)`` changes it; "change" tells which
+    keys did.
 view.js
-        ``View``: from the state to the picture. "shown" tells what is shown: columns, counts,
+    ``View``: from the state to the picture. "shown" tells what is shown: columns, counts,
     summary, range.
-picture.js, frames.js, pass.js, shaders.js, camera.js, geometry.js, colours.js
-        ``Picture``: one canvas, one or more panels of shared positions and camera; ``drawn()``
+picture.js, frames.js, pass.js, shaders.js, camera.js, geometry.js, colors.js
+    ``Picture``: one canvas, one or more panels of shared positions and camera; ``drawn()``
     waits for it.
 stats.js, worker.js
-        ``Stats.ask(what, about)``: counting over cells in a worker; a ``Column`` is sent once,
-    by itself.
+    ``Stats.ask(what, about)``: counting over cells in a worker; a ``Column`` is sent once, by
+    itself.
+measures.js
+    Part of the worker: statistics of groups of cells, the selection, its CSV.
+analysis.js; spread.js, dots.js, selection.js; plot.js, names.js
+    The region of analyses, one module each, loaded when it is first opened: ``create(app)``
+    gives an element and ``update(compared)``. ``View.parts`` are awaited, in order, before
+    the page is ready.
+lasso.js, panels.js
+    Shapes in the address to the mask of the picture; panels beside the first.
 main.js
     Ties them; everything else is one control of the page, given the same ``app`` object.
 """

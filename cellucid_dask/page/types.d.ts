@@ -39,9 +39,9 @@ interface Shown {
   dim: number; // 0: nothing yet
   group: Column | null; // field of categories that hides and names cells
   counts: Uint32Array | null; // cells of each category; the last: cells without one
-  colour: Column | null; // numbers that colour; null: the categories do
-  summary: Summary | null; // of `colour`
-  range: number[]; // values at the ends of the colour map
+  color: Column | null; // numbers that color; null: the categories do
+  summary: Summary | null; // of `color`
+  range: number[]; // values at the ends of the color map
 }
 /** The worker's "summary": bins are of the cells that are not hidden, clip is found among all. */
 interface Summary { min: number; max: number; bins: Uint32Array; missing: number; gaps: boolean; clip: number[] }

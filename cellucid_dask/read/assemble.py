@@ -1,9 +1,9 @@
-"""Assembling decoded arrays into pandas, scipy and AnnData objects."""
+"""Assembling decoded arrays into pandas and scipy objects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,6 @@ from scipy import sparse
 from cellucid_dask.errors import ExportError
 from cellucid_dask.format import schema
 from cellucid_dask.types import Array
-
-if TYPE_CHECKING:
-    import anndata
-
-    from cellucid_dask.read.export import Export
 
 _SPARSE_FRACTION = 0.5  # of zeros, from which a matrix stays sparse
 
@@ -69,22 +64,3 @@ def gene_matrix(genes: Iterable[Array], shape: tuple[int, int]) -> Any:
     if matrix.nnz > (1 - _SPARSE_FRACTION) * np.prod(shape):
         return matrix.toarray()
     return matrix.tocsr()
-
-
-def to_anndata(export: Export, genes: Sequence[str], matrix: Any) -> anndata.AnnData:
-    """Return the content of an export, with the matrix of some genes, as an AnnData."""
-    import anndata  # noqa: PLC0415  slow to import
-
-    obs = export.obs.set_axis(pd.RangeIndex(export.n_cells).astype(str))
-    adata = anndata.AnnData(matrix, obs=obs, var=pd.DataFrame(index=list(genes)))
-    for dimension in export.dimensions:
-        adata.obsm[f"X_points_{dimension}d"] = export.points(dimension)
-    for field, dimensions in export.vector_fields.items():
-        for dimension in dimensions:
-            adata.obsm[f"{field}_{dimension}d"] = export.vectors(field, dimension)
-    if (graph := export.connectivity()) is not None:
-        adata.obsp["connectivities"] = graph
-    identity = export.identity()
-    kept = ("id", "name", "created_at", "cellucid_data_version")
-    adata.uns["cellucid"] = {key: identity[key] for key in kept if key in identity}
-    return adata

@@ -81,8 +81,8 @@ class Export:
         Returns
         -------
         View
-            Shows itself; ``url`` is its address, ``close()`` ends it. Behind JupyterHub it is
-            reached by the proxy that the Dask dashboard is reached by.
+            Shows itself; ``url`` is its address (behind JupyterHub that of the hub's proxy, as of
+            the Dask dashboard), ``close()`` ends it.
         """
         return View(self._target, height)
 
@@ -223,16 +223,30 @@ class Export:
         RequestError
             There is no such gene.
         """
+        import anndata  # noqa: PLC0415  slow to import
+
         wanted = self.genes if genes is None else list(genes)
         self._check_genes(wanted)
         files = [self._genes[name] for name in wanted]
         stored = read_files(self._target, files)
         values = (file.values(each) for file, each in zip(files, stored, strict=True))
         matrix = assemble.gene_matrix(values, (self.n_cells, len(wanted)))
-        return assemble.to_anndata(self, wanted, matrix)
+        obsm = {f"X_points_{dimension}d": self.points(dimension) for dimension in self.dimensions}
+        for field, dimension in self._vectors:
+            obsm[f"{field}_{dimension}d"] = self.vectors(field, dimension)
+        graph = self.connectivity()
+        origin = ("id", "name", "created_at", "cellucid_data_version")
+        return anndata.AnnData(
+            matrix,
+            obs=self.obs.set_axis(pd.RangeIndex(self.n_cells).astype(str)),
+            var=pd.DataFrame(index=wanted),
+            obsm=obsm,
+            obsp={} if graph is None else {"connectivities": graph},
+            uns={"cellucid": {key: self._identity[key] for key in origin if key in self._identity}},
+        )
 
     def plot(self, key: str, dimension: int = 2, *, ax: Axes | None = None, **options: Any) -> Axes:
-        """Draw the cells, colored by an obs field or, if there is none of that name, a gene.
+        """Draw the cells, colored by an obs field or else a gene; return the axes.
 
         Parameters
         ----------
@@ -244,11 +258,6 @@ class Export:
             The axes to draw on; those of a new figure by default.
         **options
             Passed on to matplotlib's ``Axes.scatter``, such as ``s`` and ``cmap``.
-
-        Returns
-        -------
-        Axes
-            The axes.
 
         Raises
         ------

@@ -138,8 +138,8 @@ class _Files:
             return True
         root = Path(self._location.url).resolve()
         try:
-            return Path(root, name).resolve().is_relative_to(root)
-        except (OSError, RuntimeError):  # a name too long, a link to itself
+            return Path(root, name).resolve(strict=True).is_relative_to(root)
+        except (OSError, RuntimeError):  # no such file, a name too long, a link to itself
             return False
 
 

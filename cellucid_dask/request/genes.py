@@ -13,6 +13,7 @@ from anndata.utils import make_index_unique
 from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
+from cellucid_dask.request.gene_aliases import GeneAliases, find_aliases
 from cellucid_dask.request.settings import Settings
 
 
@@ -28,11 +29,14 @@ class GeneSelection:
         int64, (n_genes,): matrix columns of the genes, in the same order.
     warnings
         Messages for the user.
+    aliases
+        Other names of the genes.
     """
 
     ids: tuple[str, ...]
     columns: np.ndarray[Any, np.dtype[np.int64]]
     warnings: tuple[str, ...] = ()
+    aliases: GeneAliases | None = None
 
 
 def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
@@ -43,8 +47,8 @@ def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
     var
         One row per matrix column.
     settings
-        Of them `var_gene_id_column`, `make_genes_unique`, `genes_from`, `gene_identifiers` and
-        `skip_missing_genes`.
+        Of them `var_gene_id_column`, `make_genes_unique`, `genes_from`, `gene_identifiers`,
+        `skip_missing_genes` and `gene_aliases`.
 
     Raises
     ------
@@ -75,7 +79,8 @@ def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
             f"{len(similar)} pairs of gene ids differ only by letter case ({listed}): "
             "on a case-insensitive disk one would overwrite the other."
         )
-    return GeneSelection(chosen, columns.astype(np.int64), tuple(warnings))
+    aliases = find_aliases(var, columns, chosen, settings.gene_aliases)
+    return GeneSelection(chosen, columns.astype(np.int64), tuple(warnings), aliases)
 
 
 def _ids(var: pd.DataFrame, column: str) -> pd.Index[Any]:

@@ -19,10 +19,12 @@ class ExportOptions(TypedDict, total=False):
     gene_identifiers: Sequence[str] | None
     genes_from: str | None
     var_gene_id_column: str
+    gene_aliases: str | None
     make_genes_unique: bool
     skip_missing_genes: bool
     genes_only: bool
     obs_keys: Sequence[str] | None
+    cell_ids: bool
     embeddings: Sequence[str] | None
     latent: str | None
     connectivities: str | None

@@ -56,6 +56,9 @@ class Settings:
         A boolean var column that says which genes to export.
     var_gene_id_column
         The var column that names the genes, or ``"index"``.
+    gene_aliases
+        The var column of other names of the genes, which the page shows and finds too; ``None``
+        finds a column of symbols where the ids are Ensembl's.
     make_genes_unique
         Tell duplicate gene ids apart as ``anndata.AnnData.var_names_make_unique`` does.
     skip_missing_genes
@@ -64,6 +67,8 @@ class Settings:
         Write the genes and nothing else.
     obs_keys
         The obs columns to export, in this order; ``None`` for all but those that name cells.
+    cell_ids
+        Write the names of the cells (the index of obs): the page gives them with a selection.
     embeddings
         obsm keys to show, each ``"X_umap"`` or with columns ``"X_pca:0,1"``;
         ``None`` finds them by name.
@@ -116,10 +121,14 @@ class Settings:
         "boolean var column that marks the genes", "COLUMN", either="genes"
     )
     var_gene_id_column: str = _what("var column that names the genes", "COLUMN", default="index")
+    gene_aliases: str | None = _what(
+        "var column of other names (default symbols, if the names are Ensembl's)", "COLUMN"
+    )
     make_genes_unique: bool = _what("tell duplicate gene names apart", default=False)
     skip_missing_genes: bool = _what("go on when some of the genes are not there", default=False)
     genes_only: bool = _what("write the genes and nothing else", default=False)
     obs_keys: Sequence[str] | None = _what("obs columns (default all)", "A,B")
+    cell_ids: bool = _what("write the names of the cells, for selections", default=False)
     embeddings: Sequence[str] | None = _what(
         "obsm key, or KEY:0,1 for some columns", "KEY", repeat=True
     )

@@ -114,6 +114,13 @@ class FileSource:
         self._frame: pd.DataFrame | None = None  # obs, where it cannot be read by column
         self.n_cells = self._count_cells()
 
+    def cell_ids(self) -> list[str]:
+        """Read the index of obs."""
+        obs = self._group["obs"]
+        if legacy.is_table(obs) or obs.attrs.get("encoding-version") != "0.2.0":
+            return [str(name) for name in self._obs_frame().index]
+        return [str(name) for name in read_elem(obs[obs.attrs["_index"]])]
+
     def _count_cells(self) -> int:
         obs = self._group["obs"]
         if legacy.is_table(obs):

@@ -47,6 +47,10 @@ class AnnDataSource:
         """Columns of obs."""
         return [str(name) for name in self._adata.obs.columns]
 
+    def cell_ids(self) -> list[str]:
+        """Return the index of obs; that of a lazy AnnData is loaded here."""
+        return [str(name) for name in self._adata.obs_names]
+
     def obs(self, key: str) -> Any:
         """Read one column; that of a lazy AnnData is loaded here."""
         frame = self._adata.obs[[key]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
@@ -43,6 +44,9 @@ class Source(Protocol):
 
     def obs(self, key: str) -> Any:
         """Read one column of obs: an array or Series, or text to be read a slice at a time."""
+
+    def cell_ids(self) -> Sequence[str]:
+        """Read the names of the cells."""
 
     def obsm(self, key: str) -> Sliceable:
         """Open one array of obsm, to be read by slices of rows."""

@@ -165,7 +165,7 @@ def test_all_can_be_done_by_keyboard(look: Looker) -> None:  # noqa: PLR0915  on
         "Names of the categories": "location.hash.includes('labels=0')",
         "Embedding in 3D": "location.hash.includes('dim=3')",
     }.items():
-        focus(page, f"#tools button[aria-label='{name}']")
+        focus(page, f"#tools button[title='{name}']")
         press(page, "Space")
         until(page, change)
     focus(page, "#cells")

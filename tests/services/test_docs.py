@@ -29,7 +29,23 @@ PAGES = sorted(
     if "_build" not in page.parts
 )
 # What a page takes for granted.
-BEFORE = {"docs/format.md": "cellucid-dask export atlas.h5ad atlas_export"}
+_EXPORT = "cellucid-dask export atlas.h5ad atlas_export"
+BEFORE = {
+    "docs/format.md": _EXPORT,
+    "docs/viewing.md": f"{_EXPORT}; printf 'cell,name\\n0,CELL000000\\n' > blood-selection.csv",
+}
+# The command; what serves until it is stopped is stopped once it has said its address.
+_COMMAND = """#!/usr/bin/env bash
+run="{python} -m cellucid_dask"
+if [ "$1" = view ]; then
+  $run "$@" --no-browser > view.log &
+  until grep -q "Ctrl-C stops" view.log || ! kill -0 $!; do sleep 0.1; done
+  kill $!
+  wait $!
+  exit
+fi
+exec $run "$@"
+"""
 
 _MARK = r"(?:^[ ]*<!-- not run(?P<why>.*?)-->\n\s*)?"
 _FENCE = r"^(?P<indent>[ ]*)```(?P<language>console|bash|python)\n(?P<text>.*?)^(?P=indent)```"
@@ -80,6 +96,8 @@ def _said_by_the_package() -> list[str]:
                 found.append("".join(texts))
             elif isinstance(node, ast.Constant) and id(node) not in documented:
                 found.append(str(node.value))
+    for script in sorted((ROOT / "cellucid_dask/page/static").glob("*.js")):
+        found += script.read_text().splitlines()
     return found
 
 
@@ -110,7 +128,7 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     adata.write_zarr(folder / "atlas.zarr")
     command = folder / "bin/cellucid-dask"
     command.parent.mkdir()
-    command.write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" -m cellucid_dask "$@"\n')
+    command.write_text(_COMMAND.format(python=sys.executable))
     command.chmod(0o755)
     return folder
 

@@ -80,7 +80,7 @@ def test_interrupted_kernel(tmp_path: Path, client: str | None) -> None:
     book = notebook(
         f"import os, warnings; warnings.simplefilter('ignore')\n{start}\n"
         "import cellucid_dask as cd\nprint(os.getpid(), file=open('pid', 'w'), flush=True)\n"
-        "from cellucid_dask.target import Target\n"
+        "from cellucid_dask.store.target import Target\n"
         "import time; put = Target.put\n"
         "def slowly(self, files):\n"
         "    time.sleep(0.3); put(self, files)\n"

@@ -153,6 +153,6 @@ def test_storage_options_are_not_shown() -> None:
 
 def test_options_of_a_run() -> None:
     assert {
-        "memory_budget", "scratch", "force", "resume", "progress", "storage_options",
+        "memory_budget", "scratch", "force", "resume", "page", "progress", "storage_options",
         "source_storage_options", "created_at",
     } == RUN_OPTIONS  # fmt: skip

@@ -4,7 +4,7 @@ import { button, el, make, number } from "./dom.js";
 
 /** @param {App} app */
 export function about({ data: { identity, cells, genes, fields, dims } }) {
-  const { source, export_settings: settings = {}, stats } = identity;
+  const { source, stats } = identity, settings = identity.export_settings ?? {};
   const exact = { 8: "8 bits: exact to 1/508 of the range of a gene", 16: "16 bits: exact to 1/131,068 of the range of a gene" };
   const web = /^https?:\/\//i.test(source?.url ?? "");
   const facts = {
@@ -12,7 +12,7 @@ export function about({ data: { identity, cells, genes, fields, dims } }) {
     Genes: number(genes.size),
     Fields: number(fields.size),
     Embeddings: dims.map((dim) => `${dim}D`).join(", "),
-    "Neighbour graph": stats.n_edges ? `${number(stats.n_edges)} edges` : "",
+    "Neighbor graph": stats.n_edges ? `${number(stats.n_edges)} edges` : "",
     Values: genes.size ? (exact[settings.var_quantization] ?? "32-bit floats, as in the source") : "",
     "Taken from": settings.layer,
     Normalised: settings.normalize,

@@ -1,6 +1,6 @@
 // The region of analyses beside the picture: which one is open, and the field whose categories it compares.
 
-import { dark } from "./colours.js";
+import { dark } from "./colors.js";
 import { button, el, make } from "./dom.js";
 
 const KINDS = {
@@ -21,7 +21,7 @@ export function analysis(app) {
     ...fields.map(({ key }) => make("option", { value: key, textContent: key })));
   const choice = make("label", { className: "row", hidden: !fields.length }, "Categories of ", field), body = make("div");
   box.append(make("div", { className: "row" }, ...tabs, button("×", "Close the analysis", () => open(""))), choice, body);
-  const opener = button("Compare", "Compare genes across categories", () => open(state.view.panel ? "" : view.shown.colour ? "spread" : "dots"));
+  const opener = button("Compare", "Compare genes across categories", () => open(state.view.panel ? "" : view.shown.color ? "spread" : "dots"));
   el("tools").append(opener);
   const made = {}, known = new Map();
   let drawn = "";
@@ -43,12 +43,12 @@ export function analysis(app) {
   }
 
   view.parts.push(async () => {
-    const { turn, shown: { colour, group } } = view, { panel: id, by, hide, genes, lasso, map, box: boxes, ranked, scaled } = state.view, at = IDS.indexOf(id);
+    const { turn, shown: { color, group } } = view, { panel: id, by, hide, genes, lasso, map, box: boxes, ranked, scaled } = state.view, at = IDS.indexOf(id);
     if (id && at < 0) say(`There is no analysis “${id}”.`);
     opener.ariaPressed = String(!(box.hidden = at < 0));
     tabs.forEach((tab, i) => (tab.ariaPressed = String(i === at)));
     // Most changes, as of the camera, are none to an analysis.
-    const key = JSON.stringify([id, colour?.id, group?.id, by, hide, genes, lasso, map, boxes, ranked, scaled, dark()]);
+    const key = JSON.stringify([id, color?.id, group?.id, by, hide, genes, lasso, map, boxes, ranked, scaled, dark()]);
     if (at < 0 || key === drawn) return;
     made[id] ??= (await KINDS[id][1]()).create(app);
     const about = await compared();

@@ -16,7 +16,11 @@ export function make(tag, about = {}, ...children) {
 }
 
 /** @param {string} text @param {string} title what it does, in full */
-export const button = (text, title, onclick) => make("button", { type: "button", textContent: text, title, ariaLabel: title, onclick });
+export function button(text, title, onclick) {
+  // Who speaks to the page says what is written on a button: its name has that in it.
+  const written = /\w/.test(text) && !title.toLowerCase().includes(text.toLowerCase());
+  return make("button", { type: "button", textContent: text, title, ariaLabel: written ? `${text}: ${title}` : title, onclick });
+}
 
 /** @param {number} count */
 export const number = (count) => count.toLocaleString("en");

@@ -1,7 +1,7 @@
 // Several genes across categories: a dot is as large as the share of cells that express the gene, and
 // colored by its mean.
 
-import { css, ramp, theme } from "./colours.js";
+import { css, ramp, theme } from "./colors.js";
 import { button, make, number, short } from "./dom.js";
 import { findGenes } from "./names.js";
 import { circle, numbers, sheet, svg, words } from "./plot.js";

@@ -1,6 +1,6 @@
 // An export: what its documents say, checked, and its columns, each fetched when it is asked for.
 
-import { Folder, check } from "./fetch.js";
+import { Folder, Problem, check } from "./fetch.js";
 
 /** @type {Map<string, [any, string]>} */
 const TYPES = new Map([["uint8", [Uint8Array, "u8"]], ["uint16", [Uint16Array, "u16"]], ["uint32", [Uint32Array, ""]], ["float32", [Float32Array, "f32"]]]);
@@ -47,8 +47,8 @@ export class Export {
       identity.stats.n_genes ? folder.json("var_manifest.json") : null,
       isText(identity.gene_aliases) ? folder.json(identity.gene_aliases) : null,
     ]);
-    data.readFields(obs);
-    if (identity.stats.n_genes) data.readGenes(genes);
+    sound("obs_manifest.json", () => data.readFields(obs));
+    if (identity.stats.n_genes) sound("var_manifest.json", () => data.readGenes(genes));
     if (Array.isArray(aliases?.names)) data.aliases = aliases.names.map((name) => (isText(name) ? name : null));
     return data;
   }
@@ -57,13 +57,12 @@ export class Export {
     const bad = "obs_manifest.json is damaged";
     check(obs?.n_points === this.cells, `${bad}: it is of another number of cells.`);
     const { continuous, categorical } = (this.schemas = obs._obsSchemas ?? {});
-    for (const [key, min, max] of rows(obs._continuousFields, bad)) {
-      check(isText(key) && TYPES.has(continuous?.dtype), `${bad}.`);
+    for (const [key, min, max] of obs._continuousFields ?? []) {
+      check(isText(key) && continuous, `${bad}.`);
       this.fields.set(key, { key, kind: "number", dtype: continuous.dtype, categories: [], ...range(min, max), missing: NaN, centroids: {} });
     }
-    for (const [key, categories, dtype, missing, centroids] of rows(obs._categoricalFields, bad)) {
-      const marker = { uint8: 255, uint16: 65535 }[dtype];
-      check(isText(key) && categorical && rows([categories], bad)[0].every(isText) && missing === marker && categories.length <= marker, `${bad}.`);
+    for (const [key, categories, dtype, missing, centroids] of obs._categoricalFields ?? []) {
+      check(isText(key) && categorical && categories.every(isText) && [255, 65535].includes(missing) && categories.length <= missing && /^uint(8|16)$/.test(dtype), `${bad}.`);
       this.fields.set(key, { key, kind: "category", dtype, categories, min: 0, max: 0, missing, centroids: centroids ?? {} });
     }
   }
@@ -73,9 +72,9 @@ export class Export {
     check(genes?.n_points === this.cells, `${bad}: it is of another number of cells.`);
     check(genes._varSchema, `${bad}.`);
     this.schema = genes._varSchema;
-    rows(genes.fields, bad).forEach((field, at) => {
-      check(isText(field[0]), `${bad}.`);
-      this.genes.set(field[0], { at, ...range(field[1], field[2]) });
+    genes.fields.forEach(([gene, min, max], at) => {
+      check(isText(gene), `${bad}.`);
+      this.genes.set(gene, { at, ...range(min, max) });
     });
   }
 
@@ -142,7 +141,7 @@ export class Export {
     return isText(path) ? path : null;
   }
 
-  /** Both ends of edges of the neighbour graph, no more than `most` of them. @param {number} most */
+  /** Both ends of edges of the neighbor graph, no more than `most` of them. @param {number} most */
   async edges(most) {
     const { n_edges: count, index_dtype: dtype, sourcesPath, destinationsPath } = (await this.folder.json("connectivity_manifest.json")) ?? {};
     check(isCount(count) && TYPES.has(dtype) && isText(sourcesPath) && isText(destinationsPath), "connectivity_manifest.json is damaged.");
@@ -151,10 +150,13 @@ export class Export {
   }
 }
 
-/** A list of lists. @param {string} bad what to say if it is none @returns {any[]} */
-function rows(list = [], bad = "") {
-  check(Array.isArray(list) && list.every(Array.isArray), `${bad}.`);
-  return list;
+/** Read a document: whatever is not as it should be in it is said of the document. */
+function sound(name, read) {
+  try {
+    read();
+  } catch (error) {
+    throw error instanceof Problem ? error : new Problem(`${name} is damaged.`);
+  }
 }
 
 function range(min, max) {

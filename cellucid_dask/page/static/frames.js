@@ -2,10 +2,10 @@
 //
 // Large data is drawn in passes, each of every k-th cell (no copy: a longer stride): one pass is enough
 // while the camera moves, all are added up when it rests. And most cells have not the gene one looks at:
-// the picture of all cells in the lowest colour is kept, and for another gene only the cells that have
+// the picture of all cells in the lowest color is kept, and for another gene only the cells that have
 // it are drawn, over that. The result is the same as if all were drawn.
 
-import { theme } from "./colours.js";
+import { theme } from "./colors.js";
 import { ALL, BEFORE, GROUND, drawPass } from "./pass.js";
 
 const PASS_MS = 40; // a pass should take about this long
@@ -16,7 +16,7 @@ export class Frames {
   layer = ALL;
   pass = 0;
   passes = 0; // 0: to be begun
-  perPass = 3e5; // cells; learnt from how long passes take
+  perPass = [3e5, 3e5, 1e6]; // cells, of each layer; learnt from how long passes take
   moving = false;
   asked = false;
   /** @type {WebGLSync | null} */ fence = null;
@@ -27,7 +27,7 @@ export class Frames {
   /** @param {import("./picture.js").Picture} picture */
   constructor(picture) {
     const { gl } = (this.picture = picture);
-    const target = () => ({ frame: gl.createFramebuffer(), colour: gl.createRenderbuffer(), depth: gl.createRenderbuffer() });
+    const target = () => ({ frame: gl.createFramebuffer(), color: gl.createRenderbuffer(), depth: gl.createRenderbuffer() });
     this.target = target();
     this.ground = target();
   }
@@ -59,9 +59,8 @@ export class Frames {
       if (gl.clientWaitSync(fence, 0, 0) === gl.TIMEOUT_EXPIRED) return this.schedule();
       gl.deleteSync(fence);
       this.fence = null;
-      const ms = performance.now() - this.sent;
-      this.perPass *= ms > PASS_MS * 1.5 ? 0.7 : ms < PASS_MS * 0.7 ? 1.4 : 1;
-      this.perPass = Math.min(2e7, Math.max(1e5, this.perPass));
+      const ms = performance.now() - this.sent, by = ms > PASS_MS * 1.5 ? 0.7 : ms < PASS_MS * 0.7 ? 1.4 : 1;
+      this.perPass[this.layer] = Math.min(2e7, Math.max(1e5, this.perPass[this.layer] * by));
     }
     this.prepare(width, height);
     const whole = this.passes && this.pass === this.passes;
@@ -105,7 +104,7 @@ export class Frames {
     const { gl, cells, dim, panels } = this.picture;
     this.layer = layer;
     const most = Math.floor(255 / (4 * dim)); // WebGL's longest stride
-    this.passes = Math.min(most, Math.ceil((cells * panels.length) / this.perPass));
+    this.passes = Math.min(most, Math.ceil((cells * panels.length) / this.perPass[layer]));
     this.pass = 0;
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.target.frame);
     gl.clear(gl.DEPTH_BUFFER_BIT);
@@ -129,9 +128,9 @@ export class Frames {
     this.size = size;
     this.kept = "";
     this.passes = 0;
-    for (const { frame, colour, depth } of [this.ground, this.target]) {
+    for (const { frame, color, depth } of [this.ground, this.target]) {
       gl.bindFramebuffer(gl.FRAMEBUFFER, frame);
-      for (const [buffer, format, slot] of [[colour, gl.RGBA8, gl.COLOR_ATTACHMENT0], [depth, gl.DEPTH_COMPONENT24, gl.DEPTH_ATTACHMENT]]) {
+      for (const [buffer, format, slot] of [[color, gl.RGBA8, gl.COLOR_ATTACHMENT0], [depth, gl.DEPTH_COMPONENT24, gl.DEPTH_ATTACHMENT]]) {
         gl.bindRenderbuffer(gl.RENDERBUFFER, buffer);
         gl.renderbufferStorageMultisample(gl.RENDERBUFFER, samples, /** @type {number} */ (format), width, height);
         gl.framebufferRenderbuffer(gl.FRAMEBUFFER, /** @type {number} */ (slot), gl.RENDERBUFFER, buffer);

@@ -30,11 +30,11 @@ export function hover(app) {
   function show(event, cell) {
     tip.hidden = cell < 0;
     if (cell < 0) return;
-    const { group, colour, summary } = view.shown;
+    const { group, color, summary } = view.shown;
     const line = (name, text) => make("div", {}, make("small", { textContent: `${name} ` }), text);
     const lines = [line("cell", String(cell))];
     if (group) lines.push(line(group.key, group.categories[group.codes[cell]] ?? "(none)"));
-    if (colour) lines.push(line(colour.label, short(valueOf(colour, cell, summary.min, summary.max))));
+    if (color) lines.push(line(color.label, short(valueOf(color, cell, summary.min, summary.max))));
     for (const { column, summary } of view.others) {
       lines.push(line(column.label, summary ? short(valueOf(column, cell, summary.min, summary.max)) : column.categories[column.codes[cell]] ?? "(none)"));
     }

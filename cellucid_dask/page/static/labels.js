@@ -1,6 +1,6 @@
 // The names of categories at their centroids, and whatever else is drawn over the cells.
 
-import { css, theme } from "./colours.js";
+import { css, theme } from "./colors.js";
 import { el } from "./dom.js";
 import { project } from "./geometry.js";
 

@@ -2,7 +2,7 @@
 // the shapes in the address: each is drawn on the cells as some camera sees them, so that a link selects the same.
 
 import { Camera } from "./camera.js";
-import { css, theme } from "./colours.js";
+import { css, theme } from "./colors.js";
 import { button, el } from "./dom.js";
 import { spot } from "./pointer.js";
 

@@ -1,6 +1,6 @@
-// The categories of a field: their colours and counts; which are hidden, and which is lit up.
+// The categories of a field: their colors and counts; which are hidden, and which is lit up.
 
-import { categoryColour, css, theme } from "./colours.js";
+import { categoryColor, css, theme } from "./colors.js";
 import { button, el, make, number } from "./dom.js";
 
 const MOST = 300; // rows shown; the search finds the others
@@ -54,7 +54,7 @@ export function legend({ data, view, state, picture }) {
   function row(i, name) {
     const box = make("button", { type: "button", role: "checkbox", title: name, onclick: () => toggle(i), ondblclick: () => isolate(i) },
       make("i"), make("span", { textContent: name }), make("small", { textContent: number(view.shown.counts[i]) }));
-    box.firstChild.style.setProperty("--colour", css(i < group.categories.length ? categoryColour(i) : theme().missing));
+    box.firstChild.style.setProperty("--color", css(i < group.categories.length ? categoryColor(i) : theme().missing));
     const only = button("only", `Only ${name}`, () => isolate(i));
     only.className = "only";
     return make("li", { value: i, onpointerenter: () => light(i), onpointerleave: () => light(-1), onfocusin: () => light(i), onfocusout: () => light(-1) }, box, only);
@@ -64,7 +64,7 @@ export function legend({ data, view, state, picture }) {
     const hidden = new Set(state.view.hide);
     for (const item of list.children) item.firstChild.ariaChecked = String(!hidden.has(item.value));
     all.hidden = !hidden.size;
-    box.classList.toggle("plain", Boolean(view.shown.colour)); // the colours are not the categories'
+    box.classList.toggle("plain", Boolean(view.shown.color)); // the colors are not the categories'
   }
 
   view.addEventListener("shown", () => {

@@ -4,9 +4,8 @@ import { about } from "./about.js";
 import { analysis } from "./analysis.js";
 import { bar } from "./bar.js";
 import { Camera } from "./camera.js";
-import { chooseDataset } from "./datasets.js";
+import { openData } from "./datasets.js";
 import { el, number } from "./dom.js";
-import { Export } from "./export.js";
 import { Problem } from "./fetch.js";
 import { hover } from "./hover.js";
 import { labels } from "./labels.js";
@@ -40,30 +39,50 @@ function fail(error) {
   if (el("cover").hidden) say(sentence, 0);
 }
 
+const ratio = () => Math.min(devicePixelRatio, 2);
+
+/** Give the canvases the size of their place. @returns {boolean} whether that is another */
+function fit() {
+  const { width, height } = el("stage").getBoundingClientRect();
+  const size = { width: Math.round(width * ratio()), height: Math.round(height * ratio()) }, cells = el("cells");
+  if (cells.width === size.width && cells.height === size.height) return false;
+  for (const canvas of [cells, el("labels")]) Object.assign(canvas, size);
+  return true;
+}
+
 async function start() {
   if (location.protocol === "file:") return; // start.js says why
   const state = new State();
-  const opening = chooseDataset(new URL(".", location.href).href, state, say).then((base) => Export.open(base, state.view.dim));
+  const opening = openData(new URL(".", location.href).href, state, say);
   opening.catch(() => {}); // told below; meanwhile the graphics card and the worker get ready
   await new Promise((done) => setTimeout(done));
+  fit();
   const camera = new Camera(), picture = new Picture(el("cells"), camera), stats = new Stats();
   const data = await opening;
   document.title = el("name").textContent = data.name;
   el("count").textContent = `${number(data.cells)} cells · ${number(data.genes.size)} genes`;
   const view = new View(data, state, picture, stats, say);
+  picture.ratio = ratio();
   let resting = 0;
   /** @type {App} */
   const app = { data, state, view, picture, camera, stats, say, fail, moved, layers: [], tool: null, selecting: "new", relabel() {} };
 
   async function refresh() {
+    if (root.dataset.state === "failed") say("");
     root.dataset.state = "loading";
     try {
       if (!(await view.update()) || resting) return;
       if (root.dataset.state === "loading") root.dataset.state = "ready";
     } catch (error) {
-      fail(error);
+      if (!view.shown.dim && state.view.gene) {
+        // The gene that the address names cannot be had: the rest can.
+        state.view = { ...state.view, gene: "" };
+        await view.update().catch(() => {});
+      }
+      el("cover").hidden = view.shown.dim > 0;
+      return fail(error);
     }
-    el("cover").hidden = view.shown.dim > 0;
+    el("cover").hidden = true;
   }
 
   function moved() {
@@ -88,18 +107,12 @@ async function start() {
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
   el("cells").addEventListener("webglcontextlost", () => fail(new Problem("The graphics card was reset: load the page again.")));
-  const fit = () => {
-    picture.ratio = Math.min(devicePixelRatio, 2);
-    const { width, height } = el("stage").getBoundingClientRect();
-    for (const canvas of [el("cells"), el("labels")]) {
-      canvas.width = Math.round(width * picture.ratio);
-      canvas.height = Math.round(height * picture.ratio);
-    }
+  new ResizeObserver(() => {
+    if (!fit()) return;
+    picture.ratio = ratio();
     picture.draw();
     app.relabel();
-  };
-  new ResizeObserver(fit).observe(el("stage"));
-  fit();
+  }).observe(el("stage"));
   await refresh();
 }
 

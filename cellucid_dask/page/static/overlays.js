@@ -1,7 +1,7 @@
-// The neighbour graph and the vector field, over or under the cells. Both are thinned out so that what
+// The neighbor graph and the vector field, over or under the cells. Both are thinned out so that what
 // is drawn stays bounded: some of the edges, and a mean arrow for each small square of the screen.
 
-import { css, theme } from "./colours.js";
+import { css, theme } from "./colors.js";
 import { project } from "./geometry.js";
 
 const MOST_EDGES = 400000;
@@ -69,8 +69,8 @@ export function overlays(app) {
         ctx.lineTo(tx + Math.cos(turn + side) * long * 0.35, ty + Math.sin(turn + side) * long * 0.35);
       }
     }
-    for (const [lineWidth, colour] of [[3.5, background], [1.3, ink]]) {
-      Object.assign(ctx, { lineWidth: lineWidth * ratio, strokeStyle: css(colour), lineCap: "round" });
+    for (const [lineWidth, color] of [[3.5, background], [1.3, ink]]) {
+      Object.assign(ctx, { lineWidth: lineWidth * ratio, strokeStyle: css(color), lineCap: "round" });
       ctx.stroke();
     }
   });

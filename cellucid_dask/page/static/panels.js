@@ -1,6 +1,6 @@
 // Panels beside the first, each colored by a gene or field of its own; all move together.
 
-import { css, theme } from "./colours.js";
+import { css, theme } from "./colors.js";
 import { button, el, make, short } from "./dom.js";
 
 const MOST = 3; // beside the first
@@ -10,7 +10,7 @@ export function panels(app) {
   const { data, state, view, picture, stats, say } = app;
   const opener = button("+ Panel", "Keep these colors in a panel beside; what is chosen next colors the first", () => state.set({ with: [...state.view.with, now()] }));
   el("tools").append(opener);
-  const now = () => (view.shown.colour ?? view.shown.group)?.id ?? "";
+  const now = () => (view.shown.color ?? view.shown.group)?.id ?? "";
   let heads = /** @type {HTMLElement[]} */ ([]), titles = /** @type {string[]} */ ([]);
   const summaries = new WeakMap(), unknown = new Set();
 
@@ -42,13 +42,13 @@ export function panels(app) {
     view.others = columns.map((column, at) => {
       const i = at + 1, summary = summaries.get(column);
       if (column !== view.others[at]?.column) picture.setPanel(i, column);
-      if (!summary) picture.setNames(i, view.groupColours(column, []));
+      if (!summary) picture.setNames(i, view.groupColors(column, []));
       return { column, summary, range: summary ? view.paintPanel(i, column, summary) : [] };
     });
     if (picture.panels.length > columns.length + 1) picture.keepPanels(columns.length + 1);
     opener.disabled = columns.length === MOST;
-    const { colour, group, range } = view.shown, label = ({ column, range }) => [column?.label ?? "", range.map(short).join(" – ")].join("  ");
-    const texts = [{ column: colour ?? group, range: colour ? range : [] }, ...view.others].map(label);
+    const { color, group, range } = view.shown, label = ({ column, range }) => [column?.label ?? "", range.map(short).join(" – ")].join("  ");
+    const texts = [{ column: color ?? group, range: color ? range : [] }, ...view.others].map(label);
     if (texts.join("\n") === titles.join("\n")) return; // what has the focus keeps it
     titles = texts;
     for (const head of heads) head.remove();

@@ -1,6 +1,6 @@
 // One pass of the picture: every `passes`-th cell of each panel, and the lines with the last.
 
-import { theme } from "./colours.js";
+import { theme } from "./colors.js";
 
 /** @param {WebGL2RenderingContext} gl @param {string[]} sources @param {string[]} inputs in the order of their slots */
 export function program(gl, sources, inputs) {
@@ -42,7 +42,7 @@ export function drawPass(picture, pass, passes, layer) {
   if (smoothly) gl.enable(gl.SAMPLE_ALPHA_TO_COVERAGE);
   gl.useProgram(made);
   const { background, missing, faded } = theme();
-  for (const [name, colour] of Object.entries({ background, missing, faded })) gl.uniform3fv(at[name], colour.map((part) => part / 255));
+  for (const [name, color] of Object.entries({ background, missing, faded })) gl.uniform3fv(at[name], color.map((part) => part / 255));
   const whole = { groups: 0, ramp: 1, dim, offset: pass, stride: passes, lit, layer, smoothly: Number(smoothly), hiding: Number(picture.hiding) };
   for (const [name, value] of Object.entries(whole)) gl.uniform1i(at[name], value);
   bind(gl, gl.TEXTURE0, picture.groups);
@@ -107,10 +107,10 @@ export function pointSize({ cells, ratio, camera, size }, width, height) {
 function drawLines({ gl, canvas, camera, inputs, lineCount, lines: { made, at } }, boxes) {
   gl.useProgram(made);
   gl.uniform1i(at.groups, 0);
-  const shade = theme().background[0] > 128 ? 0 : 1;
-  gl.uniform4f(at.ink, shade, shade, shade, Math.min(0.35, Math.max(0.04, 60 / Math.sqrt(lineCount)))); // fainter, the more there are
+  const shade = theme().background[0] > 128 ? 0.45 : 0.55;
+  gl.uniform4f(at.ink, shade, shade, shade, Math.min(0.5, Math.max(0.04, 25 / Math.sqrt(lineCount)))); // fainter, the more there are
   gl.enable(gl.BLEND);
-  gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
+  gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ZERO, gl.ONE); // the canvas stays opaque
   gl.depthMask(false);
   for (const slot of [2, 3]) gl.disableVertexAttribArray(slot);
   input(gl, 0, inputs.line, 3, 0, 1);

@@ -2,7 +2,7 @@
 // what changes afterwards is a few numbers or one texel. It fetches nothing.
 //
 // One Picture is one canvas with one or more panels, which share positions, groups and camera and
-// differ in the column that colours. When and in how many steps it is drawn: frames.js.
+// differ in the column that colors. When and in how many steps it is drawn: frames.js.
 
 import { check } from "./fetch.js";
 import { Frames } from "./frames.js";
@@ -18,7 +18,7 @@ export class Picture {
   lineCount = 0;
   hiding = false; // some categories
   version = 0; // of what all panels share
-  /** @type {Uint8Array} */ colours = new Uint8Array(0);
+  /** @type {Uint8Array} */ colors = new Uint8Array(0);
   /** @type {Panel[]} */ panels = [];
   /** @type {Record<"position" | "group" | "chosen" | "line" | "ends", Uploaded | null>} */
   inputs = { position: null, group: null, chosen: null, line: null, ends: null };
@@ -33,7 +33,7 @@ export class Picture {
     this.lines = program(gl, LINES, ["position", "ends"]);
     this.groups = texture(gl);
     this.frames = new Frames(this);
-    this.setGroupColours(new Uint8Array(4).fill(255));
+    this.setGroupColors(new Uint8Array(4).fill(255));
   }
 
   /** @param {Float32Array} positions @param {number} dim */
@@ -43,7 +43,7 @@ export class Picture {
     this.put("position", positions);
   }
 
-  /** The field that hides cells and, in a panel without numbers, colours them. @param {Column | null} column */
+  /** The field that hides cells and, in a panel without numbers, colors them. @param {Column | null} column */
   setGroup(column) {
     this.put("group", column?.codes);
   }
@@ -61,9 +61,9 @@ export class Picture {
   }
 
   /** Red, green, blue and 255 (128: behind others, 0: hidden) for each code. @param {Uint8Array} rgba */
-  setGroupColours(rgba) {
-    if (rgba.length === this.colours.length && rgba.every((part, i) => part === this.colours[i])) return;
-    this.colours = rgba;
+  setGroupColors(rgba) {
+    if (rgba.length === this.colors.length && rgba.every((part, i) => part === this.colors[i])) return;
+    this.colors = rgba;
     this.hiding = rgba.some((part, i) => i % 4 === 3 && !part);
     this.version++;
     this.write(this.groups, rgba);
@@ -82,7 +82,7 @@ export class Picture {
     this.draw();
   }
 
-  /** What the i-th panel shows: a column, or the groups' colours. @param {number} i @param {Column | null} column */
+  /** What the i-th panel shows: a column, or the groups' colors. @param {number} i @param {Column | null} column */
   setPanel(i, column) {
     const panel = (this.panels[i] ??= { column: null, named: false, ramp: texture(this.gl), range: [0, 1, NaN], ground: null });
     panel.column = this.upload(column?.codes, panel.column);
@@ -91,7 +91,7 @@ export class Picture {
     this.draw();
   }
 
-  /** Codes at both ends of the map, the missing code, the map's 256 colours, and whether any code is missing.
+  /** Codes at both ends of the map, the missing code, the map's 256 colors, and whether any code is missing.
    * @param {number[]} range @param {Uint8Array} ramp @param {boolean} gaps */
   setScale(i, range, ramp, gaps) {
     const { gl } = this, panel = this.panels[i];

@@ -1,7 +1,7 @@
 // What the plots share: SVG, tables, and files to keep. A plot is styled by attributes alone, so that its
 // file looks the same elsewhere.
 
-import { css, theme } from "./colours.js";
+import { css, theme } from "./colors.js";
 import { button, make } from "./dom.js";
 
 const SPACE = "http://www.w3.org/2000/svg", FONT = "system-ui, sans-serif", SIZE = 11;

@@ -1,7 +1,7 @@
 // The picture as a file: the cells, what is drawn over them, and the legend beside.
 
 import { paintBar } from "./bar.js";
-import { categoryColour, css, theme } from "./colours.js";
+import { categoryColor, css, theme } from "./colors.js";
 import { el, make, number, short } from "./dom.js";
 import { drawLayers } from "./labels.js";
 
@@ -18,7 +18,7 @@ export function save(app) {
     menu.value = "";
     const sheet = await snapshot(app, scale);
     const blob = await new Promise((done) => sheet.toBlob(done));
-    const link = make("a", { href: URL.createObjectURL(blob), download: `${[app.data.identity.id, app.view.shown.colour?.key ?? app.view.shown.group?.key ?? "cells"].join("-").replace(/[^\w.-]+/g, "_")}.png` });
+    const link = make("a", { href: URL.createObjectURL(blob), download: `${[app.data.identity.id, app.view.shown.color?.key ?? app.view.shown.group?.key ?? "cells"].join("-").replace(/[^\w.-]+/g, "_")}.png` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
@@ -51,15 +51,15 @@ async function snapshot(app, scale) {
 
 /** @param {CanvasRenderingContext2D} ctx @param {App} app */
 function drawLegend(ctx, { data, view, state }, height) {
-  const { colour, group, counts, range } = view.shown, ink = css(theme().ink);
+  const { color, group, counts, range } = view.shown, ink = css(theme().ink);
   const write = (text, x, y, bold = false) => {
     ctx.font = `${bold ? "600 " : ""}13px system-ui, sans-serif`;
     ctx.fillStyle = ink;
-    ctx.fillText(text, x, y, LEGEND - 20 - x);
+    ctx.fillText(text, x, y, LEGEND - 20 - (ctx.textAlign === "right" ? 0 : x));
   };
   write(data.name, 0, 0, true);
-  write(colour?.label ?? group?.key ?? "", 0, ROW * 1.5, true);
-  if (colour) {
+  write(color?.label ?? group?.key ?? "", 0, ROW * 1.5, true);
+  if (color) {
     paintBar(ctx, view.shown, state.view.map, 0, ROW * 2, LEGEND - 20, 64);
     write(short(range[0]), 0, ROW * 2 + 80);
     ctx.textAlign = "right";
@@ -70,7 +70,7 @@ function drawLegend(ctx, { data, view, state }, height) {
   const rows = Math.floor(height / ROW) - 5;
   shown.slice(0, rows).forEach((i, at) => {
     const y = ROW * (at + 2.6);
-    ctx.fillStyle = css(categoryColour(i));
+    ctx.fillStyle = css(categoryColor(i));
     ctx.fillRect(0, y - 10, 11, 11);
     write(`${group.categories[i]} (${number(counts[i])})`, 18, y);
   });

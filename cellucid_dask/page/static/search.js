@@ -84,8 +84,8 @@ export function search({ data, view, state }) {
 
   const seen = [];
   view.addEventListener("shown", () => {
-    const { colour } = view.shown;
-    if (colour?.kind === "gene" && !seen.includes(colour.key)) seen.unshift(colour.key);
+    const { color } = view.shown;
+    if (color?.kind === "gene" && !seen.includes(color.key)) seen.unshift(color.key);
     seen.splice(RECENT);
     el("recent").replaceChildren(...seen.map((key) =>
       make("button", { type: "button", textContent: data.alias(key) ?? key, title: key, ariaPressed: String(state.view.gene === key), onclick: () => view.choose("gene", key) })));

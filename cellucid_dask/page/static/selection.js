@@ -20,11 +20,11 @@ export function create(app) {
 
   /** @param {Compared} about */
   async function update({ by, rows, names, cells }) {
-    const { turn, shown: { colour } } = view;
+    const { turn, shown: { color } } = view;
     clear.hidden = !state.view.lasso.length;
     if (clear.hidden) return body.replaceChildren(make("p", { textContent: "Nothing is selected. Choose Select above the picture, then draw around cells." }));
     const [measured, { whole, inside }] = await Promise.all([
-      colour && stats.ask("measure", { column: colour, whole: true, ...cells }), stats.ask("selected", { by, ...cells })]);
+      color && stats.ask("measure", { column: color, whole: true, ...cells }), stats.ask("selected", { by, ...cells })]);
     if (turn !== view.turn) return;
     const sum = (counts) => counts.reduce((all, count) => all + count, 0), total = sum(inside);
     const save = button("CSV of the cells", path ? "Their numbers and names" : "Their numbers: rows of the data set, from 0", async () => {
@@ -33,8 +33,8 @@ export function create(app) {
     });
     body.replaceChildren(make("h2", { textContent: `${number(total)} of ${number(sum(whole))} cells` }), make("div", { className: "row" }, save));
     if (measured) {
-      body.append(...numbers(`${id}-selection-${colour.key}`, "Values", measured.groups, {
-        [colour.label]: [(group) => (group === measured.groups[0] ? "inside" : "outside")],
+      body.append(...numbers(`${id}-selection-${color.key}`, "Values", measured.groups, {
+        [color.label]: [(group) => (group === measured.groups[0] ? "inside" : "outside")],
         values: [({ n }) => n, number],
         mean: [({ mean }) => mean, short],
         median: [({ quartiles }) => quartiles[1], short],

@@ -1,4 +1,4 @@
-// What the graphics card does for each cell: from its codes to a place, a size and a colour.
+// What the graphics card does for each cell: from its codes to a place, a size and a color.
 
 const HEAD = `#version 300 es
 precision highp float;
@@ -12,24 +12,24 @@ float dice(uint x) {
   x = (x ^ (x >> 15)) * 0x846ca68bu;
   return float((x ^ (x >> 16)) >> 8) / 16777216.0;
 }
-uniform highp sampler2D groups;  // colour of each category; alpha 0: hidden
+uniform highp sampler2D groups;  // color of each category; alpha 0: hidden
 vec4 category(uint code) { return texelFetch(groups, ivec2(code & 255u, code >> 8), 0); }
 `;
 
 export const POINTS = [`${HEAD}
 in vec3 position;
-in float value;   // code of the column that colours
+in float value;   // code of the column that colors
 in uint group;    // code of the field that hides
 in float chosen;  // 0: outside the selection
 uniform mat4 matrix;
 uniform int dim, offset, stride, lit, layer;
-uniform bool numbers, named;  // colour by value, by value as a code of the ramp, else by group
+uniform bool numbers, named;  // color by value, by value as a code of the ramp, else by group
 uniform bool hiding;    // some categories
 uniform vec3 faded;
 uniform sampler2D ramp;
 uniform float size;
 uniform vec3 range;     // codes at the low and the high end of the map, code of a missing value
-flat out vec4 tint;     // a colour, or the place in the map and how the cell is shown; and fog
+flat out vec4 tint;     // a color, or the place in the map and how the cell is shown; and fog
 flat out float radius;
 ${DICE}
 void main() {
@@ -85,10 +85,10 @@ void main() {
     alpha = smoothly ? clamp(edge + 0.5, 0.0, 1.0) : step(0.0, edge);
     if (alpha == 0.0) discard;
   }
-  vec3 colour = tint.rgb;
-  if (layer == 1) colour = ground;
-  else if (numbers) colour = tint.y > 1.5 ? faded : tint.y > 0.5 ? missing : texelFetch(ramp, ivec2(int(tint.x * 255.0 + 0.5), 0), 0).rgb;
-  pixel = vec4(mix(colour, background, tint.a), alpha);
+  vec3 color = tint.rgb;
+  if (layer == 1) color = ground;
+  else if (numbers) color = tint.y > 1.5 ? faded : tint.y > 0.5 ? missing : texelFetch(ramp, ivec2(int(tint.x * 255.0 + 0.5), 0), 0).rgb;
+  pixel = vec4(mix(color, background, tint.a), alpha);
 }`];
 
 export const LINES = [`${HEAD}

@@ -1,6 +1,6 @@
 // How the values that color the picture are spread over the categories of a field: violins or boxes.
 
-import { categoryColour, css, theme } from "./colours.js";
+import { categoryColor, css, theme } from "./colors.js";
 import { button, make, number, short } from "./dom.js";
 import { circle, numbers, sheet, svg, ticks, words } from "./plot.js";
 
@@ -17,20 +17,20 @@ export function create({ data, state, view }) {
 
   /** @param {Compared} about */
   async function update({ by, rows, names, measure }) {
-    const { colour } = view.shown, { turn } = view, { box } = state.view;
+    const { color } = view.shown, { turn } = view, { box } = state.view;
     boxes.ariaPressed = String(box);
     ranked.ariaPressed = String(state.view.ranked);
-    title.textContent = colour && by ? `${colour.label} by ${by.key}` : "";
+    title.textContent = color && by ? `${color.label} by ${by.key}` : "";
     note.textContent = by ? "Color by a gene or a field of numbers to see how its values are spread." : "This data set has no field of categories.";
-    if (!colour || !by) return plot.replaceChildren();
-    const { groups, min, max } = await measure(colour, true);
+    if (!color || !by) return plot.replaceChildren();
+    const { groups, min, max } = await measure(color, true);
     if (turn !== view.turn) return;
 
     const shown = rows.filter((i) => groups[i].n);
     if (state.view.ranked) shown.sort((a, b) => groups[b].mean - groups[a].mean);
     const drawn = draw(shown.slice(0, MOST), groups, names, min, max > min ? max : min + 1, box, title.textContent);
     const part = (get) => /** @type {[(i: number) => number, typeof short]} */ ([(i) => get(groups[i]), short]);
-    plot.replaceChildren(drawn, ...numbers(`${data.identity.id}-${colour.key}-by-${by.key}`, "Numbers", shown, {
+    plot.replaceChildren(drawn, ...numbers(`${data.identity.id}-${color.key}-by-${by.key}`, "Numbers", shown, {
       category: [(i) => names[i]],
       cells: [(i) => groups[i].cells, number],
       missing: [(i) => groups[i].cells - groups[i].n, number],
@@ -40,9 +40,9 @@ export function create({ data, state, view }) {
       q3: part(({ quartiles }) => quartiles[2]),
       "share > 0": [(i) => groups[i].above / groups[i].n, percent],
     }, drawn));
-    const half = colour.top ? ` One under ${short((max - min) / colour.top / 2)}, half a step of its ${colour.top > 254 ? 16 : 8} bits, is read as 0.` : "";
+    const half = color.top ? ` One under ${short((max - min) / color.top / 2)}, half a step of its ${color.top > 254 ? 16 : 8} bits, is read as 0.` : "";
     note.textContent = min < 0 ? "Some values are below 0, so they are centered or scaled: how many are above says little about who expresses."
-      : `> 0: cells ${colour.kind === "gene" ? "that express, which have" : "with"} a value above 0.${min ? "" : half}`;
+      : `> 0: cells ${color.kind === "gene" ? "that express, which have" : "with"} a value above 0.${min ? "" : half}`;
     if (shown.length > MOST) note.textContent += ` ${number(shown.length - MOST)} more categories are in the table.`;
   }
 
@@ -62,7 +62,7 @@ function draw(shown, groups, names, min, max, boxes, label) {
   out.append(words("mean", RIGHT + 50, 12), words("> 0", WIDTH - 2, 12));
   shown.forEach((i, at) => {
     const y = 20 + ROW * (at + 0.5), group = groups[i], { quartiles: [q1, median, q3], whiskers, mean, above, n } = group;
-    const fill = css(i < names.length - 1 ? categoryColour(i) : theme().missing), path = (d, width = 1) => svg("path", { d, ...line, "stroke-width": width });
+    const fill = css(i < names.length - 1 ? categoryColor(i) : theme().missing), path = (d, width = 1) => svg("path", { d, ...line, "stroke-width": width });
     out.append(svg("g", {}, words(names[i], LEFT - 8, y + 4, "end", LEFT - 8),
       ...(boxes ? [path(`M${x(whiskers[0])} ${y}H${x(whiskers[1])}`), svg("path", { d: `M${x(q1)} ${y - 8}H${x(q3)}v16H${x(q1)}z`, ...line, fill })]
         : [svg("path", { d: outline(group, x, min, max, y), fill, stroke: fill }), path(`M${x(q1)} ${y}H${x(q3)}`, 3)]),

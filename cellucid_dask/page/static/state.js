@@ -4,16 +4,16 @@
 export const DEFAULTS = {
   ds: "", // data set, where there are several
   dim: 0, // 1, 2 or 3 dimensions; 0: the export's choice
-  gene: "", // colours, when there is one
-  obs: "", // colours otherwise: a field of the cells
+  gene: "", // colors, when there is one
+  obs: "", // colors otherwise: a field of the cells
   group: "", // field of categories that hides cells and names them; "": obs, or the most telling
   hide: /** @type {number[]} */ ([]), // hidden categories of the group; the one after the last: cells without
-  clip: "", // "low,high": values at the ends of the colour map; "": found
-  map: "ember", // colour map
+  clip: "", // "low,high": values at the ends of the color map; "": found
+  map: "ember", // color map
   cam: "", // camera
   size: 1, // of points
   labels: true, // names at the centroids
-  graph: false, // neighbour graph
+  graph: false, // neighbor graph
   field: "", // vector field
   with: /** @type {string[]} */ ([]), // panels beside the first: "gene/CD3D", "obs/louvain"
   panel: "", // what the analysis region shows: "spread", "dots" or "select"

@@ -26,7 +26,7 @@ export function tools({ data, state, view, camera, picture, moved }) {
 
   const over = [];
   if (data.fields.size) over.push(toggle("Names", "Names of the categories", "labels"));
-  if (data.identity.stats.has_connectivity) over.push(toggle("Graph", "Neighbour graph", "graph"));
+  if (data.identity.stats.has_connectivity) over.push(toggle("Graph", "Neighbor graph", "graph"));
   if (over.length) group(...over);
   const fields = Object.entries(data.identity.vector_fields?.fields ?? {});
   if (!fields.length) return;

@@ -1,7 +1,7 @@
 // From the state to the picture: which columns the state means, fetched, counted and shown. Tells the
 // rest of the page what is shown by the event "shown"; `View.shown` has it.
 
-import { categoryColour, ramp, theme } from "./colours.js";
+import { MAP_NAMES, categoryColor, ramp, theme } from "./colors.js";
 
 const NAMES = [/cell.?(type|class|label)|annot/i, /label|class|type|cluster/i, /leiden|louvain/i];
 
@@ -16,8 +16,9 @@ function telling(fields) {
 
 export class View extends EventTarget {
   /** @type {Shown} */
-  shown = { dim: 0, group: null, counts: null, colour: null, summary: null, range: [0, 1] };
+  shown = { dim: 0, group: null, counts: null, color: null, summary: null, range: [0, 1] };
   turn = 0;
+  said = "";
   /** What else is to be shown before the page is ready. @type {(() => Promise<void>)[]} */ parts = [];
   /** In panels beside the first. @type {{column: Column, summary?: Summary, range: number[]}[]} */ others = [];
 
@@ -35,19 +36,23 @@ export class View extends EventTarget {
 
   /** What the state means here: names that are not in the export are said and passed over. */
   meant() {
-    const { data, say, state: { view } } = this;
+    const { data, say, state: { view } } = this, wrong = [];
     const fields = [...data.fields.values()], isGroup = (key) => data.fields.get(key)?.kind === "category";
     const known = (key, has, what) => {
       if (!key || has) return key;
-      say(`This data set has no ${what} “${key}”.`);
+      wrong.push(`This data set has no ${what} “${key}”.`);
       return "";
     };
     const gene = known(view.gene, data.genes.has(view.gene), "gene");
     const obs = known(view.obs, data.fields.has(view.obs), "field") || telling(fields);
     const asked = known(view.group, isGroup(view.group), "field of categories");
     const group = !gene && isGroup(obs) ? obs : asked || (isGroup(obs) ? obs : telling(fields.filter(({ key }) => isGroup(key))));
+    known(view.field, Object.hasOwn(data.identity.vector_fields?.fields ?? {}, view.field), "vector field");
+    if (!MAP_NAMES.includes(view.map)) wrong.push(`There is no color map “${view.map}”.`);
     const dim = data.dims.includes(view.dim) ? view.dim : data.dim;
     if (view.dim) known(`${view.dim}D`, dim === view.dim, "embedding in");
+    if (wrong.join(" ") !== this.said) say(wrong.join(" ")); // once, not whenever the camera moves
+    this.said = wrong.join(" ");
     return { gene, obs, group, dim };
   }
 
@@ -56,15 +61,18 @@ export class View extends EventTarget {
     const turn = ++this.turn;
     const { data, picture, stats, shown } = this;
     const { gene, obs, group: groupKey, dim } = this.meant();
-    const [points, group, colour] = await Promise.all([
+    const [points, group, color] = await Promise.all([
       dim === shown.dim ? null : data.points(dim),
       groupKey ? data.column("obs", groupKey) : null,
       gene ? data.column("gene", gene) : data.fields.get(obs)?.kind === "number" ? data.column("obs", obs) : null,
-    ]);
+    ]).catch((error) => {
+      if (turn === this.turn) throw error; // what is wished no longer need not succeed
+      return [];
+    });
     if (turn !== this.turn) return false;
     const [counts, summary] = await Promise.all([
       group && (group === shown.group ? shown.counts : stats.ask("counts", { group })),
-      colour && stats.ask("summary", { column: colour, group, hidden: this.hiddenCodes(group) }),
+      color && stats.ask("summary", { column: color, group, hidden: this.hiddenCodes(group) }),
     ]);
     if (turn !== this.turn) return false;
 
@@ -75,8 +83,8 @@ export class View extends EventTarget {
       stats.ask("points", { points, dim }, [points.buffer]);
     }
     if (group !== shown.group) picture.setGroup(group);
-    if (colour !== shown.colour || !picture.panels.length) picture.setPanel(0, colour);
-    this.shown = { dim, group, counts, colour, summary, range: [0, 1] };
+    if (color !== shown.color || !picture.panels.length) picture.setPanel(0, color);
+    this.shown = { dim, group, counts, color, summary, range: [0, 1] };
     this.paint();
     this.dispatchEvent(new Event("shown"));
     for (const part of this.parts) await part(); // in this order: the analysis is of what is selected
@@ -84,15 +92,15 @@ export class View extends EventTarget {
     return turn === this.turn;
   }
 
-  /** Colours anew: what a clip, another map or a hidden category changes. */
+  /** Colors anew: what a clip, another map or a hidden category changes. */
   paint() {
-    const { picture, shown: { group, colour, summary }, state: { view } } = this;
+    const { picture, shown: { group, color, summary }, state: { view } } = this;
     picture.size = Math.min(8, view.size);
-    picture.setGroupColours(this.groupColours(group));
-    if (colour) this.shown.range = this.paintPanel(0, colour, summary, view.clip);
+    picture.setGroupColors(this.groupColors(group));
+    if (color) this.shown.range = this.paintPanel(0, color, summary, view.clip);
   }
 
-  /** Values at the ends of a panel's colour map, found or asked for. @param {Column} column @param {Summary} summary */
+  /** Values at the ends of a panel's color map, found or asked for. @param {Column} column @param {Summary} summary */
   paintPanel(i, column, summary, asked = "") {
     const { min, max, clip } = summary, { map } = this.state.view, given = asked.split(",").map(Number);
     let [low, high] = asked && given.length === 2 && given.every(Number.isFinite) ? given : clip;
@@ -105,10 +113,10 @@ export class View extends EventTarget {
   }
 
   /** @param {Column | null} group */
-  groupColours(group, hidden = this.hiddenCodes(group)) {
+  groupColors(group, hidden = this.hiddenCodes(group)) {
     if (!group) return new Uint8Array([...theme().missing, 255]);
     const rgba = new Uint8Array((group.missing + 1) * 4).fill(255);
-    group.categories.forEach((_, i) => rgba.set(categoryColour(i), i * 4));
+    group.categories.forEach((_, i) => rgba.set(categoryColor(i), i * 4));
     rgba.set([...theme().missing, 128], group.missing * 4);
     for (const code of hidden) rgba[code * 4 + 3] = 0;
     return rgba;
@@ -120,7 +128,7 @@ export class View extends EventTarget {
     return this.state.view.hide.filter((i) => i <= end).map((i) => (i === end ? group.missing : i));
   }
 
-  /** Colour by a gene or a field. @param {"gene" | "obs"} kind @param {string} key */
+  /** Color by a gene or a field. @param {"gene" | "obs"} kind @param {string} key */
   choose(kind, key) {
     const group = this.shown.group?.key ?? "";
     if (kind === "gene") this.state.set({ gene: key, clip: "" });
@@ -130,7 +138,7 @@ export class View extends EventTarget {
 
   /** Let another field hide and name cells. @param {string} key */
   chooseGroup(key) {
-    if (this.shown.colour) this.state.set({ group: key, hide: [] });
+    if (this.shown.color) this.state.set({ group: key, hide: [] });
     else this.choose("obs", key);
   }
 }

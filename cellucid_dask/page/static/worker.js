@@ -58,7 +58,7 @@ const asks = {
     return counts;
   },
 
-  /** What a colour bar shows. The clip is the 1st to the 99th percentile of what is not zero, among all
+  /** What a color bar shows. The clip is the 1st to the 99th percentile of what is not zero, among all
    * cells; but where many cells have the low end's value it is below, as they have the gene. @returns {Summary} */
   summary(about) {
     const column = columns.get(about.column);

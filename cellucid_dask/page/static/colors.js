@@ -1,6 +1,6 @@
-// Colours: maps for numbers, which stay in order for colour-blind readers; a palette for categories.
+// Colors: maps for numbers, which stay in order for color-blind readers; a palette for categories.
 
-/** Stops from low to high; two rows, light and dark, where a map has a grey near the background. */
+/** Stops from low to high; two rows, light and dark, where a map has a gray near the background. */
 const MAPS = {
   ember: ["d9d8de f0c0a5 f58a6c e04f64 b0317b 7c2382 4a1578 1f0c48", "3d3c45 5a2a6e 872781 b73779 e05264 f8825f feb77e fcf3b5"],
   viridis: ["440154 482878 3e4a89 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725"],
@@ -25,7 +25,7 @@ export function theme() {
   return { background, missing, faded, ink };
 }
 
-/** The 256 colours of a map. @param {string} name */
+/** The 256 colors of a map. @param {string} name */
 export function ramp(name) {
   const rows = MAPS[MAP_NAMES.includes(name) ? name : "ember"];
   const stops = parse(rows[dark() ? rows.length - 1 : 0]);
@@ -38,8 +38,8 @@ export function ramp(name) {
   return out;
 }
 
-/** The colour of the i-th category: after the palette, hues that keep away from those before. @param {number} i */
-export function categoryColour(i) {
+/** The color of the i-th category: after the palette, hues that keep away from those before. @param {number} i */
+export function categoryColor(i) {
   if (i < PALETTE.length) return PALETTE[i];
   const hue = (i * 137.508) % 360, light = [0.45, 0.6, 0.72][i % 3], strength = 0.7 * Math.min(light, 1 - light);
   return [0, 8, 4].map((n) => {
