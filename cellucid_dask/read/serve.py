@@ -137,7 +137,10 @@ class _Files:
         if not self._location.is_local:
             return True
         root = Path(self._location.url).resolve()
-        return Path(root, name).resolve().is_relative_to(root)
+        try:
+            return Path(root, name).resolve(strict=True).is_relative_to(root)
+        except (OSError, RuntimeError):  # no such file, a name too long, a link to itself
+            return False
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -205,6 +208,8 @@ def _range(header: str | None, size: int) -> tuple[int, int] | None:
         return 0, size
     first, last = match.groups()
     if not first:  # the last so many bytes
-        return max(size - int(last), 0), size
+        return (max(size - int(last), 0), size) if int(last) and size else None
+    if last and int(last) < int(first):
+        return 0, size
     stop = min(int(last) + 1, size) if last else size
-    return (int(first), stop) if int(first) < stop else None
+    return (int(first), stop) if int(first) < size else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pandas as pd
 import pytest
 
 import cellucid_dask
-from tests.helpers import edit_json, read_source
+from tests.helpers import read_source
 from tests.page.looking import CELLS, CHROMIUM, KINDS, QUANTIZATIONS, Looker, Site
 
 
@@ -79,14 +77,10 @@ def exports(atlas: ad.AnnData, site: Site) -> Path:
             obs_continuous_quantization=bits,
             compression=None if bits is None else 6,
             embeddings=["X_umap", "X_pca", "X_time"],
+            cell_ids=bits == 8,
             dataset_name=f"Atlas of {bits} bits",
             progress=False,
         )
-    named = site.root / "8"
-    (named / "cells.json.gz").write_bytes(
-        gzip.compress(json.dumps({"names": list(atlas.obs_names)}).encode())
-    )
-    edit_json(named / "dataset_identity.json", lambda one: one.update(cell_ids="cells.json.gz"))
     return site.root
 
 

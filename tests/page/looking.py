@@ -113,7 +113,8 @@ class Looker:
         page.on("popup", lambda opened: self.wrong.append(f"popup: {opened.url}"))
         made.on("request", outside)
         page.goto(f"{address}#{fragment or urlencode(state)}")
-        page.wait_for_selector(f"html[data-state={expect}]", state="attached")
+        page.wait_for_selector("html:not([data-state=loading])", state="attached")
+        assert page.get_attribute("html", "data-state") == expect, page.inner_text("body")[-300:]
         return page
 
     def close(self) -> None:
@@ -127,13 +128,23 @@ def _origin(address: str) -> str:
 
 
 def ready(page: Any) -> None:
-    page.wait_for_selector("html[data-state=ready]", state="attached")
+    page.wait_for_selector("html:not([data-state=loading])", state="attached")
+    assert page.get_attribute("html", "data-state") == "ready", page.inner_text("body")[-300:]
+
+
+def _holds(page: Any, condition: str) -> bool:
+    try:
+        return bool(page.evaluate(condition))
+    except Exception as error:  # another page comes in its place
+        if "context was destroyed" not in str(error):
+            raise
+        return False
 
 
 def until(page: Any, condition: str) -> None:
     """Wait for JavaScript to be true; the page's policy keeps playwright's own way out."""
     end = time.monotonic() + SECONDS
-    while not page.evaluate(condition):
+    while not _holds(page, condition):
         assert time.monotonic() < end, condition
         time.sleep(0.05)
     ready(page)

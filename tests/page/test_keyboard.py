@@ -240,7 +240,7 @@ TEXTS = """
 """
 
 
-def parse(color: str) -> tuple[float, float, float, float]:
+def parse(color: str) -> tuple[float, ...]:
     if color.startswith("color(srgb"):
         parts = [float(each) for each in re.findall(r"[\d.]+", color)]
         return (*(255 * part for part in parts[:3]), parts[3] if len(parts) > 3 else 1.0)

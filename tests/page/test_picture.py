@@ -46,7 +46,7 @@ def legend(page: Any) -> dict[str, tuple[list[int], int]]:
         "#legend li",
         """rows => rows.map(row => [
             row.querySelector("span").textContent,
-            getComputedStyle(row.querySelector("i")).getPropertyValue("--colour"),
+            getComputedStyle(row.querySelector("i")).getPropertyValue("--color"),
             row.querySelector("small").textContent,
         ])""",
     )
@@ -85,7 +85,7 @@ def check_values(page: Any, export: Path, values: Codes, low: float, high: float
     ramp = page.evaluate(
         """async () => {
             const folder = document.querySelector("script[type=module]").src;
-            const { ramp } = await import(folder.replace("main.js", "colours.js"));
+            const { ramp } = await import(folder.replace("main.js", "colors.js"));
             return [...ramp(new URLSearchParams(location.hash.slice(1)).get("map") ?? "")];
         }"""
     )
@@ -151,7 +151,7 @@ def test_the_map_is_the_one_that_it_is_named_after(look: Looker) -> None:
         ramp = page.evaluate(
             """async name => {
                 const folder = document.querySelector("script[type=module]").src;
-                return [...(await import(folder.replace("main.js", "colours.js"))).ramp(name)];
+                return [...(await import(folder.replace("main.js", "colors.js"))).ramp(name)];
             }""",
             name,
         )
@@ -320,7 +320,6 @@ def test_real_cells(look: Looker, pbmc: tuple[Path, ad.AnnData]) -> None:
 
     before = pixels(page)
     go(page, dim=2, gene="LYZ", labels=0, graph=1)
-    page.wait_for_timeout(300)
     assert (pixels(page) != before).any()
 
 
@@ -336,7 +335,6 @@ def test_names_and_arrows_are_drawn_over_the_cells(
     assert pixels(page, "labels").any()
     page.select_option("#tools select[aria-label='Vector field']", "velocity_umap")
     go(page, labels=0, field="velocity_umap")
-    page.wait_for_timeout(300)
     assert pixels(page, "labels").any()
 
 

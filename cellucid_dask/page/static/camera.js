@@ -63,7 +63,7 @@ export class Camera {
   toString() {
     const used = Object.keys(HOME).slice(0, this.dim === 3 ? 5 : 3);
     if (used.every((key) => Math.abs(this[key] - HOME[key]) < 1e-4)) return "";
-    return used.map((key) => +this[key].toPrecision(4)).join(",");
+    return used.map((key) => +this[key].toPrecision(6)).join(",");
   }
 
   /** @param {string} text */

@@ -20,7 +20,7 @@ export async function openData(base, state, say) {
 /** The address of the data set that is asked for. @param {Folder} folder */
 async function chosen(folder, state, say) {
   const { datasets, default: first } = (await folder.json("datasets.json")) ?? {};
-  const good = ({ id, path }) => typeof id === "string" && typeof path === "string" && path.endsWith("/");
+  const good = (one) => typeof one?.id === "string" && typeof one.path === "string" && one.path.endsWith("/");
   check(Array.isArray(datasets) && datasets.length && datasets.every(good), "datasets.json is damaged: it lists no data sets.");
   const select = el("datasets"), asked = state.view.ds;
   select.append(...datasets.map(({ id, name, n_cells }) => make("option", { value: id, textContent: `${name || id} (${number(Number(n_cells))} cells)` })));

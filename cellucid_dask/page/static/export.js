@@ -48,7 +48,7 @@ export class Export {
       isText(identity.gene_aliases) ? folder.json(identity.gene_aliases) : null,
     ]);
     sound("obs_manifest.json", () => data.readFields(obs));
-    if (genes) sound("var_manifest.json", () => data.readGenes(genes));
+    if (identity.stats.n_genes) sound("var_manifest.json", () => data.readGenes(genes));
     if (Array.isArray(aliases?.names)) data.aliases = aliases.names.map((name) => (isText(name) ? name : null));
     return data;
   }

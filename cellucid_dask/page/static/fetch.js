@@ -20,8 +20,9 @@ export class Folder {
 
   /** The address of a file or subfolder: what a manifest names must lie inside. @param {string} path */
   url(path) {
-    const url = URL.canParse(path, this.base) ? new URL(path, this.base) : null;
-    check(url?.href.startsWith(this.base) && !url.search && !url.hash, `“${path}” leads out of this export: not read.`);
+    // "%2f" in a name is three characters, which neither a server nor a browser may take for "/".
+    const url = /^[a-z]+:|^\/|\\/i.test(path) ? null : new URL(path.split("/").map(encodeURIComponent).join("/"), this.base);
+    check(url?.href.startsWith(this.base), `“${path}” leads out of this export: not read.`);
     return url;
   }
 

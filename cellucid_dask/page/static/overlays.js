@@ -13,7 +13,7 @@ export function overlays(app) {
   let edges = null, lines = {}, arrows = new Float32Array(0), vectors = "", longest = 0;
 
   async function graph() {
-    const wanted = { on: state.view.graph, group: view.shown.group, dim: view.shown.dim };
+    const wanted = { on: state.view.graph && data.identity.stats.has_connectivity === true, group: view.shown.group, dim: view.shown.dim };
     if (wanted.on === Boolean(lines.on) && (!wanted.on || (wanted.group === lines.group && wanted.dim === lines.dim))) return;
     lines = wanted;
     if (!wanted.on) return picture.setLines(new Float32Array(0), new Uint16Array(0));
@@ -23,8 +23,9 @@ export function overlays(app) {
   }
 
   async function field() {
-    const { dim, group } = view.shown, { matrix, width, height } = seen();
-    const path = data.vectors(state.view.field, dim);
+    const { dim, group } = view.shown, { matrix, width, height } = seen(), wanted = state.view.field;
+    const path = data.vectors(wanted, dim);
+    if (wanted && !path) app.say(`This data set has no vector field “${wanted}” in ${dim}D.`);
     arrows = new Float32Array(0);
     if (!path) return app.relabel();
     if (vectors !== path) {
@@ -74,7 +75,5 @@ export function overlays(app) {
     }
   });
 
-  view.addEventListener("shown", () => {
-    Promise.all([graph(), field()]).catch(app.fail);
-  });
+  view.parts.push(() => Promise.all([graph(), field()]).then(() => {}, app.fail));
 }
