@@ -35,6 +35,9 @@ lint: .venv/installed  ## style, spelling, types, and which room imports which
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if command -v npm >/dev/null && { [ -d node_modules ] || npm ci --silent --no-fund --no-audit; }; \
+		then npm run --silent check; \
+		else echo "the page's JavaScript is not checked: npm and what package.json names are missing"; fi
 
 bench: .venv/installed  ## us, the in-memory exporter and a plain Dask script on one file
 	$(BIN)/python -m tests.benchmarks
@@ -43,4 +46,4 @@ docs: .venv/installed  ## the documentation, into docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 
 clean:
-	rm -rf .venv .ci-tools .coverage demo .benchmarks docs/_build
+	rm -rf .venv .ci-tools node_modules .coverage demo .benchmarks docs/_build

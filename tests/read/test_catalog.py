@@ -44,7 +44,7 @@ def test_catalog(root: Path) -> None:
         ],
     }
     assert sorted(each.name for each in root.iterdir()) == [
-        "b r", "datasets.json", "lung", "notes.txt", "unfinished",
+        "_page", "b r", "datasets.json", "index.html", "lung", "notes.txt", "unfinished",
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ export function about({ data: { identity, cells, genes, fields, dims } }) {
     "Neighbor graph": stats.n_edges ? `${number(stats.n_edges)} edges` : "",
     Values: genes.size ? (exact[settings.var_quantization] ?? "32-bit floats, as in the source") : "",
     "Taken from": settings.layer,
-    Normalised: settings.normalize,
+    Normalized: settings.normalize,
     Source: source?.name,
     Citation: source?.citation,
     Address: web ? make("a", { href: source.url, textContent: source.url, target: "_blank", rel: "noopener noreferrer" }) : source?.url,
