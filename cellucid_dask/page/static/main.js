@@ -83,6 +83,7 @@ async function start() {
       return fail(error);
     }
     el("cover").hidden = true;
+    if (root.dataset.state === "failed") say(el("message").textContent, 0); // of what lies over the cells
   }
 
   function moved() {

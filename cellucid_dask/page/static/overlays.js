@@ -23,9 +23,8 @@ export function overlays(app) {
   }
 
   async function field() {
-    const { dim, group } = view.shown, { matrix, width, height } = seen(), wanted = state.view.field;
-    const path = data.vectors(wanted, dim);
-    if (wanted && !path) app.say(`This data set has no vector field “${wanted}” in ${dim}D.`);
+    const { dim, group } = view.shown, { matrix, width, height } = seen();
+    const path = data.vectors(state.view.field, dim);
     arrows = new Float32Array(0);
     if (!path) return app.relabel();
     if (vectors !== path) {
