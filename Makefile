@@ -4,7 +4,7 @@ BIN := .venv/bin
 # pytest-xdist workers
 JOBS ?= 2
 
-.PHONY: demo test test-fast lint bench docs clean
+.PHONY: demo test test-fast lint lint-page bench docs clean
 
 # coverage.py is cheapest with the interpreter's own events, which Python has since 3.12
 COVERAGE_CORE ?= $(shell $(BIN)/python -c "import sys; print('sysmon' if sys.version_info >= (3, 12) else 'ctrace')")
@@ -29,7 +29,7 @@ test: .venv/installed lint  ## lint, types and all tests, with their coverage
 test-fast: .venv/installed  ## the tests of pure functions, in seconds
 	$(BIN)/python -m pytest -q tests/unit
 
-lint: .venv/installed  ## style, spelling, types, and which room imports which
+lint: .venv/installed lint-page  ## style, spelling, types, and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
@@ -38,6 +38,20 @@ lint: .venv/installed  ## style, spelling, types, and which room imports which
 	@if command -v npm >/dev/null && { [ -d node_modules ] || npm ci --silent --no-fund --no-audit; }; \
 		then npm run --silent check; \
 		else echo "the page's JavaScript is not checked: npm and what package.json names are missing"; fi
+
+# What eslint needs; where it is not there, only syntax is checked.
+NODE := $(shell node -p "const [a, b] = process.versions.node.split('.'); a > 20 || (a == 20 && b > 18)" 2>/dev/null)
+
+node_modules/.package-lock.json: package.json package-lock.json
+ifeq ($(NODE),true)
+	-npm ci --no-audit --no-fund --silent && touch $@
+endif
+
+lint-page: node_modules/.package-lock.json  ## the page's JavaScript, where there is node
+	@if [ "$(NODE)" = true ] && [ -x node_modules/.bin/eslint ]; then npm run --silent check; else \
+		echo "the page's JavaScript: eslint and tsc are skipped, they need npm and node 20.19"; \
+		[ -z "$(NODE)" ] || for file in cellucid_dask/page/static/*.js; do node --check $$file || exit 1; done; \
+	fi
 
 bench: .venv/installed  ## us, the in-memory exporter and a plain Dask script on one file
 	$(BIN)/python -m tests.benchmarks

@@ -25,6 +25,7 @@ SETTINGS: dict[str, Any] = {
     "created_at": "2026-01-01T00:00:00Z",
     "dataset_id": "cells",
     "dataset_name": "Cells",
+    "page": False,  # its files are as many as those of a small export
     "progress": False,
 }
 
