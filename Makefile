@@ -35,9 +35,6 @@ lint: .venv/installed lint-page  ## style, spelling, types, and which room impor
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@if command -v npm >/dev/null && { [ -d node_modules ] || npm ci --silent --no-fund --no-audit; }; \
-		then npm run --silent check; \
-		else echo "the page's JavaScript is not checked: npm and what package.json names are missing"; fi
 
 # What eslint needs; where it is not there, only syntax is checked.
 NODE := $(shell node -p "const [a, b] = process.versions.node.split('.'); a > 20 || (a == 20 && b > 18)" 2>/dev/null)
