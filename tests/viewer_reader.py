@@ -226,6 +226,7 @@ class ReadExport:
         files.update(map(self.values_file, self._continuous))
         files.update(map(self.codes_file, self._categorical))
         files.update(map(self.outliers_file, self._categorical))
+        files.update(identity[key] for key in ("gene_aliases", "cell_ids") if key in identity)
         for key in ("sourcesPath", "destinationsPath"):
             files.update({self.connectivity_manifest[key]} if self.connectivity_manifest else ())
         return files

@@ -101,6 +101,6 @@ def test_command_and_python_write_the_same(small_h5ad: Path, tmp_path: Path) -> 
     run = run_command("export", small_h5ad, tmp_path / "command", *options)
     assert run.returncode == 0, run.stderr
 
-    cellucid_dask.export(small_h5ad, tmp_path / "python", **SETTINGS)
+    cellucid_dask.export(small_h5ad, tmp_path / "python", **{**SETTINGS, "page": True})
 
     assert tree_bytes(tmp_path / "command") == tree_bytes(tmp_path / "python")

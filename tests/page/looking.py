@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import anndata as ad
 import numpy as np
+import pandas as pd
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
@@ -43,6 +45,8 @@ class Site:
         requested = self.requested
 
         class Handler(http.server.SimpleHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def log_message(self, *_: Any) -> None:
                 requested.append(self.path)
 
@@ -260,3 +264,14 @@ def decoded(export: Path, gene: str) -> Codes:
     top = np.iinfo(codes.dtype).max - 1
     low, high = field[1:]
     return np.where(codes > top, np.nan, low + codes.astype(np.float64) * (high - low) / top)
+
+
+def some(n_cells: int, genes: list[str], **obs: Any) -> ad.AnnData:
+    """Return so many cells with an embedding in 2D and these columns."""
+    random = np.random.default_rng(1)
+    return ad.AnnData(
+        random.gamma(2, 1, (n_cells, len(genes))).astype(np.float32),
+        obs=pd.DataFrame(obs, index=[str(i) for i in range(n_cells)]),
+        var=pd.DataFrame(index=genes),
+        obsm={"X_umap": random.uniform(-1, 1, (n_cells, 2))},
+    )

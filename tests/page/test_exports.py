@@ -8,12 +8,11 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
-import pandas as pd
 import pytest
 
 import cellucid_dask
 from tests.helpers import edit_json
-from tests.page.looking import Looker, Site, alone, at, drawn, go, pixels, places, until
+from tests.page.looking import Looker, Site, alone, at, drawn, go, pixels, places, some, until
 
 pytestmark = pytest.mark.xdist_group("page")
 
@@ -28,16 +27,6 @@ ODD = [
     "A&B=C;D",
     '"q"',
 ]
-
-
-def some(n_cells: int, genes: list[str], **obs: Any) -> ad.AnnData:
-    random = np.random.default_rng(1)
-    return ad.AnnData(
-        random.gamma(2, 1, (n_cells, len(genes))).astype(np.float32),
-        obs=pd.DataFrame(obs, index=[str(i) for i in range(n_cells)]),
-        var=pd.DataFrame(index=genes),
-        obsm={"X_umap": random.uniform(-1, 1, (n_cells, 2))},
-    )
 
 
 def make(site: Site, name: str, adata: ad.AnnData, **settings: Any) -> Path:

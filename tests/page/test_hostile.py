@@ -16,8 +16,7 @@ import pytest
 
 import cellucid_dask
 from tests.helpers import edit_json
-from tests.page.looking import NOT_LOADED, Looker, Site, drawn, go, safe_name
-from tests.page.test_exports import some
+from tests.page.looking import NOT_LOADED, Looker, Site, drawn, go, safe_name, some
 
 pytestmark = pytest.mark.xdist_group("page")
 
