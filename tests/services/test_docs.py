@@ -38,7 +38,8 @@ BEFORE = {
 _COMMAND = """#!/usr/bin/env bash
 run="{python} -m cellucid_dask"
 if [ "$1" = view ]; then
-  $run "$@" --no-browser > view.log &
+  : > view.log  # there may be one of an earlier example
+  $run "$@" --no-browser >> view.log &
   until grep -q "Ctrl-C stops" view.log || ! kill -0 $!; do sleep 0.1; done
   kill $!
   wait $!
