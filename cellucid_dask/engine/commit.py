@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from cellucid_dask.engine import resume
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import layout, manifests, names
-from cellucid_dask.page.publish import check_index
+from cellucid_dask.page import INDEX
+from cellucid_dask.page.publish import read_index
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.store.lease import Lease, acquire_lease, refuse_if_leased
 from cellucid_dask.store.preflight import check_reachable, check_writable
@@ -80,8 +81,8 @@ def check(target: Target, request: Request) -> TargetState:
         to which these genes cannot be added.
     """
     settings, existing = request.settings, target.names()
-    if settings.page and not settings.genes_only:
-        check_index(target)
+    if settings.page and not settings.genes_only and INDEX in existing:
+        read_index(target)
     begun = False
     if settings.resume:
         begun = resume.check_same(target, request)

@@ -11,8 +11,8 @@ from cellucid_dask.store.target import Target
 _FOLDER = "_page"
 
 
-def check_index(target: Target) -> None:
-    """Refuse a target whose ``index.html`` is of somebody else.
+def read_index(target: Target) -> bytes | None:
+    """Read the page's ``index.html``, if there is one; refuse one of somebody else.
 
     Raises
     ------
@@ -25,6 +25,7 @@ def check_index(target: Target) -> None:
             f"{target.url} has an {INDEX} of its own, which the page would replace: choose another "
             "folder, or leave out the page with --no-page."
         )
+    return index
 
 
 def publish_page(target: Target, kind: Literal["export", "catalog"]) -> None:
@@ -36,12 +37,12 @@ def publish_page(target: Target, kind: Literal["export", "catalog"]) -> None:
     Raises
     ------
     RequestError
-        As `check_index` does.
+        As `read_index` does.
     """
-    check_index(target)
+    existing = read_index(target)
     files = page_files(kind)
     index = files.pop(INDEX)
-    if target.read(INDEX) != index:
+    if existing != index:
         target.put(files)
         target.publish(INDEX, index)
     _remove_others(target, set(files))
