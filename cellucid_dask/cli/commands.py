@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cellucid_dask.cli.parser import build_parser
+from cellucid_dask.display import say
 from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 from cellucid_dask.request.settings import Settings
 
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(error, _WRONG, options)
     except KeyboardInterrupt:
         whole = "the target holds no whole export; --resume goes on."
-        print(f"stopped: {whole}" if options.command == "export" else "stopped", file=sys.stderr)
+        text = f"stopped: {whole}" if options.command == "export" else "stopped"
+        say(f"{text}\n", sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001  a traceback would not help the user
         return _report(error, _FAILED, options)
@@ -55,7 +57,7 @@ def _report(error: BaseException, code: int, options: argparse.Namespace) -> int
         text = "Memory ran out: give a smaller --memory-budget, or lift this process's limit."
     elif not isinstance(error, RequestError | ExportError):
         text = f"{type(error).__name__}: {text[:300]} (--debug shows where)"
-    print(f"error: {text}", file=sys.stderr)
+    say(f"error: {text}\n", sys.stderr)
     return code
 
 
@@ -72,7 +74,7 @@ def _print_warning(
     message: Warning | str, category: type[Warning], *_: object, **__: object
 ) -> None:
     if issubclass(category, ExportWarning):
-        print(f"warning: {message}", file=sys.stderr)
+        say(f"warning: {message}\n", sys.stderr)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -82,9 +84,9 @@ def _export(options: argparse.Namespace) -> int:
     limit_malloc_cache()
     with _scheduler(options):
         result = export(options.source, options.target, **_settings(options))
-    print(json.dumps(result.to_dict()) if options.json else result)
+    _print(json.dumps(result.to_dict()) if options.json else result)
     if not options.json and result.embeddings:
-        print(f"Look at it: cellucid-dask view {shlex.quote(result.target)}")
+        _print(f"Look at it: cellucid-dask view {shlex.quote(result.target)}")
     return _DONE
 
 
@@ -93,7 +95,7 @@ def _plan(options: argparse.Namespace) -> int:
 
     with _scheduler(options):
         planned = plan(options.source, options.target, **_settings(options))
-    print(json.dumps(planned.to_dict()) if options.json else planned)
+    _print(json.dumps(planned.to_dict()) if options.json else planned)
     return _DONE
 
 
@@ -102,14 +104,14 @@ def _verify(options: argparse.Namespace) -> int:
 
     with _scheduler(options):
         report = verify(options.target, options.source, genes=options.genes, **_settings(options))
-    print(json.dumps(report.to_dict()) if options.json else report)
+    _print(json.dumps(report.to_dict()) if options.json else report)
     return _DONE if report.ok else _FAILED
 
 
 def _demo(options: argparse.Namespace) -> int:
     from cellucid_dask.cli.demo import demo  # noqa: PLC0415
 
-    print(demo(Path(options.folder)))
+    _print(demo(Path(options.folder)))
     return _DONE
 
 
@@ -117,7 +119,7 @@ def _catalog(options: argparse.Namespace) -> int:
     from cellucid_dask.read.catalog import catalog  # noqa: PLC0415
 
     listed = catalog(options.root, default=options.default, **_settings(options))
-    print("\n".join(f"{each['id']}: {each['path']}" for each in listed["datasets"]))
+    _print("\n".join(f"{each['id']}: {each['path']}" for each in listed["datasets"]))
     return _DONE
 
 
@@ -127,7 +129,7 @@ def _view(options: argparse.Namespace) -> int:
 
     target = Target.of(options.target, _settings(options).get("storage_options", {}))
     server = Server(target, options.port)
-    print(f"{target.url} is shown at {server.url}\nCtrl-C stops.", flush=True)
+    _print(f"{target.url} is shown at {server.url}\nCtrl-C stops.")
     if options.browser:
         webbrowser.open(server.url)
     with suppress(KeyboardInterrupt):
@@ -140,8 +142,12 @@ def _page(options: argparse.Namespace) -> int:
     from cellucid_dask.read.page import add_page  # noqa: PLC0415
 
     url = add_page(options.target, **_settings(options))
-    print(f"Wrote the page of {url}\nLook at it: cellucid-dask view {shlex.quote(url)}")
+    _print(f"Wrote the page of {url}\nLook at it: cellucid-dask view {shlex.quote(url)}")
     return _DONE
+
+
+def _print(result: object) -> None:
+    say(f"{result}\n", sys.stdout)
 
 
 def _scheduler(options: argparse.Namespace) -> Any:

@@ -100,7 +100,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
             if name == "gene_identifiers":
                 parent.add_argument(
                     "--genes-file", dest=name, type=_lines, default=argparse.SUPPRESS,
-                    metavar="FILE", help="a file of gene names",
+                    metavar="FILE", help="a file of gene names, one a line",
                 )  # fmt: skip
     _add_output(group, "result")
 
@@ -150,7 +150,7 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
         metavar="N|all",
         help="genes to read and compare (default: read all, compare 100)",
     )
-    _add_option(parser, "layer", "of the source: X, raw or a layer")
+    _add_option(parser, "layer", "of the source: X, raw or a layer (default as exported)")
     _add_workers(parser)
     _add_option(parser, "memory_budget", "such as 512MiB, for comparing")
     _add_option(parser, "storage_options", "of the export")
@@ -182,9 +182,11 @@ def _names(text: str) -> list[str]:
 
 def _lines(path: str) -> list[str]:
     try:
-        return Path(path).read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError):
+        # Excel and Notepad put a byte order mark before the first name
+        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError, RuntimeError):  # the last if there is no home
         raise argparse.ArgumentTypeError(f"the gene list {path} cannot be read") from None
+    return [name for line in lines if (name := line.strip())]
 
 
 def _text_or_none(text: str) -> str | None:

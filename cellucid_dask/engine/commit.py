@@ -15,6 +15,7 @@ from cellucid_dask.page import INDEX
 from cellucid_dask.page.publish import read_index
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.store.lease import Lease, acquire_lease, refuse_if_leased
+from cellucid_dask.store.names import check_names
 from cellucid_dask.store.preflight import check_reachable, check_writable
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Json
@@ -48,6 +49,7 @@ def check_target(target: Target, request: Request) -> TargetState:
         It cannot be reached, another run is writing to it, or as `check` does.
     """
     check_reachable(target)
+    check_names(target, request.paths)
     refuse_if_leased(target)
     return check(target, request)
 

@@ -23,7 +23,6 @@ from cellucid_dask.fields.obs import (
 from cellucid_dask.fields.points import normalize
 from cellucid_dask.fields.vector_fields import scale_vector_field
 from cellucid_dask.format import names
-from cellucid_dask.request.embeddings import Embedding
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.source.base import Source
@@ -101,14 +100,13 @@ def export_fields(
     points, scales = {}, {}
     for dimension, embedding in request.embeddings.items():
         points[dimension], scales[dimension] = normalize(
-            _coordinates(source, embedding, block_rows), embedding.key
+            _read(_obsm(source, embedding.key), block_rows, embedding.columns), embedding.key
         )
         add(names.points_path(dimension, compressed), points[dimension])
     for each in request.vector_fields:
         values = scale_vector_field(
-            _read(source.obsm(each.key), block_rows),
+            _read(_obsm(source, each.key), block_rows),
             scales[each.dimension],
-            source.n_cells,
             each.key,
         )
         add(names.vectors_path(each.field, each.dimension, compressed), values)
@@ -152,7 +150,9 @@ def _warnings(id_like: Sequence[str], unknown: Sequence[str]) -> list[str]:
 def _cell_ids(request: Request) -> Iterator[tuple[str, bytes]]:
     """Encode the names of the cells, if they are asked for."""
     if request.settings.cell_ids:
-        text = json.dumps(list(request.source.cell_ids()), ensure_ascii=False)
+        ids = list(request.source.cell_ids())
+        _check_rows("index of obs", len(ids), request.source.n_cells)
+        text = json.dumps(ids, ensure_ascii=False)
         level = request.settings.compression
         yield names.cell_ids_path(level is not None), compress_text(text.encode(), level)
 
@@ -167,6 +167,7 @@ def _columns(
     named = request.settings.obs_keys is not None
     for key in request.obs_keys:
         column = request.source.obs(key)
+        _check_rows(f"obs column {key!r}", len(column), request.source.n_cells)
         if is_categorical(column):
             factors = factorize(column, block_rows)
             if named or not is_id_like(factors):
@@ -198,14 +199,19 @@ def _encode_column(
     )
 
 
-def _coordinates(source: Source, embedding: Embedding, block_rows: int) -> Any:
-    values = source.obsm(embedding.key)
-    if values.shape[0] != source.n_cells:
+def _obsm(source: Source, key: str) -> Any:
+    values = source.obsm(key)
+    _check_rows(f"obsm array {key!r}", values.shape[0], source.n_cells)
+    return values
+
+
+def _check_rows(name: str, n_rows: int, n_cells: int) -> None:
+    """Check that an array has a row for each cell, before anything is made of it."""
+    if n_rows != n_cells:
         raise RequestError(
-            f"Embedding {embedding.key!r} has {values.shape[0]:,} rows, but there are "
-            f"{source.n_cells:,} cells."
+            f"The {name} has {n_rows:,} rows, but there are {n_cells:,} cells: "
+            "the source is damaged, write it again from its origin."
         )
-    return _read(values, block_rows, embedding.columns)
 
 
 @dataclass(frozen=True)
@@ -226,7 +232,7 @@ def _latent(request: Request, block_rows: int, max_bytes: int) -> Any:
     """Open the latent space, whose rows are read twice for each categorical column."""
     if request.latent is None:
         return None
-    values = request.source.obsm(request.latent)
+    values = _obsm(request.source, request.latent)
     latent = _Float32(values)
     if isinstance(values, np.ndarray) or np.prod(latent.shape) * 4 > max_bytes:
         return latent

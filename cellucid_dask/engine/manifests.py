@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from cellucid_dask._version import __version__
+from cellucid_dask.display import first_few
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine.commit import remove_left_over
 from cellucid_dask.engine.edges import EdgeFiles
 from cellucid_dask.engine.fields import Fields
-from cellucid_dask.format import layout, manifests, names
+from cellucid_dask.errors import ExportError
+from cellucid_dask.format import layout, manifests, names, parse
 from cellucid_dask.format.edges import connectivity_manifest
 from cellucid_dask.format.identity import describe_dataset
+from cellucid_dask.format.invariants import disagreements
 from cellucid_dask.page.publish import publish_page, remove_page
 from cellucid_dask.request.genes import GeneSelection
 from cellucid_dask.request.resolve import Request
@@ -88,17 +92,31 @@ def finish(
         name: manifests.to_json(documents[name], 2 if name == names.IDENTITY else None)
         for name in layout.in_publication_order(documents)
     }
+    payloads = {*fields.files, *request.gene_files.values(), *(edges.files if edges else ())}
+    _check(encoded, payloads)
     if not settings.genes_only:
         (partial(publish_page, kind="export") if settings.page else remove_page)(target)
     for name, data in encoded.items():
         target.publish(name, data)
-    files = {
-        *documents,
-        *fields.files,
-        *request.gene_files.values(),
-        *(edges.files if edges else ()),
-    }
-    remove_left_over(target, files, genes_only=settings.genes_only)
+    remove_left_over(target, {*documents, *payloads}, genes_only=settings.genes_only)
+
+
+def _check(encoded: Mapping[str, bytes], payloads: set[str]) -> None:
+    """Check documents as `verify` does, before any of them can be read by others."""
+    documents = parse.documents(encoded)
+    findings = list(documents.damage)
+    if names.OBS_MANIFEST in encoded:
+        findings += disagreements(documents)
+        files = documents.files()
+    else:  # genes alone, beside the other documents of an export that may exist
+        files = list(documents.genes.files()) if documents.genes else []
+    unnamed = {file.path for file in files} ^ payloads
+    findings += [f"{path} is not in the documents" for path in unnamed if not layout.is_extra(path)]
+    if findings:
+        raise ExportError(
+            f"The export would be damaged ({first_few(findings, 3)}), so its documents are not "
+            "published: report this as a bug, with the output of --debug."
+        )
 
 
 def _var_manifest(request: Request, genes: GeneSelection, summary: GeneSummary) -> Json:
@@ -111,7 +129,14 @@ def _var_manifest(request: Request, genes: GeneSelection, summary: GeneSummary) 
         settings.compression,
         settings.var_quantization,
         zip(genes.ids, summary.lowest[rows], summary.highest[rows], strict=True),
+        _made_of(settings),
     )
+
+
+def _made_of(settings: Settings) -> dict[str, str]:
+    """Return what must be known of the source to find the values of the genes again."""
+    made_of = {"layer": settings.layer} if settings.layer != "X" else {}
+    return made_of if settings.normalize is None else made_of | {"normalize": settings.normalize}
 
 
 def _add_aliases(documents: dict[str, Json], genes: GeneSelection) -> None:
@@ -126,19 +151,20 @@ def _add_aliases(documents: dict[str, Json], genes: GeneSelection) -> None:
 
 
 def _export_settings(settings: Settings) -> Json:
-    recorded = {
+    return {
         "compression": settings.compression,
         "var_quantization": settings.var_quantization,
         "obs_continuous_quantization": settings.obs_continuous_quantization,
         "obs_categorical_dtype": settings.obs_categorical_dtype,
+        **_made_of(settings),
     }
-    return recorded if settings.normalize is None else {**recorded, "normalize": settings.normalize}
 
 
 def _with_genes(identity: Json, settings: Settings, n_genes: int) -> Json:
     """Record the genes that were added to an export in its identity."""
     identity["stats"]["n_genes"] = n_genes
     recorded, new = identity["export_settings"], _export_settings(settings)
-    recorded.pop("normalize", None)
-    recorded |= {key: new[key] for key in ("var_quantization", "normalize") if key in new}
+    for key in ("var_quantization", "layer", "normalize"):
+        recorded.pop(key, None)
+    recorded |= {"var_quantization": new["var_quantization"], **_made_of(settings)}
     return identity

@@ -46,6 +46,30 @@ def normalize(coordinates: Any, name: str) -> tuple[npt.NDArray[np.float32], flo
     return points, scale
 
 
+def unfit(array: Any, block_rows: int = 2**17) -> str | None:
+    """Say why an array cannot be shown or measured in, as a predicate of its name.
+
+    Parameters
+    ----------
+    array
+        With a dtype and a shape (n_cells, d), read by slices of rows.
+    block_rows
+        Rows that are read at a time.
+
+    Returns
+    -------
+    str or None
+        None if all values are real and finite as float32.
+    """
+    if array.dtype.kind not in "iuf":
+        return f"holds {array.dtype}, not real numbers"
+    broken = 0
+    for start in range(0, array.shape[0], block_rows):
+        rows = as_float32(np.asarray(array[start : start + block_rows]))
+        broken += int((~np.isfinite(rows).all(axis=1)).sum())
+    return f"is not finite in {broken:,} cells" if broken else None
+
+
 def _matrix(coordinates: Any, name: str) -> npt.NDArray[Any]:
     array = np.asarray(coordinates)
     if array.ndim == 1:

@@ -12,9 +12,7 @@ from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import RequestError
 
 
-def scale_vector_field(
-    values: Any, scale: float, n_cells: int, name: str
-) -> npt.NDArray[np.float32]:
+def scale_vector_field(values: Any, scale: float, name: str) -> npt.NDArray[np.float32]:
     """Scale displacements like the points of their embedding.
 
     Parameters
@@ -23,8 +21,6 @@ def scale_vector_field(
         Real numbers, (n_cells, d).
     scale
         The factor by which the embedding was multiplied.
-    n_cells
-        Number of rows that there must be.
     name
         Name of the field, for error messages.
 
@@ -36,13 +32,9 @@ def scale_vector_field(
     Raises
     ------
     RequestError
-        The values are not real, finite float32 numbers, one row per cell.
+        The values are not real, finite float32 numbers.
     """
     array = np.asarray(values)
-    if array.shape[0] != n_cells:
-        raise RequestError(
-            f"Vector field {name!r} has {array.shape[0]:,} rows, but there are {n_cells:,} cells."
-        )
     if array.dtype.kind not in "iuf":
         raise RequestError(f"Vector field {name!r} must hold real numbers, not {array.dtype}.")
     vectors = np.empty(array.shape, "<f4")

@@ -53,6 +53,7 @@ def var_manifest(
     compression: int | None,
     quantization: int | None,
     fields: Iterable[tuple[str, float, float]],
+    made_of: Mapping[str, str] = {},
 ) -> Json:
     """Describe the genes of an export.
 
@@ -68,6 +69,9 @@ def var_manifest(
         8, 16, or None for float32.
     fields
         Gene, lowest and highest value, in the order exported.
+    made_of
+        ``layer`` and ``normalize``, where they are not the defaults: other readers ignore them,
+        `verify` needs them to compare values with the source.
 
     Returns
     -------
@@ -81,6 +85,7 @@ def var_manifest(
         "var_gene_id_column": var_gene_id_column,
         "compression": compression or None,
         "quantization": quantization,
+        **made_of,
         "_varSchema": {"kind": "continuous", **_values_schema(pattern, quantization)},
         "fields": [
             number_entry(key, None if quantization is None else (lowest, highest))

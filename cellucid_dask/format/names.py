@@ -1,7 +1,8 @@
 """Names of the files of an export. Only this module and `layout` spell them out."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
 
 IDENTITY = "dataset_identity.json"
 OBS_MANIFEST = "obs_manifest.json"
@@ -14,6 +15,10 @@ OBS_DIR = "obs"
 VAR_DIR = "var"
 CONNECTIVITY_DIR = "connectivity"
 VECTORS_DIR = "vectors"
+
+# What every common file system and archive takes as the name of a file, in bytes.
+MAX_FILE_NAME = 255
+_SHORTENED = 200  # characters that are kept of a key that is too long
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _EXTENSION = {None: "f32", 8: "u8", 16: "u16"}
@@ -34,6 +39,30 @@ def safe_name(key: str) -> str:
         The name, of ASCII letters, digits, ``.``, ``_`` and ``-`` only.
     """
     return _UNSAFE.sub("_", key).strip("._") or "field"
+
+
+def too_long(paths: Mapping[str, str]) -> list[str]:
+    """Return the keys whose files have names that are too long.
+
+    Parameters
+    ----------
+    paths
+        Path of a file by its key.
+    """
+    return [key for key, path in paths.items() if len(path.rpartition("/")[2]) > MAX_FILE_NAME]
+
+
+def shortened(key: str) -> str:
+    """Return a key that is short enough for a file name: its start and a hash, if it is not.
+
+    Parameters
+    ----------
+    key
+        Name of a gene.
+    """
+    if len(safe_name(key)) <= _SHORTENED:
+        return key
+    return f"{key[:_SHORTENED]}-{sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def collisions(keys: Iterable[str]) -> list[tuple[str, str, str]]:

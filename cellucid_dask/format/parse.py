@@ -100,7 +100,11 @@ def genes(document: Json) -> Genes:
         )
         for entry in _entries(document, "fields")
     }
-    return Genes(n_cells, level, bits, _get(document, "var_gene_id_column", str), vectors)
+    if "normalize" in document:
+        _expect(document, "normalize", "log1p-cp10k")
+    id_column = _get(document, "var_gene_id_column", str)
+    layer = _get({"layer": "X"} | document, "layer", str)
+    return Genes(n_cells, level, bits, id_column, vectors, layer, document.get("normalize"))
 
 
 def columns(document: Json) -> Columns:

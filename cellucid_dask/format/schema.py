@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -126,13 +127,18 @@ class Codes(File):
 
 @dataclass(frozen=True)
 class Genes:
-    """The content of ``var_manifest.json``."""
+    """The content of ``var_manifest.json``.
+
+    `layer` and `normalize` say what the values are of the source.
+    """
 
     n_cells: int
     level: int | None
     bits: int | None
     id_column: str
     vectors: dict[str, Vector]
+    layer: str = "X"
+    normalize: Literal["log1p-cp10k"] | None = None
 
     def files(self) -> Iterator[File]:
         """Iterate over the files of the genes."""

@@ -151,19 +151,21 @@ def _tile_values(layout: Layout, available_bytes: int) -> int:
 def _sparse(layout: Layout, available_bytes: int) -> Blocking:
     n_cells, n_genes = layout.shape
     indptr = np.asarray(layout.indptr)
-    # the first and the last chunk of a block are read whole
+    # The first and the last chunk of a block are read whole: with at least the values of a chunk in
+    # a block, each chunk is read for two blocks at most.
+    chunk = max(min(layout.chunk[0], int(indptr[-1])), 1)
     partial_chunks = 2 * layout.chunk[0] * layout.value_nbytes
     tile = _tile_values(layout, available_bytes - partial_chunks)
     by_column = layout.storage == "csc"
     if by_column:
         per_value = layout.value_nbytes + _TILE_BYTES + layout.work_nbytes
         fixed = partial_chunks
-        max_values = max(min(available_bytes - fixed, _READ_BYTES) // per_value, 1)
+        max_values = max(min(available_bytes - fixed, _READ_BYTES) // per_value, chunk)
         bounds, max_lines = _selected_runs(layout.columns, n_genes), n_genes
     else:
         per_value = layout.value_nbytes + layout.work_nbytes
         fixed = partial_chunks + tile * _TILE_BYTES
-        max_values = max(min(available_bytes - fixed, _READ_BYTES) // per_value, tile)
+        max_values = max(min(available_bytes - fixed, _READ_BYTES) // per_value, tile, chunk)
         max_values = max(max_values, int(indptr[-1]) // _MAX_BLOCKS)
         bounds, max_lines = [0, n_cells], TILE_CELLS * 16
     blocks = tuple(

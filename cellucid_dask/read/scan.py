@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,11 +9,10 @@ import numpy as np
 from dask.delayed import delayed
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.format import layout, names, schema
+from cellucid_dask.format import invariants, layout, names, schema
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.page import INDEX, files_named_by
 from cellucid_dask.planning import split_by_cost
-from cellucid_dask.read import invariants
 from cellucid_dask.read.files import content_of, read_documents
 from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.store.target import Target
@@ -47,21 +45,6 @@ class ScannedExport:
     def read(cls, target: Target) -> ScannedExport:
         """Read the documents and list the files."""
         return cls(target, read_documents(target), target.tree())
-
-
-def disagreements(documents: schema.Documents) -> Iterator[str]:
-    """Report documents that are missing or contradict each other, one sentence each."""
-    for one, other in itertools.permutations((names.IDENTITY, names.OBS_MANIFEST)):
-        if one in documents.json and other not in documents.json:
-            yield f"{other} is missing: the export is not whole"
-    for attribute, value in (("n_cells", "cells"), ("level", "gzip level")):
-        numbers = {name: getattr(part, attribute) for name, part in documents.parts.items()}
-        if len(set(numbers.values())) > 1:
-            shown = ", ".join(f"{number} in {name}" for name, number in numbers.items())
-            yield f"documents differ in their {value}: {shown}"
-    if not documents.damage and documents.identity:
-        for violation in invariants.check_identity(documents):
-            yield f"{names.IDENTITY} {violation}"
 
 
 def misplaced(export: ScannedExport) -> Iterator[str]:

@@ -12,9 +12,10 @@ import numpy as np
 
 from cellucid_dask.display import table
 from cellucid_dask.errors import RequestError
-from cellucid_dask.format.schema import Documents, Genes
+from cellucid_dask.format.invariants import disagreements
+from cellucid_dask.format.schema import Genes
 from cellucid_dask.read.compare import compare_genes
-from cellucid_dask.read.scan import ScannedExport, damaged, disagreements, misplaced
+from cellucid_dask.read.scan import ScannedExport, damaged, misplaced
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import blocking_client
 from cellucid_dask.source import open_source
@@ -99,7 +100,7 @@ def verify(
     source: Any = None,
     *,
     genes: int | str | None = None,
-    layer: str = "X",
+    layer: str | None = None,
     memory_budget: int | str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     source_storage_options: Mapping[str, Any] | None = None,
@@ -122,7 +123,8 @@ def verify(
         default all are read, and 100 compared with the source. Files of genes that are not
         read must still exist.
     layer
-        Of the source: ``"X"``, ``"raw"`` or the name of a layer. The export does not say.
+        Of the source: ``"X"``, ``"raw"`` or the name of a layer; ``None`` for the one that the
+        export names, or X.
     memory_budget
         Memory for the comparison, as in `export`.
     storage_options, source_storage_options
@@ -166,7 +168,7 @@ def verify(
             findings.add([f"the source has {opened.n_cells:,} cells, the export {n_cells:,}"])
         else:
             compared = _spread(ids, max_genes if genes is not None else _N_COMPARED)
-            settings = _settings(documents, documents.genes, layer, memory_budget)
+            settings = _settings(documents.genes, layer, memory_budget)
             sizes = export.listing or {}
             findings.add(
                 compare_genes(export.target, documents.genes, compared, opened, settings, sizes)
@@ -184,19 +186,17 @@ def verify(
     )
 
 
-def _settings(
-    documents: Documents, genes: Genes, layer: str, memory_budget: int | str | None
-) -> Settings:
+def _settings(genes: Genes, layer: str | None, memory_budget: int | str | None) -> Settings:
     """Return the settings with which the genes would be exported again."""
-    recorded = documents.identity["export_settings"] if documents.embeddings else {}
     return Settings(
-        layer=layer,
+        layer=layer or genes.layer,
         memory_budget=memory_budget,
         genes_only=True,
-        make_genes_unique=True,  # ids that are unique already stay as they are
+        make_genes_unique=True,  # ids that are unique and short already stay as they are
+        shorten_gene_names=True,
         skip_missing_genes=True,
         var_gene_id_column=genes.id_column,
-        normalize=recorded.get("normalize"),
+        normalize=genes.normalize,
     )
 
 

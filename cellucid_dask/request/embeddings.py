@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cellucid_dask.display import first_few
@@ -27,8 +27,10 @@ class Embedding:
 
 
 def choose_embeddings(
-    widths: Mapping[str, int], asked: Sequence[str] | None
-) -> dict[int, Embedding]:
+    widths: Mapping[str, int],
+    asked: Sequence[str] | None,
+    unfit: Callable[[str], str | None] = lambda _: None,
+) -> tuple[dict[int, Embedding], list[str]]:
     """Choose one embedding per dimension.
 
     Parameters
@@ -37,11 +39,15 @@ def choose_embeddings(
         Number of columns of every obsm array.
     asked
         ``"X_umap"`` or, of wider arrays, ``"X_pca:0,1"``; ``None`` chooses by name.
+    unfit
+        Says why an array cannot be shown, None if it can; asked only of arrays chosen by name.
 
     Returns
     -------
-    dict
-        Embeddings by dimension, ascending.
+    embeddings
+        By dimension, ascending.
+    warnings
+        About arrays that are left out because they cannot be shown.
 
     Raises
     ------
@@ -49,17 +55,8 @@ def choose_embeddings(
         There is no embedding, or one of `asked` does not exist.
     """
     if asked is None:
-        narrow = sorted((key for key, width in widths.items() if 1 <= width <= 3), key=_rank)
-        chosen: dict[int, Embedding] = {}
-        for key in narrow:
-            chosen.setdefault(widths[key], Embedding(key, tuple(range(widths[key]))))
-        if not chosen:
-            raise RequestError(
-                f"There is no embedding of 1 to 3 columns; obsm has {listed(widths)}. Name one "
-                "with --embedding KEY or --embedding KEY:0,1, or pass --genes-only."
-            )
-        return dict(sorted(chosen.items()))
-    chosen = {}
+        return _by_name(widths, unfit)
+    chosen: dict[int, Embedding] = {}
     for spec in asked:
         embedding = _parse(spec, widths)
         if other := chosen.get(embedding.dimension):
@@ -68,20 +65,69 @@ def choose_embeddings(
                 f"{embedding.dimension}-dimensional: an export shows one a dimension."
             )
         chosen[embedding.dimension] = embedding
-    return dict(sorted(chosen.items()))
+    return dict(sorted(chosen.items())), []
 
 
-def choose_latent(widths: Mapping[str, int], asked: str | None) -> str | None:
-    """Choose the obsm array in which outlier quantiles are measured, if there is one."""
+def _by_name(
+    widths: Mapping[str, int], unfit: Callable[[str], str | None]
+) -> tuple[dict[int, Embedding], list[str]]:
+    chosen: dict[int, Embedding] = {}
+    reasons: dict[str, str] = {}
+    for key in sorted((key for key, width in widths.items() if 1 <= width <= 3), key=_rank):
+        if widths[key] in chosen:
+            continue
+        if reason := unfit(key):
+            reasons[key] = reason
+        else:
+            chosen[widths[key]] = Embedding(key, tuple(range(widths[key])))
+    texts = [f"{key!r} {reason}" for key, reason in reasons.items()]
+    if not chosen:
+        raise RequestError(
+            f"There is no embedding of 1 to 3 columns; obsm has {listed(widths)}"
+            f"{''.join(f'; {text}' for text in texts[:3])}. Name one "
+            "with --embedding KEY or --embedding KEY:0,1, or pass --genes-only."
+        )
+    return dict(sorted(chosen.items())), [_left_out(text) for text in texts]
+
+
+def choose_latent(
+    widths: Mapping[str, int],
+    asked: str | None,
+    unfit: Callable[[str], str | None] = lambda _: None,
+) -> tuple[str | None, list[str]]:
+    """Choose the obsm array in which outlier quantiles are measured, if there is one.
+
+    Parameters
+    ----------
+    widths, unfit
+        As in `choose_embeddings`.
+    asked
+        Its key; ``None`` chooses by name.
+
+    Returns
+    -------
+    latent
+        The key, or None.
+    warnings
+        About arrays that are left out because they cannot be used.
+    """
     if asked is not None:
         if asked not in widths:
             raise RequestError(f"obsm has no {asked!r}; it has {listed(widths)}.")
-        return asked
+        return asked, []
+    warnings: list[str] = []
     for word in _LATENT:
-        keys = sorted(key for key in widths if word in key.lower() and "umap" not in key.lower())
-        if keys:
-            return keys[0]
-    return None
+        for key in sorted(widths):
+            if word in key.lower() and "umap" not in key.lower():
+                reason = unfit(key)
+                if reason is None:
+                    return key, warnings
+                warnings.append(_left_out(f"{key!r} {reason}"))
+    return None, list(dict.fromkeys(warnings))
+
+
+def _left_out(text: str) -> str:
+    return f"The obsm array {text}: it is left out."
 
 
 def _rank(key: str) -> tuple[int, int, str]:

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from anndata.utils import make_index_unique
 
-from cellucid_dask.display import first_few
+from cellucid_dask.display import abbreviated, first_few
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
 from cellucid_dask.request.gene_aliases import GeneAliases, find_aliases
+from cellucid_dask.request.pieces import rejoined
 from cellucid_dask.request.settings import Settings
 
 
@@ -47,8 +48,8 @@ def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
     var
         One row per matrix column.
     settings
-        Of them `var_gene_id_column`, `make_genes_unique`, `genes_from`, `gene_identifiers`,
-        `skip_missing_genes` and `gene_aliases`.
+        Of them `var_gene_id_column`, `make_genes_unique`, `shorten_gene_names`, `genes_from`,
+        `gene_identifiers`, `skip_missing_genes` and `gene_aliases`.
 
     Raises
     ------
@@ -58,6 +59,8 @@ def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
     ids = _ids(var, settings.var_gene_id_column)
     if settings.make_genes_unique:
         ids = pd.Index(make_index_unique(ids))
+    if settings.shorten_gene_names:
+        ids = ids.map(names.shortened)
     warnings: list[str] = []
     if settings.genes_from is not None:
         columns = _from_column(var, settings.genes_from)
@@ -73,6 +76,7 @@ def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
             f"{len(collisions)} gene ids would share a file name: {listed}. Rename them, or choose "
             "another column with --var-gene-id-column."
         )
+    _check_lengths(chosen, settings)
     if similar := names.case_collisions(chosen):
         listed = first_few([f"{one}/{two}" for one, two in similar])
         warnings.append(
@@ -116,7 +120,7 @@ def _from_column(var: pd.DataFrame, column: str) -> np.ndarray[Any, Any]:
 
 
 def _by_name(ids: pd.Index[Any], settings: Settings, warnings: list[str]) -> np.ndarray[Any, Any]:
-    wanted = list(settings.gene_identifiers or ())
+    wanted = rejoined(settings.gene_identifiers or (), frozenset(ids))
     is_wanted = ids.isin(wanted)
     known = ids[is_wanted]
     _check_unique(tuple(known), settings.var_gene_id_column)
@@ -134,6 +138,16 @@ def _by_name(ids: pd.Index[Any], settings: Settings, warnings: list[str]) -> np.
             )
         warnings.append(f"{text} They are left out.")
     return np.array([positions[gene] for gene in wanted if gene in positions], dtype=np.int64)
+
+
+def _check_lengths(ids: Sequence[str], settings: Settings) -> None:
+    bits, compressed = settings.var_quantization, settings.compression is not None
+    long = names.too_long({gene: names.gene_path(gene, bits, compressed) for gene in ids})
+    if long:
+        raise RequestError(
+            f"{len(long)} gene ids are too long for the name of a file ({abbreviated(long[0])}): "
+            "choose another column with --var-gene-id-column, or pass --shorten-gene-names."
+        )
 
 
 def _check_unique(ids: Sequence[str], column: str) -> None:

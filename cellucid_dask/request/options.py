@@ -21,6 +21,7 @@ class ExportOptions(TypedDict, total=False):
     var_gene_id_column: str
     gene_aliases: str | None
     make_genes_unique: bool
+    shorten_gene_names: bool
     skip_missing_genes: bool
     genes_only: bool
     obs_keys: Sequence[str] | None

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from dask.base import tokenize
 
-from cellucid_dask.display import first_few
+from cellucid_dask.display import abbreviated, first_few
 from cellucid_dask.encode.normalize import are_whole
 from cellucid_dask.errors import RequestError
+from cellucid_dask.fields import points
 from cellucid_dask.format import names
 from cellucid_dask.planning import ExportPlan, make_plan
 from cellucid_dask.planning.edges import EdgePlan, make_edge_plan
 from cellucid_dask.request.embeddings import Embedding, choose_embeddings, choose_latent
 from cellucid_dask.request.genes import GeneSelection, select_genes
+from cellucid_dask.request.pieces import rejoined
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.request.vector_fields import VectorField, choose_vector_fields
 from cellucid_dask.runtime.resources import Resources, find_resources
@@ -81,6 +83,14 @@ class Request:
             for column, gene in self.gene_ids.items()
         }
 
+    @property
+    def paths(self) -> list[str]:
+        """Paths of the files of all genes and columns; of a column the longest it may have."""
+        return [
+            *self.gene_files.values(),
+            *(_longest_path(key, self.settings) for key in self.obs_keys),
+        ]
+
     @cached_property
     def source_token(self) -> str:
         """A digest of the source and the genes; reads all of a matrix in memory, once."""
@@ -97,7 +107,9 @@ class Request:
 
 
 def resolve(source: Source, settings: Settings) -> Request:
-    """Check settings against a source; reads metadata, and one block if counts are normalized.
+    """Check settings against a source.
+
+    Reads metadata, arrays of obsm that nobody named, and one block if counts are normalized.
 
     Raises
     ------
@@ -113,15 +125,17 @@ def resolve(source: Source, settings: Settings) -> Request:
     neighbors, edge_plan = None, None
     if not settings.genes_only:
         widths = source.obsm_widths
-        embeddings = choose_embeddings(
-            _without_vector_fields(widths, settings), settings.embeddings
+        unfit = lru_cache(lambda key: points.unfit(source.obsm(key)))
+        embeddings, passed_over = choose_embeddings(
+            _without_vector_fields(widths, settings), settings.embeddings, unfit
         )
-        latent = choose_latent(widths, settings.latent)
+        latent, useless = choose_latent(widths, settings.latent, unfit)
+        warnings += dict.fromkeys([*passed_over, *useless])
         vector_fields, left_out = choose_vector_fields(widths, settings.vectors, embeddings)
         warnings += left_out
         neighbors = _open_neighbors(source, settings)
         edge_plan = None if neighbors is None else _edge_plan(neighbors, settings)
-        obs_keys = _obs_keys(source, settings.obs_keys)
+        obs_keys = _obs_keys(source, settings, warnings)
     genes, plan = None, None
     if matrix is not None:
         genes = _genes(source, matrix, settings)
@@ -223,21 +237,40 @@ def _genes(source: Source, matrix: Matrix, settings: Settings) -> GeneSelection:
     return select_genes(var, settings)
 
 
-def _obs_keys(source: Source, asked: Sequence[str] | None) -> tuple[str, ...]:
+def _obs_keys(source: Source, settings: Settings, warnings: list[str]) -> tuple[str, ...]:
     known = source.obs_keys
-    unknown = [key for key in asked or () if key not in known]
+    asked = rejoined(settings.obs_keys or (), known)
+    unknown = [key for key in asked if key not in known]
     if unknown:
         raise RequestError(
             f"obs has no column {first_few(unknown)}; it has {first_few(known, 30) or 'none'}."
         )
-    keys = tuple(known if asked is None else asked)
+    keys = tuple(known if settings.obs_keys is None else asked)
     if collisions := names.collisions(keys):
         one, two, name = collisions[0]
         raise RequestError(
             f"obs columns {one!r} and {two!r} would both be stored as {name}: rename one, or "
             "choose columns with --obs-keys."
         )
+    if long := names.too_long({key: _longest_path(key, settings) for key in keys}):
+        raise RequestError(
+            f"The obs column {abbreviated(long[0])} has a name that is too long for a file: "
+            "rename it, or choose columns with --obs-keys."
+        )
+    if similar := names.case_collisions(keys):
+        listed = first_few([f"{one}/{two}" for one, two in similar])
+        warnings.append(
+            f"{len(similar)} pairs of obs columns differ only by letter case ({listed}): "
+            "on a case-insensitive disk one would overwrite the other."
+        )
     return keys
+
+
+def _longest_path(key: str, settings: Settings) -> str:
+    """Return the longest path that a column may have; its kind is not known yet."""
+    return names.obs_outliers_path(
+        key, settings.obs_continuous_quantization, settings.compression is not None
+    )
 
 
 def _already_normalized(matrix: NormalizedMatrix, plan: ExportPlan) -> list[str]:

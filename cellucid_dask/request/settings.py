@@ -61,6 +61,8 @@ class Settings:
         finds a column of symbols where the ids are Ensembl's.
     make_genes_unique
         Tell duplicate gene ids apart as ``anndata.AnnData.var_names_make_unique`` does.
+    shorten_gene_names
+        Cut gene ids that are too long for the name of a file, and tell them apart by a hash.
     skip_missing_genes
         Go on, with a warning, when some of `gene_identifiers` do not exist.
     genes_only
@@ -125,6 +127,7 @@ class Settings:
         "var column of other names (default symbols, if the names are Ensembl's)", "COLUMN"
     )
     make_genes_unique: bool = _what("tell duplicate gene names apart", default=False)
+    shorten_gene_names: bool = _what("shorten names too long for a file", default=False)
     skip_missing_genes: bool = _what("go on when some of the genes are not there", default=False)
     genes_only: bool = _what("write the genes and nothing else", default=False)
     obs_keys: Sequence[str] | None = _what("obs columns (default all)", "A,B")

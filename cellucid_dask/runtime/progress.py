@@ -14,6 +14,8 @@ from typing import Any
 from dask.callbacks import Callback
 from dask.utils import format_bytes
 
+from cellucid_dask.display import say
+
 _log = logging.getLogger("cellucid_dask")
 # Reading and transposing a value takes about half the time of encoding it.
 _READ, _ENCODE = 1, 2
@@ -118,7 +120,7 @@ def follow(n_blocks: int, n_genes: int, *, shown: bool) -> Iterator[Progress]:
         yield progress
     finally:
         show(progress)
-        sys.stderr.write(end)
+        say(end, sys.stderr)
         _log.info("%s", progress)
 
 
@@ -132,14 +134,12 @@ def _view() -> tuple[Show, float, str]:
 
 
 def _line(progress: Progress) -> None:
-    sys.stderr.write(f"{progress}\n")
-    sys.stderr.flush()
+    say(f"{progress}\n", sys.stderr)
 
 
 def _bar(progress: Progress) -> None:
     bar = ("#" * round(progress.fraction * _BAR)).ljust(_BAR)
-    sys.stderr.write(f"\r\x1b[K[{bar}] {progress}")
-    sys.stderr.flush()
+    say(f"\r\x1b[K[{bar}] {progress}", sys.stderr)
 
 
 def _notebook() -> Show | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import cellucid_dask
-from tests.helpers import SETTINGS, run_command, tree_bytes
+from tests.helpers import SETTINGS, run_command, small_anndata, tree_bytes, write_h5ad
 from tests.viewer_reader import check
 
 
@@ -104,3 +107,54 @@ def test_command_and_python_write_the_same(small_h5ad: Path, tmp_path: Path) -> 
     cellucid_dask.export(small_h5ad, tmp_path / "python", **{**SETTINGS, "page": True})
 
     assert tree_bytes(tmp_path / "command") == tree_bytes(tmp_path / "python")
+
+
+@pytest.mark.parametrize(
+    ("content", "genes"),
+    [
+        (b"\xef\xbb\xbfG2\r\nG3\r\n", ["G2", "G3"]),
+        (b"a b\n\n  G3  \n", ["a b", "G3"]),
+        (b"c,d\nG2", ["c,d", "G2"]),
+    ],
+    ids=["byte order mark", "space", "comma"],
+)
+def test_a_file_of_genes(
+    tmp_path: Path,
+    target: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    genes: list[str],
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    source = write_h5ad(small_anndata(genes=["a b", "c,d", "G2", "G3"]), tmp_path / "a.h5ad")
+    (tmp_path / "genes").write_bytes(content)
+    run = run_command("export", source, target, "--no-page", "--genes-file=~/genes")
+    assert run.returncode == 0, run.stderr
+    assert check(target).genes == genes
+
+
+def test_names_with_commas_and_spaces_in_options(tmp_path: Path, target: Path) -> None:
+    adata = small_anndata(genes=["a b", "c,d", "G2"])
+    adata.obs["age, years"] = 1.0
+    source = write_h5ad(adata, tmp_path / "a.h5ad")
+    options = ("--genes", "c,d, a b", "--obs-keys", "score, age, years", "--no-page")
+    run = run_command("export", source, target, *options)
+    assert run.returncode == 0, run.stderr
+    found = check(target)
+    assert found.genes == ["c,d", "a b"]
+    assert list(found.obs) == ["score", "age, years"]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_goes_away(small_h5ad: Path, target: Path, stream: str) -> None:
+    """As `head` does: the work is done, and nothing is said of the pipe."""
+    command = [sys.executable, "-m", "cellucid_dask", "export", small_h5ad, target]
+    command += ["--no-page", "--genes", "gene1,CD3D", "--skip-missing-genes"]  # it warns
+    reader, writer = os.pipe()
+    os.close(reader)
+    streams: dict[str, int] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writer}
+    run = subprocess.run(command, text=True, check=False, **streams)
+    os.close(writer)
+    assert run.returncode == 0
+    assert "Pipe" not in f"{run.stdout}{run.stderr}"
+    assert check(target).genes == ["gene1"]

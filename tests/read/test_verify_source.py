@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def test_layer_and_raw(target: Path, adata: ad.AnnData, tmp_path: Path) -> None:
     cellucid_dask.export(adata, tmp_path / "raw", layer="raw", genes_only=True, progress=False)
     assert cellucid_dask.verify(tmp_path / "raw", adata, layer="raw").ok
     with pytest.raises(cellucid_dask.RequestError, match="genes are not in var"):
-        cellucid_dask.verify(tmp_path / "raw", adata)
+        cellucid_dask.verify(tmp_path / "raw", adata, layer="X")
     assert not cellucid_dask.verify(target, adata, layer="doubled").ok
     with pytest.raises(cellucid_dask.RequestError, match="no layer"):
         cellucid_dask.verify(target, adata, layer="none")
@@ -207,3 +208,37 @@ def test_a_number_of_genes_is_read(
     for wrong in (0, -1, True, "some"):
         with pytest.raises(cellucid_dask.RequestError, match="genes is"):
             cellucid_dask.verify(target, genes=wrong)
+
+
+@pytest.mark.parametrize("genes_only", [False, True], ids=["export", "genes only"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layer": "X", "normalize": "log1p-cp10k"},
+        {"layer": "doubled"},
+        {"layer": "raw"},
+        {"layer": "doubled", "normalize": "log1p-cp10k"},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:doubled holds numbers that are not whole")
+def test_an_export_says_what_its_genes_are_of(
+    tmp_path: Path, options: dict[str, Any], *, genes_only: bool
+) -> None:
+    adata = small_anndata(dtype="int64")
+    target = tmp_path / "made"
+    cellucid_dask.export(adata, target, genes_only=genes_only, page=False, **options)
+    assert cellucid_dask.verify(target, adata, genes="all").ok
+    manifest = json.loads((target / "var_manifest.json").read_text())
+    assert {key: manifest.pop(key, "X") for key in options} == options
+    (target / "var_manifest.json").write_text(json.dumps(manifest))
+    if options["layer"] != "raw":  # X has other genes
+        assert not cellucid_dask.verify(target, adata, genes="all").ok
+
+
+def test_genes_added_later_say_what_they_are_of(tmp_path: Path) -> None:
+    adata, target = small_anndata(dtype="int64"), tmp_path / "made"
+    cellucid_dask.export(adata, target, layer="doubled", page=False)
+    cellucid_dask.export(adata, target, genes_only=True, force=True, page=False)
+    assert cellucid_dask.verify(target, adata, genes="all").ok
+    assert "layer" not in (target / "dataset_identity.json").read_text()

@@ -97,7 +97,7 @@ def test_arguments(arguments: str, expected: dict[str, Any]) -> None:
 
 
 def test_genes_of_a_file(tmp_path: Path) -> None:
-    (tmp_path / "genes.txt").write_text("CD3D\nLYZ  MS4A1\n")
+    (tmp_path / "genes.txt").write_text("CD3D\n LYZ \n\nMS4A1")
     expected = {"gene_identifiers": ["CD3D", "LYZ", "MS4A1"]}
     assert given("--genes-file", str(tmp_path / "genes.txt")) == expected
 

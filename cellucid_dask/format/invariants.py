@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -130,3 +131,18 @@ def check_identity(documents: schema.Documents) -> Iterator[str]:
     dimensions = identity.get("embeddings", {}).get("available_dimensions")
     if dimensions and identity["embeddings"].get("default_dimension") not in dimensions:
         yield "has a default_dimension that is not available"
+
+
+def disagreements(documents: schema.Documents) -> Iterator[str]:
+    """Report documents that are missing or contradict each other, one sentence each."""
+    for one, other in itertools.permutations((names.IDENTITY, names.OBS_MANIFEST)):
+        if one in documents.json and other not in documents.json:
+            yield f"{other} is missing: the export is not whole"
+    for attribute, value in (("n_cells", "cells"), ("level", "gzip level")):
+        numbers = {name: getattr(part, attribute) for name, part in documents.parts.items()}
+        if len(set(numbers.values())) > 1:
+            shown = ", ".join(f"{number} in {name}" for name, number in numbers.items())
+            yield f"documents differ in their {value}: {shown}"
+    if not documents.damage and documents.identity:
+        for violation in check_identity(documents):
+            yield f"{names.IDENTITY} {violation}"
