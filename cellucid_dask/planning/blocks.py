@@ -155,7 +155,8 @@ def _sparse(layout: Layout, available_bytes: int) -> Blocking:
     # a block, each chunk is read for two blocks at most.
     chunk = max(min(layout.chunk[0], int(indptr[-1])), 1)
     partial_chunks = 2 * layout.chunk[0] * layout.value_nbytes
-    tile = _tile_values(layout, available_bytes - partial_chunks)
+    chunk_bytes = chunk * (layout.value_nbytes + layout.work_nbytes)
+    tile = _tile_values(layout, available_bytes - partial_chunks - chunk_bytes)
     by_column = layout.storage == "csc"
     if by_column:
         per_value = layout.value_nbytes + _TILE_BYTES + layout.work_nbytes

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -139,3 +140,26 @@ def test_plan_reads_well() -> None:
     assert "10 cells x 5 genes" in text
     assert "direct" in text
     assert "1 block of" in text
+
+
+def least_budget(layout: Layout) -> int:
+    with pytest.raises(RequestError) as refusal:
+        plan_of(layout, MIB, 2)
+    return int(re.findall(r"at least (\d+) MiB", str(refusal.value))[0]) * MIB
+
+
+@pytest.mark.parametrize("storage", ["csr", "csc"])
+@pytest.mark.parametrize("n_chunks", [1, 3, 50])
+def test_no_chunk_is_read_for_many_blocks(storage: Any, n_chunks: int) -> None:
+    """A small budget may not make every block decode the whole of a large chunk again."""
+    n_cells, n_genes, per_line = 20_000, 5_000, 500
+    n_major = n_cells if storage == "csr" else n_genes
+    indptr = np.arange(n_major + 1) * per_line
+    chunk = -(-int(indptr[-1]) // n_chunks)
+    layout = Layout(
+        shape=(n_cells, n_genes), dtype=np.dtype("f4"), storage=storage, value_nbytes=8,
+        columns=np.arange(n_genes), indptr=indptr, chunk=(chunk, 1),
+    )  # fmt: skip
+    plan = plan_of(layout, least_budget(layout), 2)
+    blocks = plan.row_blocks if storage == "csr" else plan.gene_blocks
+    assert len(blocks) <= 2 * n_chunks
