@@ -11,8 +11,9 @@ from cellucid_dask._version import __version__
 from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 
 if TYPE_CHECKING:
-    from cellucid_dask.api import ExportResult, export, plan
+    from cellucid_dask.api import export, plan
     from cellucid_dask.compat import prepare
+    from cellucid_dask.engine.result import ExportResult
     from cellucid_dask.planning import ExportPlan
     from cellucid_dask.read.catalog import catalog
     from cellucid_dask.read.export import Export
@@ -40,7 +41,7 @@ __all__ = [
 _HOME = {
     "Export": "cellucid_dask.read.export",
     "ExportPlan": "cellucid_dask.planning",
-    "ExportResult": "cellucid_dask.api",
+    "ExportResult": "cellucid_dask.engine.result",
     "VerifyReport": "cellucid_dask.read.verify",
     "catalog": "cellucid_dask.read.catalog",
     "export": "cellucid_dask.api",

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
-from dask.utils import format_bytes, format_time
 
-from cellucid_dask.display import table
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine import commit, resume
 from cellucid_dask.engine.edges import EdgeFiles, export_edges
@@ -24,7 +21,10 @@ from cellucid_dask.engine.forecast import (
 )
 from cellucid_dask.engine.gene_warnings import gene_warnings
 from cellucid_dask.engine.genes import export_genes
-from cellucid_dask.engine.manifests import finish
+from cellucid_dask.engine.intact import gene_digests
+from cellucid_dask.engine.manifests import make_documents
+from cellucid_dask.engine.publish import publish
+from cellucid_dask.engine.result import ExportResult
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.request.options import ExportOptions, spell_out_options
@@ -38,72 +38,6 @@ from cellucid_dask.store.location import Location
 from cellucid_dask.store.scratch import open_scratch
 from cellucid_dask.store.staging import Staging
 from cellucid_dask.store.target import Target
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportResult:
-    """What an export wrote, and the time and memory it took.
-
-    Attributes
-    ----------
-    target
-        Path or URL.
-    n_cells, n_genes
-        Size of the export.
-    n_objects, nbytes
-        Number of binary files written, and their total size in bytes.
-    scratch_bytes
-        Bytes written to scratch.
-    seconds
-        Wall time.
-    peak_rss
-        Largest resident set of this process so far, in bytes.
-    warnings
-        The texts of all `ExportWarning` of this export.
-    embeddings
-        The obsm key shown in each dimension.
-    """
-
-    target: str
-    n_cells: int
-    n_genes: int
-    n_objects: int
-    nbytes: int
-    scratch_bytes: int
-    seconds: float
-    peak_rss: int
-    warnings: tuple[str, ...]
-    embeddings: Mapping[int, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        """Return one line to print."""
-        return (
-            f"{self.n_cells:,} cells x {self.n_genes:,} genes in {self.n_objects:,} files of "
-            f"{format_bytes(self.nbytes)}, {format_time(self.seconds)}, "
-            f"peak memory {format_bytes(self.peak_rss)}"
-            f"{self._shows and f', {self._shows}'}: {self.target}"
-        )
-
-    @property
-    def _shows(self) -> str:
-        return ", ".join(f"{d}D from {key}" for d, key in self.embeddings.items())
-
-    def _repr_html_(self) -> str:
-        rows = {
-            "cells": f"{self.n_cells:,}",
-            "genes": f"{self.n_genes:,}",
-            "files": f"{self.n_objects:,} of {format_bytes(self.nbytes)}",
-            "time": format_time(self.seconds),
-            "peak memory": format_bytes(self.peak_rss),
-        }
-        if self.embeddings:
-            rows["shows"] = self._shows
-        notes = [("warning", text) for text in self.warnings]
-        return table(f"Export to {self.target}", [*rows.items(), *notes])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result for JSON."""
-        return asdict(self) | {"embeddings": {f"{d}d": key for d, key in self.embeddings.items()}}
 
 
 @blocking_client()
@@ -173,7 +107,7 @@ def export(
                 settings.scratch, destination.parent, needed, settings.storage_options
             ) as scratch:
                 resume.begin(destination, request, clean=not state.begun)
-                commit.clear(destination, state.identity)
+                commit.clear(destination, state)
                 with destination.writer() as out:
                     for name, data in staging:
                         out.put(name, data)
@@ -187,16 +121,22 @@ def export(
                 scratch_bytes = scratch.nbytes() if scratch else 0
             about_genes = gene_warnings(summary, request.gene_ids, settings)
             _warn(about_genes)
-            lease.check()
-            finish(destination, request, fields, summary, state.identity, edges)
+            other = fields.files | (edges.files if edges else {})
+            publish(
+                destination,
+                settings,
+                make_documents(destination, request, fields, summary, state.identity, edges),
+                other | gene_digests(summary, request.gene_files),
+                state,
+                check=lease.check,
+            )
             resume.end(destination)
-    other = fields.files | (edges.files if edges else {})
     return ExportResult(
         target=destination.url,
         n_cells=request.source.n_cells,
         n_genes=len(summary.column),
         n_objects=len(summary.column) + len(other),
-        nbytes=int(summary.nbytes.sum()) + sum(other.values()),
+        nbytes=int(summary.nbytes.sum()) + sum(each.nbytes for each in other.values()),
         scratch_bytes=scratch_bytes + (edges.scratch_bytes if edges else 0),
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),
@@ -260,7 +200,7 @@ def plan(
         embeddings={d: each.key for d, each in request.embeddings.items()},
         peak_rss=idle + planned.peak_memory,
         n_objects=len(fields.files) + len(request.gene_ids) + (2 if request.neighbors else 0),
-        output_bytes=sum(fields.files.values())
+        output_bytes=sum(each.nbytes for each in fields.files.values())
         + forecast_gene_bytes(request)
         + forecast_edge_bytes(request),
     )

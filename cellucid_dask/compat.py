@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from cellucid_dask.api import ExportResult, export
+from cellucid_dask.api import export
+from cellucid_dask.engine.result import ExportResult
 from cellucid_dask.errors import RequestError
 
 

@@ -183,3 +183,15 @@ def run_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         check=False,
         cwd=ROOT,
     )
+
+
+def forget_checksums(target: Path) -> None:
+    """Make an export one without checksums, as other programs write them."""
+
+    def forget(identity: dict[str, Any]) -> None:
+        for key in ("checksums_sha256", "identity_sha256"):
+            del identity["export_settings"][key]
+
+    (target / "checksums.sha256").unlink()
+    if (target / "dataset_identity.json").exists():
+        edit_json(target / "dataset_identity.json", forget)

@@ -248,6 +248,18 @@ def _page_files(folder: Path) -> set[str]:
     return {"index.html", *(f"{version}/{file.name}" for file in (folder / version).iterdir())}
 
 
+def _checksums(folder: Path, promised: set[str]) -> set[str]:
+    """Check the checksums, if there are any: of all files but the identity and the page."""
+    file = folder / "checksums.sha256"
+    if not file.exists():
+        return set()
+    sums = dict(reversed(line.split("  ", 1)) for line in file.read_text().splitlines())
+    assert set(sums) == promised - {"dataset_identity.json"}
+    for name, digest in sums.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
+    return {file.name}
+
+
 def check(path: str | Path) -> ReadExport:
     """Check everything that an export says of itself, and return it."""
     export = read_export(path)
@@ -256,7 +268,8 @@ def check(path: str | Path) -> ReadExport:
         for file in export.path.rglob("*")
         if not file.is_dir()
     }
-    promised = export.promised_files() | _page_files(export.path)
+    promised = export.promised_files()
+    promised |= _checksums(export.path, promised) | _page_files(export.path)
     assert found == promised, f"missing {promised - found}, orphans {found - promised}"
     _check_json(export)
     if export.var_manifest:

@@ -16,6 +16,7 @@ _DTYPES: dict[str, Any] = {
     "highest": np.float64,
     "n_missing": np.int64,
     "nbytes": np.int64,
+    "sha256": np.dtype("S64"),
     "md5": np.dtype("S32"),
 }
 
@@ -34,6 +35,8 @@ class GeneSummary:
         int64, (n_genes,): number of NaN and infinite values.
     nbytes
         int64, (n_genes,): size of the file.
+    sha256
+        S64, (n_genes,): SHA-256 of the file in hexadecimal.
     md5
         S32, (n_genes,): MD5 of the file in hexadecimal, as object stores report it; empty for
         local files.
@@ -44,6 +47,7 @@ class GeneSummary:
     highest: Array
     n_missing: Array
     nbytes: Array
+    sha256: Array
     md5: Array
 
     @classmethod
@@ -66,7 +70,7 @@ class GeneSummary:
     def to_lists(self) -> dict[str, list[Any]]:
         """Return all but the columns, for JSON: a receipt identifies genes by their files."""
         lists = {name: getattr(self, name).tolist() for name in _DTYPES if name != "column"}
-        return {**lists, "md5": [each.decode() for each in lists["md5"]]}
+        return lists | {name: [each.decode() for each in lists[name]] for name in ("sha256", "md5")}
 
     @classmethod
     def from_lists(cls, lists: Mapping[str, Any], column: Array) -> GeneSummary:

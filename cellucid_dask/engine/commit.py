@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from cellucid_dask.engine import resume
 from cellucid_dask.errors import RequestError
-from cellucid_dask.format import layout, manifests, names
+from cellucid_dask.format import checksums, layout, manifests, names
+from cellucid_dask.format.decode import DamageError
 from cellucid_dask.page import INDEX
 from cellucid_dask.page.publish import read_index
 from cellucid_dask.request.settings import Settings
@@ -34,10 +35,13 @@ class TargetState:
         Of the export to which only genes are added, if there is one.
     begun
         Whether an interrupted run of the same export is to be resumed.
+    checksums
+        Of the files of that export, by path; ``None`` if there is none, or it has none.
     """
 
     identity: Json | None
     begun: bool
+    checksums: dict[str, str] | None = None
 
 
 def check_target(target: Target, request: Request) -> TargetState:
@@ -96,7 +100,8 @@ def check(target: Target, request: Request) -> TargetState:
     if settings.genes_only and names.IDENTITY in existing:
         if names.VAR_MANIFEST in existing and not settings.force and not begun:
             raise RequestError(f"{target.url} has genes already: pass --force to replace them.")
-        return TargetState(_joinable(target, settings, request.source.n_cells), begun)
+        identity = _joinable(target, settings, request.source.n_cells)
+        return TargetState(identity, begun, _other_checksums(target))
     documents = sorted(existing.intersection(layout.DOCUMENTS))
     if documents and not settings.force and not begun:
         remedy = "there is nothing to resume" if settings.resume else "choose another place"
@@ -126,28 +131,47 @@ def _joinable(target: Target, settings: Settings, n_cells: int) -> Json:
             f"{target.url} is {'' if compressed else 'not '}compressed: genes that are added "
             f"to it must be {'too' if compressed else 'uncompressed, --compression none'}."
         )
-    return identity
+    return checksums.unsigned(identity)
 
 
-def clear(target: Target, identity: Json | None) -> None:
+def _other_checksums(target: Target) -> dict[str, str] | None:
+    """Read the checksums of all files of an export but those of its genes."""
+    data = target.read(names.CHECKSUMS)
+    if data is None:
+        return None
+    try:
+        of_files = checksums.parse(data)
+    except DamageError as error:
+        raise RequestError(
+            f"{target.url}/{names.CHECKSUMS} {error}: export everything with --force."
+        ) from None
+    return {path: each for path, each in of_files.items() if not layout.is_of_genes(path)}
+
+
+def clear(target: Target, state: TargetState) -> None:
     """Withdraw the documents of an older export before any of its files is replaced.
 
     Parameters
     ----------
     target
         Where it is.
-    identity
-        If genes are added to the export, its identity: only the genes are withdrawn, so that a
+    state
+        What it contains. If genes are added to an export, only the genes are withdrawn, so that a
         complete export without genes remains.
     """
-    existing = target.names()
+    existing, identity = target.names(), state.identity
     if identity is None:
         for name in reversed(layout.DOCUMENTS):
             if name in existing:
                 target.remove([name])
     elif names.VAR_MANIFEST in existing:
         identity["stats"]["n_genes"] = 0
-        target.publish(names.IDENTITY, manifests.to_json(identity, indent=2))
+        encoded = manifests.to_json(identity, indent=2)
+        if state.checksums is not None:
+            text = checksums.to_text(state.checksums)
+            target.publish(names.CHECKSUMS, text)
+            encoded = checksums.signed(identity, text)
+        target.publish(names.IDENTITY, encoded)
         target.remove([names.VAR_MANIFEST])
 
 
@@ -159,5 +183,5 @@ def remove_left_over(target: Target, files: set[str], *, genes_only: bool) -> No
     folders = (names.VAR_DIR,) if genes_only else layout.FOLDERS
     existing = target.names(*folders)
     if genes_only:
-        existing = {name for name in existing if name.startswith(f"{names.VAR_DIR}/")}
+        existing = {name for name in existing if layout.is_of_genes(name)}
     target.remove(sorted(name for name in existing - files if layout.is_removable(name)))

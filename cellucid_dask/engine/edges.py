@@ -6,6 +6,7 @@ read-edges -> cut-edges -> sort-edges -> the two files          (workers keep th
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 
 from cellucid_dask.encode.edges import EdgeRange, cut, edge_keys, edge_range, join_keys, segments
-from cellucid_dask.encode.gzip_blocks import GzipWriter
+from cellucid_dask.encode.gzip_blocks import GzipWriter, Sink
 from cellucid_dask.format import names
+from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.format.edges import index_dtype
 from cellucid_dask.planning.edges import EdgePlan
 from cellucid_dask.runtime.compute import run_all
@@ -41,14 +43,14 @@ class EdgeFiles:
     max_neighbors
         Largest number of edges of a cell.
     files
-        Size of each file in bytes, by path.
+        Digest of each file, by path.
     scratch_bytes
         Bytes of the edges in scratch.
     """
 
     n_edges: int
     max_neighbors: int
-    files: dict[str, int]
+    files: dict[str, FileDigest]
     scratch_bytes: int
 
 
@@ -136,7 +138,8 @@ def export_edges(
     n_neighbors = np.zeros(n_cells, np.int64)
     n_edges = 0
     with target.stream(files[0]) as lower, target.stream(files[1]) as higher:
-        sources, destinations = GzipWriter(lower, level), GzipWriter(higher, level)
+        outs = _Digesting(lower), _Digesting(higher)
+        sources, destinations = (GzipWriter(out, level) for out in outs)
         while tasks:
             for edges in run_all(tasks, plan.n_workers):
                 sources.add(edges.sources)
@@ -149,9 +152,28 @@ def export_edges(
     return EdgeFiles(
         n_edges=n_edges,
         max_neighbors=int(n_neighbors.max(initial=0)),
-        files=dict(zip(files, (sources.nbytes, destinations.nbytes), strict=True)),
+        files={name: out.digest for name, out in zip(files, outs, strict=True)},
         scratch_bytes=scratch.nbytes() if scratch else 0,
     )
+
+
+class _Digesting:
+    """A sink that passes on what is written, and computes its digest."""
+
+    def __init__(self, out: Sink) -> None:
+        self._out = out
+        self._nbytes, self._sha256 = 0, hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        """Write the next bytes."""
+        self._out.write(data)
+        self._nbytes += len(data)
+        self._sha256.update(data)
+
+    @property
+    def digest(self) -> FileDigest:
+        """Digest of all that was written; stores report no MD5 of what is written in parts."""
+        return FileDigest(self._nbytes, self._sha256.hexdigest())
 
 
 def _blocks(array: Any) -> Iterator[tuple[int, Delayed, int, int]]:

@@ -23,6 +23,7 @@ from cellucid_dask.fields.obs import (
 from cellucid_dask.fields.points import normalize
 from cellucid_dask.fields.vector_fields import scale_vector_field
 from cellucid_dask.format import names
+from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.source.base import Source
@@ -39,7 +40,7 @@ class Fields:
     Attributes
     ----------
     files
-        Sizes of the encoded files in bytes, by name.
+        Digests of the encoded files, by name.
     continuous, categorical
         Entries of the columns in the manifest.
     dimensions
@@ -50,7 +51,7 @@ class Fields:
         What the user should know.
     """
 
-    files: dict[str, int]
+    files: dict[str, FileDigest]
     continuous: list[list[Any]]
     categorical: list[list[Any]]
     dimensions: tuple[int, ...]
@@ -93,9 +94,11 @@ def export_fields(
     compressed = level is not None
 
     def add(name: str, values: Any) -> None:
-        data = compress(values, level)
+        put(name, compress(values, level))
+
+    def put(name: str, data: bytes) -> None:
         keep(name, data)
-        fields.files[name] = len(data)
+        fields.files[name] = FileDigest.of(data)
 
     points, scales = {}, {}
     for dimension, embedding in request.embeddings.items():
@@ -112,8 +115,7 @@ def export_fields(
         add(names.vectors_path(each.field, each.dimension, compressed), values)
         fields.vectors.setdefault(each.field, []).append(each.dimension)
     for name, data in _cell_ids(request):
-        keep(name, data)
-        fields.files[name] = len(data)
+        put(name, data)
     latent = _latent(request, block_rows, max_latent_bytes)
     id_like: list[str] = []
     unknown: list[str] = []

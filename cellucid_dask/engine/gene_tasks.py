@@ -104,15 +104,18 @@ class GeneJob:
         encoded = encode_genes(tiles, self.plan.shape[0], self.bits, self.level)
         n_genes = tiles[0].n_genes
         nbytes = np.zeros(n_genes, np.int64)
-        md5 = np.zeros(n_genes, "S32")
+        sha256, md5 = np.zeros(n_genes, "S64"), np.zeros(n_genes, "S32")
         with self.target.writer() as out:
             for gene, data in enumerate(encoded.files):
                 nbytes[gene] = len(data)
+                sha256[gene] = hashlib.sha256(data).hexdigest().encode()
                 if not self.target.is_local:  # stores give it back when the run is resumed
                     md5[gene] = hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
                 out.put(self.files[first + gene], data)
         columns = self.columns[first : first + n_genes]
-        return GeneSummary(columns, encoded.lowest, encoded.highest, encoded.n_missing, nbytes, md5)
+        return GeneSummary(
+            columns, encoded.lowest, encoded.highest, encoded.n_missing, nbytes, sha256, md5
+        )
 
     def encode_in_batches(self, tiles: Sequence[Tile], first: int) -> Iterator[GeneSummary]:
         """Encode and put the genes of some tiles, as many at once as fit in memory."""

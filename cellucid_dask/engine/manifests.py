@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-
 from cellucid_dask._version import __version__
-from cellucid_dask.display import first_few
 from cellucid_dask.encode.summary import GeneSummary
-from cellucid_dask.engine.commit import remove_left_over
 from cellucid_dask.engine.edges import EdgeFiles
 from cellucid_dask.engine.fields import Fields
-from cellucid_dask.errors import ExportError
-from cellucid_dask.format import layout, manifests, names, parse
+from cellucid_dask.format import manifests, names
 from cellucid_dask.format.edges import connectivity_manifest
 from cellucid_dask.format.identity import describe_dataset
-from cellucid_dask.format.invariants import disagreements
-from cellucid_dask.page.publish import publish_page, remove_page
 from cellucid_dask.request.genes import GeneSelection
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.request.settings import Settings
@@ -24,24 +16,29 @@ from cellucid_dask.store.target import Target
 from cellucid_dask.types import Json
 
 
-def finish(
+def make_documents(
     target: Target,
     request: Request,
     fields: Fields,
     summary: GeneSummary,
     identity: Json | None,
     edges: EdgeFiles | None = None,
-) -> None:
-    """Publish the documents, the identity last, then remove what an older export left.
+) -> dict[str, Json]:
+    """Make the documents of an export.
 
     Parameters
     ----------
     target
-        It contains every binary file already.
+        Where it is, for the name of a data set that is given none.
     request, fields, summary, edges
         What was exported.
     identity
         That of the export to which genes were added; None for an export of its own.
+
+    Returns
+    -------
+    dict
+        Content by name, of the manifests, the identity and the table of aliases.
     """
     settings, n_cells = request.settings, request.source.n_cells
     documents: dict[str, Json] = {}
@@ -88,35 +85,7 @@ def finish(
         documents[names.IDENTITY] = _with_genes(identity, settings, len(summary.column))
     if request.genes is not None and names.IDENTITY in documents:
         _add_aliases(documents, request.genes)
-    encoded = {
-        name: manifests.to_json(documents[name], 2 if name == names.IDENTITY else None)
-        for name in layout.in_publication_order(documents)
-    }
-    payloads = {*fields.files, *request.gene_files.values(), *(edges.files if edges else ())}
-    _check(encoded, payloads)
-    if not settings.genes_only:
-        (partial(publish_page, kind="export") if settings.page else remove_page)(target)
-    for name, data in encoded.items():
-        target.publish(name, data)
-    remove_left_over(target, {*documents, *payloads}, genes_only=settings.genes_only)
-
-
-def _check(encoded: Mapping[str, bytes], payloads: set[str]) -> None:
-    """Check documents as `verify` does, before any of them can be read by others."""
-    documents = parse.documents(encoded)
-    findings = list(documents.damage)
-    if names.OBS_MANIFEST in encoded:
-        findings += disagreements(documents)
-        files = documents.files()
-    else:  # genes alone, beside the other documents of an export that may exist
-        files = list(documents.genes.files()) if documents.genes else []
-    unnamed = {file.path for file in files} ^ payloads
-    findings += [f"{path} is not in the documents" for path in unnamed if not layout.is_extra(path)]
-    if findings:
-        raise ExportError(
-            f"The export would be damaged ({first_few(findings, 3)}), so its documents are not "
-            "published: report this as a bug, with the output of --debug."
-        )
+    return documents
 
 
 def _var_manifest(request: Request, genes: GeneSelection, summary: GeneSummary) -> Json:

@@ -19,10 +19,10 @@ from dask.base import tokenize
 from cellucid_dask._version import __version__
 from cellucid_dask.display import first_few
 from cellucid_dask.encode.summary import GeneSummary
+from cellucid_dask.engine.intact import altered, gene_digests
 from cellucid_dask.errors import RequestError
 from cellucid_dask.request.settings import RUN_OPTIONS, Settings
 from cellucid_dask.store.target import RUN_DIR, Target
-from cellucid_dask.types import Array
 
 if TYPE_CHECKING:
     from cellucid_dask.request.resolve import Request
@@ -131,8 +131,7 @@ def finished(target: Target, files: Mapping[int, str]) -> GeneSummary:
     Returns
     -------
     GeneSummary
-        Of those whose file has the size, and where the store reports one the checksum, that a
-        receipt names.
+        Of those whose file is what a receipt says, see `altered`.
     """
     column_of = {file: column for column, file in files.items()}
     summaries = [GeneSummary.empty()]
@@ -146,19 +145,6 @@ def finished(target: Target, files: Mapping[int, str]) -> GeneSummary:
     summary = GeneSummary.joined(summaries)
     _, first = np.unique(summary.column, return_index=True)
     summary = summary.take(first[summary.column[first] >= 0])
-    paths = [files[column] for column in summary.column.tolist()]
-    return summary.take(_intact(target, paths, summary))
-
-
-def _intact(target: Target, files: Sequence[str], summary: GeneSummary) -> Array:
-    """Mark the genes whose files match their receipts."""
-    if not files:
-        return np.zeros(0, bool)
-    listing = target.files(files[0].rpartition("/")[0])
-    stored = [listing.get(file, (-1, None)) for file in files]
-    sized = np.array([nbytes for nbytes, _ in stored]) == summary.nbytes
-    same: Array = sized & (
-        np.array([(md5 or "").encode() for _, md5 in stored], "S32") == summary.md5
-    )
-    # Stores that encrypt report checksums of the encrypted bytes: then none of them matches.
-    return same if same.any() else sized
+    wrong = set(altered(target, gene_digests(summary, files)))
+    intact = [files[column] not in wrong for column in summary.column.tolist()]
+    return summary.take(np.array(intact, bool))

@@ -30,6 +30,7 @@ _PAYLOADS = {
 # Optional files, which no document names: patterns of their paths. Other readers ignore them,
 # and they do not count when two exports are compared.
 _NAMES = (r"aliases\.json", r"cells\.json(\.gz)?")  # of genes and of cells
+_CHECKSUMS = r"checksums\.sha256"
 _PAGE = (r"index\.html", r"_page/[^/]+/[^/]+")
 
 FOLDERS = tuple(folder for folder in _PAYLOADS if folder)
@@ -54,15 +55,20 @@ def in_publication_order(files: Iterable[str]) -> list[str]:
 
 
 def is_removable(path: str) -> bool:
-    """Whether a path, relative to the export, is that of a payload or table of names.
+    """Whether a path, relative to the export, is that of a payload, a table of names or checksums.
 
     A new export removes such files of an older one; files of any other name are left alone.
     """
     folder, _, name = path.rpartition("/")
     is_payload = folder in _PAYLOADS and re.fullmatch(_PAYLOADS[folder], name) is not None
-    return is_payload or any(re.fullmatch(pattern, path) for pattern in _NAMES)
+    return is_payload or any(re.fullmatch(pattern, path) for pattern in (*_NAMES, _CHECKSUMS))
+
+
+def is_of_genes(path: str) -> bool:
+    """Whether a path, relative to the export, is replaced when genes are added to the export."""
+    return path.startswith(f"{names.VAR_DIR}/") or path in (names.VAR_MANIFEST, names.ALIASES)
 
 
 def is_extra(path: str) -> bool:
     """Whether a path, relative to the export, is that of a file which no document names."""
-    return any(re.fullmatch(pattern, path) for pattern in (*_NAMES, *_PAGE))
+    return any(re.fullmatch(pattern, path) for pattern in (*_NAMES, _CHECKSUMS, *_PAGE))

@@ -9,6 +9,7 @@ OBS_MANIFEST = "obs_manifest.json"
 ALIASES = "aliases.json"
 VAR_MANIFEST = "var_manifest.json"
 CONNECTIVITY_MANIFEST = "connectivity_manifest.json"
+CHECKSUMS = "checksums.sha256"
 CATALOG = "datasets.json"
 
 OBS_DIR = "obs"

@@ -16,14 +16,24 @@ _FILES_AT_ONCE = 32
 
 
 def read_documents(target: Target) -> schema.Documents:
-    """Read and parse the JSON documents of an export.
+    """Read and parse the JSON documents of an export, as `fetch_documents` and `parse` do."""
+    return parse.documents(fetch_documents(target))
+
+
+def fetch_documents(target: Target) -> dict[str, bytes]:
+    """Read the JSON documents of an export.
+
+    Returns
+    -------
+    dict
+        Content by name, of those that exist.
 
     Raises
     ------
     RequestError
         There are none, or the store does not answer.
     ExportError
-        A document cannot be read. One that cannot be parsed is reported in the result.
+        A document cannot be read.
     """
     check_answers(target, names.IDENTITY)
     fetched = target.fetch(dict.fromkeys(layout.DOCUMENTS, _MAX_JSON_BYTES))
@@ -34,7 +44,7 @@ def read_documents(target: Target) -> schema.Documents:
     }
     if not files:
         raise RequestError(f"{target.url} holds no export: it has no {names.IDENTITY}.")
-    return parse.documents(files)
+    return files
 
 
 def content_of(target: Target, name: str, data: bytes | Exception) -> bytes:

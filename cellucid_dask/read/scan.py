@@ -9,11 +9,18 @@ import numpy as np
 from dask.delayed import delayed
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.format import invariants, layout, names, schema
+from cellucid_dask.format import invariants, layout, names, parse, schema
+from cellucid_dask.format.checksums import sha256
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.page import INDEX, files_named_by
 from cellucid_dask.planning import split_by_cost
-from cellucid_dask.read.files import content_of, read_documents
+from cellucid_dask.read.checked import (
+    OTHER_CONTENT,
+    check_documents,
+    check_others,
+    read_checksums,
+)
+from cellucid_dask.read.files import content_of, fetch_documents
 from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
@@ -35,16 +42,28 @@ class ScannedExport:
         As far as they can be parsed.
     listing
         Sizes of all files in bytes, by path; None if the store cannot list them.
+    checksums
+        SHA-256 of its files by path; None if it has none, as exports of other programs.
+    damage
+        What is wrong with the checksums, and with the documents by them.
     """
 
     target: Target
     documents: schema.Documents
     listing: dict[str, int] | None
+    checksums: dict[str, str] | None
+    damage: tuple[str, ...]
 
     @classmethod
     def read(cls, target: Target) -> ScannedExport:
-        """Read the documents and list the files."""
-        return cls(target, read_documents(target), target.tree())
+        """Read the documents and the checksums, and list the files."""
+        contents = fetch_documents(target)
+        documents = parse.documents(contents)
+        data, checksums, findings = read_checksums(target)
+        findings += check_documents(contents, documents, data, checksums)
+        if checksums is not None:
+            findings += check_others(target, documents, checksums)
+        return cls(target, documents, target.tree(), checksums, tuple(findings))
 
 
 def misplaced(export: ScannedExport) -> Iterator[str]:
@@ -70,7 +89,7 @@ def damaged(export: ScannedExport, files: Sequence[schema.File]) -> Iterator[str
     existing = [file for file in files if sizes is None or file.path in sizes]
     ends = list(edges.files()) if edges else []
     tasks = [
-        delayed(scan_files, pure=False)(export.target, batch)
+        delayed(scan_files, pure=False)(export.target, batch, _of(export.checksums, batch))
         for batch in _batches([file for file in existing if file not in ends], sizes or {})
     ]
     findings = [finding for batch in run_all(tasks) for finding in batch]
@@ -83,8 +102,14 @@ def damaged(export: ScannedExport, files: Sequence[schema.File]) -> Iterator[str
         and not any(finding.startswith(file.path) for finding in findings)
     ]
     if edges and edges.n_cells in intact and all(file in existing for file in ends):
-        (findings,) = run_all([delayed(scan_edges, pure=False)(export.target, edges)])
+        sums = _of(export.checksums, ends)
+        (findings,) = run_all([delayed(scan_edges, pure=False)(export.target, edges, sums)])
         yield from findings
+
+
+def _of(checksums: Mapping[str, str] | None, files: Sequence[schema.File]) -> dict[str, str]:
+    sums = checksums or {}
+    return {file.path: sums[file.path] for file in files if file.path in sums}
 
 
 def _batches(files: Sequence[schema.File], sizes: Mapping[str, int]) -> Iterator[list[schema.File]]:
@@ -93,21 +118,33 @@ def _batches(files: Sequence[schema.File], sizes: Mapping[str, int]) -> Iterator
         yield list(files[start:stop])
 
 
-def scan_files(target: Target, files: Sequence[schema.File]) -> list[str]:
+def scan_files(
+    target: Target, files: Sequence[schema.File], checksums: Mapping[str, str]
+) -> list[str]:
     """Read files and report what is wrong with each (task)."""
     # one byte above the maximum shows that a file is too long
     fetched = target.fetch({file.path: file.max_bytes + 1 for file in files})
     findings = []
     for file in files:
+        data = fetched.pop(file.path)
         try:
-            chunks = _chunks(target, file, fetched.pop(file.path))
-            findings += [f"{file.path} {each}" for each in invariants.check_values(file, chunks)]
+            chunks = _chunks(target, file, data)
+            found = [f"{file.path} {each}" for each in invariants.check_values(file, chunks)]
         except ExportError as error:
-            findings.append(_finding(target, error))
+            found = [_finding(target, error)]
+        findings += found or _other_content(file, data, checksums)
     return findings
 
 
-def scan_edges(target: Target, edges: schema.Edges) -> list[str]:
+def _other_content(
+    file: schema.File, data: bytes | Exception, checksums: Mapping[str, str]
+) -> list[str]:
+    """Report values that are valid but not those that were written."""
+    changed = isinstance(data, bytes) and checksums.get(file.path) not in (None, sha256(data))
+    return [f"{file.path} {OTHER_CONTENT}"] if changed else []
+
+
+def scan_edges(target: Target, edges: schema.Edges, checksums: Mapping[str, str]) -> list[str]:
     """Read the edges in chunks and report what is wrong with them (task)."""
     files = list(edges.files())
     fetched = target.fetch({file.path: file.max_bytes + 1 for file in files})
@@ -116,7 +153,11 @@ def scan_edges(target: Target, edges: schema.Edges) -> list[str]:
         violations = list(invariants.check_edges(edges, chunks))
     except ExportError as error:
         return [_finding(target, error)]
-    return [f"{names.CONNECTIVITY_DIR}: the edges {violation}" for violation in violations]
+    found = [f"{names.CONNECTIVITY_DIR}: the edges {violation}" for violation in violations]
+    if not found:
+        for file in files:
+            found += _other_content(file, fetched[file.path], checksums)
+    return found
 
 
 def _chunks(target: Target, file: schema.File, data: bytes | Exception) -> Iterator[Array]:

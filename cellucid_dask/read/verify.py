@@ -43,6 +43,9 @@ class VerifyReport:
         Number of findings: what is wrong with the export.
     findings
         The first 50 of them, one line each.
+    has_checksums
+        Whether the export has checksums of its files; those of other programs have none, and what
+        is changed in them may go unnoticed.
     listed
         Whether the store could list its files; otherwise left-over ones cannot be found.
     seconds
@@ -56,6 +59,7 @@ class VerifyReport:
     n_compared: int
     n_findings: int
     findings: tuple[str, ...]
+    has_checksums: bool
     listed: bool
     seconds: float
 
@@ -84,6 +88,8 @@ class VerifyReport:
         checked = f"{self.n_files:,} files in {self.seconds:.1f} s"
         if self.n_compared:
             checked += f"; {self.n_compared:,} genes compared with their source"
+        if not self.has_checksums:
+            checked += "; the export has no checksums"
         if not self.listed:
             checked += "; left-over files could not be looked for"
         return [
@@ -157,6 +163,7 @@ def verify(
     files = [file for file in documents.files() if file.path not in unread]
     findings = _Findings()
     findings.add(documents.damage)
+    findings.add(export.damage)
     findings.add(disagreements(documents))
     findings.add(misplaced(export))
     findings.add(damaged(export, files))
@@ -181,6 +188,7 @@ def verify(
         n_compared=len(compared),
         n_findings=findings.count,
         findings=tuple(findings.first),
+        has_checksums=export.checksums is not None,
         listed=export.listing is not None,
         seconds=time.perf_counter() - started,
     )

@@ -21,7 +21,10 @@ def adata() -> ad.AnnData:
 
 @pytest.fixture
 def target(adata: ad.AnnData, tmp_path: Path) -> Path:
-    """Return an export with everything that an export can have."""
+    """Return an export with everything that an export can have but checksums.
+
+    So are those of other programs, and what is changed in them must show by itself.
+    """
     path = tmp_path / "export"
     cellucid_dask.export(adata, path, dataset_name="small", progress=False)
     add_graph(path, EDGES, N_CELLS)

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers import forget_checksums
+
 REAL = [
     ("pbmc68k_reduced.h5ad", "X", {}),
     ("pbmc68k_reduced.h5ad", "raw", {"var_quantization": 16}),
@@ -57,3 +59,4 @@ def add_graph(target: Path, edges: list[tuple[int, int]], n_cells: int) -> None:
         },
     }  # fmt: skip
     (target / "dataset_identity.json").write_text(json.dumps(identity))
+    forget_checksums(target)

@@ -1,0 +1,77 @@
+"""What an export returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dask.utils import format_bytes, format_time
+
+from cellucid_dask.display import table
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """What an export wrote, and the time and memory it took.
+
+    Attributes
+    ----------
+    target
+        Path or URL.
+    n_cells, n_genes
+        Size of the export.
+    n_objects, nbytes
+        Number of binary files written, and their total size in bytes.
+    scratch_bytes
+        Bytes written to scratch.
+    seconds
+        Wall time.
+    peak_rss
+        Largest resident set of this process so far, in bytes.
+    warnings
+        The texts of all `ExportWarning` of this export.
+    embeddings
+        The obsm key shown in each dimension.
+    """
+
+    target: str
+    n_cells: int
+    n_genes: int
+    n_objects: int
+    nbytes: int
+    scratch_bytes: int
+    seconds: float
+    peak_rss: int
+    warnings: tuple[str, ...]
+    embeddings: Mapping[int, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return one line to print."""
+        return (
+            f"{self.n_cells:,} cells x {self.n_genes:,} genes in {self.n_objects:,} files of "
+            f"{format_bytes(self.nbytes)}, {format_time(self.seconds)}, "
+            f"peak memory {format_bytes(self.peak_rss)}"
+            f"{self._shows and f', {self._shows}'}: {self.target}"
+        )
+
+    @property
+    def _shows(self) -> str:
+        return ", ".join(f"{d}D from {key}" for d, key in self.embeddings.items())
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "cells": f"{self.n_cells:,}",
+            "genes": f"{self.n_genes:,}",
+            "files": f"{self.n_objects:,} of {format_bytes(self.nbytes)}",
+            "time": format_time(self.seconds),
+            "peak memory": format_bytes(self.peak_rss),
+        }
+        if self.embeddings:
+            rows["shows"] = self._shows
+        notes = [("warning", text) for text in self.warnings]
+        return table(f"Export to {self.target}", [*rows.items(), *notes])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result for JSON."""
+        return asdict(self) | {"embeddings": {f"{d}d": key for d, key in self.embeddings.items()}}
