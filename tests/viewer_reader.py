@@ -5,6 +5,7 @@ It shares nothing with the package: what it knows of the format, it spells out i
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import zlib
@@ -253,7 +254,8 @@ def _checksums(folder: Path, promised: set[str]) -> set[str]:
     file = folder / "checksums.sha256"
     if not file.exists():
         return set()
-    sums = dict(reversed(line.split("  ", 1)) for line in file.read_text().splitlines())
+    lines = [line.split("  ", 1) for line in file.read_text().splitlines()]
+    sums = {name: digest for digest, name in lines}
     assert set(sums) == promised - {"dataset_identity.json"}
     for name, digest in sums.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name

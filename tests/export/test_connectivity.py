@@ -63,8 +63,9 @@ def test_the_manifest_comes_before_the_one_that_shows_the_export(
     monkeypatch.setattr(Target, "publish", watch)
     cellucid_dask.export(small_h5ad, tmp_path / "export", connectivities="connectivities")
 
-    assert published[-3:] == [
-        "connectivity_manifest.json", "obs_manifest.json", "dataset_identity.json",
+    assert published[-4:] == [
+        "connectivity_manifest.json", "obs_manifest.json", "checksums.sha256",
+        "dataset_identity.json",
     ]  # fmt: skip
 
 
