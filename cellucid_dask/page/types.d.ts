@@ -38,19 +38,22 @@ interface Field {
 interface Shown {
   dim: number; // 0: nothing yet
   group: Column | null; // field of categories that hides and names cells
+  hidden: number[]; // its codes that are
   counts: Uint32Array | null; // cells of each category; the last: cells without one
   color: Column | null; // numbers that color; null: the categories do
   summary: Summary | null; // of `color`
   range: number[]; // values at the ends of the color map
 }
 /** The worker's "summary": bins are of the cells that are not hidden, clip is found among all. */
-interface Summary { min: number; max: number; bins: Uint32Array; missing: number; gaps: boolean; clip: number[] }
+interface Summary { min: number; max: number; bins: Uint32Array; missing: number; gaps: boolean; clip: number[]; few: Few | null }
+/** The only cells above a code. */
+interface Few { code: number; cells: Uint32Array }
 
 /** A part of the canvas, in parts of its size from the upper left corner. */
 interface Box { x: number; y: number; w: number; h: number }
 /** Codes on the graphics card. */
 interface Uploaded { buffer: WebGLBuffer; bytes: number; type: number }
-interface Panel { column: Uploaded | null; named: boolean; range: number[]; ramp: WebGLTexture; ground: number[] | null }
+interface Panel { column: Uploaded | null; named: boolean; range: number[]; ramp: WebGLTexture; middle: number; ground: number[] | null; few: (Uploaded & { of: Few }) | null }
 
 /** The worker's "measure", of a category or of the cells inside or outside a selection. */
 interface Measured { min: number; max: number; groups: Group[] }

@@ -9,6 +9,7 @@ const MAPS = {
   balance: ["2166ac 4393c3 92c5de d9d8de f4a582 d6604d b2182b", "7cc4ff 4a90c8 355b80 3d3c45 8a5340 cc6f4a ffa46b"],
 };
 export const MAP_NAMES = Object.keys(MAPS);
+export const isDiverging = (name) => name === "balance";
 
 const parse = (text) => text.split(" ").map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
 const PALETTE = parse(
@@ -21,7 +22,7 @@ export const css = (rgb) => `rgb(${rgb[0]}, ${rgb[1]}, ${rgb[2]})`;
 
 /** What is behind the cells, cells without a value, cells that others are lit up against, and text. */
 export function theme() {
-  const [background, missing, faded, ink] = parse(dark() ? "17181c 6b6d76 34353c f2f2f5" : "ffffff a5a7ae e6e6ea 1b1c20");
+  const [background, missing, faded, ink] = parse(dark() ? "17181c 6b6d76 26272c f2f2f5" : "ffffff a5a7ae f1f1f4 1b1c20");
   return { background, missing, faded, ink };
 }
 

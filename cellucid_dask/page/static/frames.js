@@ -6,7 +6,7 @@
 // it are drawn, over that. The result is the same as if all were drawn.
 
 import { theme } from "./colors.js";
-import { ALL, BEFORE, GROUND, drawPass } from "./pass.js";
+import { ALL, BEFORE, GROUND, drawPass, listed } from "./pass.js";
 
 const PASS_MS = 40; // a pass should take about this long
 const SHOW_MS = 400; // how long the old picture may stay until the new one is whole
@@ -104,7 +104,8 @@ export class Frames {
     const { gl, cells, dim, panels } = this.picture;
     this.layer = layer;
     const most = Math.floor(255 / (4 * dim)); // WebGL's longest stride
-    this.passes = Math.min(most, Math.ceil((cells * panels.length) / this.perPass[layer]));
+    const all = panels.reduce((sum, panel) => sum + (listed(panel, layer)?.of.cells.length ?? cells), 0);
+    this.passes = Math.max(1, Math.min(most, Math.ceil(all / this.perPass[layer])));
     this.pass = 0;
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.target.frame);
     gl.clear(gl.DEPTH_BUFFER_BIT);

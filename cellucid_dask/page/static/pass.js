@@ -34,33 +34,42 @@ export function texture(gl) {
 /** Which cells: all; all as if they were behind others; only those before others. */
 export const ALL = 0, GROUND = 1, BEFORE = 2;
 
+/** The list of the cells before others, where there is one. @param {Panel} panel @param {number} layer */
+export const listed = ({ few, range }, layer) => (layer === BEFORE && few && Math.fround(range[0]) >= few.of.code ? few : null);
+
 /** @param {import("./picture.js").Picture} picture @param {number} pass @param {number} passes @param {number} layer */
 export function drawPass(picture, pass, passes, layer) {
-  const { gl, canvas, cells, dim, inputs, panels, lit, points: { made, at }, frames: { smoothly } } = picture;
+  const { gl, canvas, cells, dim, inputs, panels, lit, frames: { smoothly } } = picture;
+  const boxes = picture.layout(), size = pointSize(picture, canvas.width * boxes[0].w, canvas.height * boxes[0].h);
+  const { made, at } = picture.points(size > (dim === 3 ? 1.5 : 2.5)); // in 3D near ones are larger
   gl.enable(gl.DEPTH_TEST);
   gl.depthFunc(gl.LEQUAL);
   if (smoothly) gl.enable(gl.SAMPLE_ALPHA_TO_COVERAGE);
   gl.useProgram(made);
   const { background, missing, faded } = theme();
   for (const [name, color] of Object.entries({ background, missing, faded })) gl.uniform3fv(at[name], color.map((part) => part / 255));
-  const whole = { groups: 0, ramp: 1, dim, offset: pass, stride: passes, lit, layer, smoothly: Number(smoothly), hiding: Number(picture.hiding) };
+  const whole = { groups: 0, ramp: 1, dim, lit, layer, smoothly: Number(smoothly), hiding: Number(picture.hiding) };
   for (const [name, value] of Object.entries(whole)) gl.uniform1i(at[name], value);
   bind(gl, gl.TEXTURE0, picture.groups);
-  input(gl, 0, inputs.position, dim, pass, passes);
-  input(gl, 2, inputs.group, 1, pass, passes);
-  input(gl, 3, inputs.chosen, 1, pass, passes);
-  const boxes = picture.layout();
-  panels.forEach(({ column, named, range, ramp, ground }, i) => {
+  panels.forEach((panel, i) => {
+    const { column, named, range, ramp, middle, ground } = panel, few = listed(panel, layer);
+    const [first, step] = few ? [0, 1] : [pass, passes];
+    gl.uniform1i(at.offset, first);
+    gl.uniform1i(at.stride, step);
+    [inputs.position, column, inputs.group, inputs.chosen].forEach((from, slot) => input(gl, slot, from, slot ? 1 : dim, first, step));
     const [width, height] = viewport(gl, canvas, boxes[i]);
     gl.uniformMatrix4fv(at.matrix, false, picture.camera.matrix(width, height));
-    gl.uniform1f(at.size, pointSize(picture, width, height));
+    gl.uniform1f(at.size, size);
     gl.uniform1i(at.numbers, Number(Boolean(column) && !named));
     gl.uniform1i(at.named, Number(named));
     gl.uniform3fv(at.range, range);
+    gl.uniform1f(at.middle, middle);
     gl.uniform3fv(at.ground, ((column && ground) || faded).map((part) => part / 255));
     bind(gl, gl.TEXTURE1, ramp);
-    input(gl, 1, column, 1, pass, passes);
-    gl.drawArrays(gl.POINTS, 0, Math.ceil((cells - pass) / passes));
+    if (!few) return gl.drawArrays(gl.POINTS, 0, Math.ceil((cells - pass) / passes));
+    const [from, to] = [pass, pass + 1].map((part) => Math.round((few.of.cells.length * part) / passes));
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, few.buffer);
+    gl.drawElements(gl.POINTS, to - from, gl.UNSIGNED_INT, from * 4);
   });
   gl.disable(gl.SAMPLE_ALPHA_TO_COVERAGE);
   if (pass === passes - 1 && layer !== BEFORE && picture.lineCount) drawLines(picture, boxes);

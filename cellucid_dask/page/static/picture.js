@@ -7,7 +7,7 @@
 import { check } from "./fetch.js";
 import { Frames } from "./frames.js";
 import { program, texture } from "./pass.js";
-import { LINES, POINTS } from "./shaders.js";
+import { LINES, points } from "./shaders.js";
 
 export class Picture {
   cells = 0;
@@ -20,6 +20,7 @@ export class Picture {
   version = 0; // of what all panels share
   /** @type {Uint8Array} */ colors = new Uint8Array(0);
   /** @type {Panel[]} */ panels = [];
+  programs = [];
   /** @type {Record<"position" | "group" | "chosen" | "line" | "ends", Uploaded | null>} */
   inputs = { position: null, group: null, chosen: null, line: null, ends: null };
 
@@ -29,11 +30,15 @@ export class Picture {
     this.camera = camera;
     const gl = (this.gl = canvas.getContext("webgl2", { antialias: false, depth: false, preserveDrawingBuffer: true }));
     check(gl, "This browser has no WebGL2, with which the cells are drawn. A current Firefox, Chrome, Edge or Safari has it, unless graphics acceleration is switched off.");
-    this.points = program(gl, POINTS, ["position", "value", "group", "chosen"]);
     this.lines = program(gl, LINES, ["position", "ends"]);
     this.groups = texture(gl);
     this.frames = new Frames(this);
     this.setGroupColors(new Uint8Array(4).fill(255));
+  }
+
+  /** The program that draws points. @param {boolean} round */
+  points(round) {
+    return (this.programs[Number(round)] ??= program(this.gl, points(round), ["position", "value", "group", "chosen"]));
   }
 
   /** @param {Float32Array} positions @param {number} dim */
@@ -84,19 +89,22 @@ export class Picture {
 
   /** What the i-th panel shows: a column, or the groups' colors. @param {number} i @param {Column | null} column */
   setPanel(i, column) {
-    const panel = (this.panels[i] ??= { column: null, named: false, ramp: texture(this.gl), range: [0, 1, NaN], ground: null });
+    const panel = (this.panels[i] ??= { column: null, named: false, ramp: texture(this.gl), range: [0, 1, NaN], middle: 0, ground: null, few: null });
     panel.column = this.upload(column?.codes, panel.column);
     panel.named = column?.kind === "category";
     if (panel.named) panel.ground = null;
     this.draw();
   }
 
-  /** Codes at both ends of the map, the missing code, the map's 256 colors, and whether any code is missing.
-   * @param {number[]} range @param {Uint8Array} ramp @param {boolean} gaps */
-  setScale(i, range, ramp, gaps) {
+  /** Codes at both ends of the map and the missing code; the map's 256 colors, and whether they tell most in its
+   * middle (0.5) or its low end (0); what was counted. @param {Uint8Array} ramp @param {Summary} summary */
+  setScale(i, range, ramp, middle, { gaps, few }) {
     const { gl } = this, panel = this.panels[i];
-    panel.range = range;
-    panel.ground = gaps ? null : [...ramp.subarray(0, 3)];
+    if (panel.few?.of !== few) {
+      this.upload(null, panel.few);
+      panel.few = few && { ...this.upload(few.cells, null, gl.ELEMENT_ARRAY_BUFFER), of: few };
+    }
+    Object.assign(panel, { range, middle, ground: gaps || middle ? null : [...ramp.subarray(0, 3)] });
     gl.bindTexture(gl.TEXTURE_2D, panel.ramp);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, ramp);
     this.draw();
@@ -104,8 +112,9 @@ export class Picture {
 
   /** @param {number} count of panels to keep */
   keepPanels(count) {
-    for (const { column, ramp } of this.panels.splice(count)) {
+    for (const { column, few, ramp } of this.panels.splice(count)) {
       this.upload(null, column);
+      this.upload(null, few);
       this.gl.deleteTexture(ramp);
     }
     this.draw();
@@ -118,13 +127,13 @@ export class Picture {
   }
 
   /** @param {any} data @param {Uploaded | null} old in whose place it comes @returns {Uploaded | null} */
-  upload(data, old) {
+  upload(data, old, target = this.gl.ARRAY_BUFFER) {
     const { gl } = this;
     if (old) gl.deleteBuffer(old.buffer);
     if (!data) return null;
     const buffer = gl.createBuffer(), bytes = data.BYTES_PER_ELEMENT;
-    gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-    gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
+    gl.bindBuffer(target, buffer);
+    gl.bufferData(target, data, gl.STATIC_DRAW);
     return { buffer, bytes, type: [0, gl.UNSIGNED_BYTE, gl.UNSIGNED_SHORT, 0, gl.FLOAT][bytes] };
   }
 

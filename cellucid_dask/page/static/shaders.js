@@ -16,7 +16,8 @@ uniform highp sampler2D groups;  // color of each category; alpha 0: hidden
 vec4 category(uint code) { return texelFetch(groups, ivec2(code & 255u, code >> 8), 0); }
 `;
 
-export const POINTS = [`${HEAD}
+/** @param {boolean} round not squares, which cost less and, where they are small, look the same */
+export const points = (round) => [`${HEAD}
 in vec3 position;
 in float value;   // code of the column that colors
 in uint group;    // code of the field that hides
@@ -27,10 +28,10 @@ uniform bool numbers, named;  // color by value, by value as a code of the ramp,
 uniform bool hiding;    // some categories
 uniform vec3 faded;
 uniform sampler2D ramp;
-uniform float size;
+uniform float size, middle;  // of the map: what is there lies behind others
 uniform vec3 range;     // codes at the low and the high end of the map, code of a missing value
 flat out vec4 tint;     // a color, or the place in the map and how the cell is shown; and fog
-flat out float radius;
+${round ? "flat out float radius;" : ""}
 ${DICE}
 void main() {
   gl_Position = vec4(2.0, 2.0, 2.0, 1.0);  // nowhere: until it is clear that the cell is seen
@@ -45,8 +46,9 @@ void main() {
   if (numbers) {
     bool gone = value == range.z || !(abs(value) < 3e38);
     float t = clamp((value - range.x) / (range.y - range.x), 0.0, 1.0);
-    behind = gone || t == 0.0;
-    order = gone ? random * 0.5 : behind ? 0.5 + random * 0.5 : t * 0.98 + random * 0.02;
+    float telling = abs(t - middle) / (1.0 - middle);
+    behind = gone || telling == 0.0;
+    order = gone ? random * 0.5 : behind ? 0.5 + random * 0.5 : telling * 0.98 + random * 0.02;
     tint = vec4(t, float(gone), 0.0, 0.0);
   } else {
     uint code = uint(value);
@@ -69,10 +71,11 @@ void main() {
     tint.a = 0.55 * smoothstep(0.35, 0.9, depth);
   }
   gl_Position.z = (behind || layer == 1 ? depth : depth - 1.0) * w;
-  gl_PointSize = radius = max(size / w, 1.0);
+  gl_PointSize = max(size / w, 1.0);
+  ${round ? "radius = gl_PointSize;" : ""}
 }`, `${HEAD}
 flat in vec4 tint;
-flat in float radius;
+${round ? "flat in float radius;" : ""}
 uniform bool smoothly, numbers;
 uniform int layer;
 uniform sampler2D ramp;
@@ -80,11 +83,11 @@ uniform vec3 missing, faded, background, ground;
 out vec4 pixel;
 void main() {
   float alpha = 1.0;
-  if (radius > 2.5) {  // smaller ones are squares
+  ${round ? `if (radius > 2.5) {
     float edge = (1.0 - length(gl_PointCoord * 2.0 - 1.0)) * radius * 0.5;
     alpha = smoothly ? clamp(edge + 0.5, 0.0, 1.0) : step(0.0, edge);
     if (alpha == 0.0) discard;
-  }
+  }` : ""}
   vec3 color = tint.rgb;
   if (layer == 1) color = ground;
   else if (numbers) color = tint.y > 1.5 ? faded : tint.y > 0.5 ? missing : texelFetch(ramp, ivec2(int(tint.x * 255.0 + 0.5), 0), 0).rgb;

@@ -1,7 +1,7 @@
 // From the state to the picture: which columns the state means, fetched, counted and shown. Tells the
 // rest of the page what is shown by the event "shown"; `View.shown` has it.
 
-import { MAP_NAMES, categoryColor, ramp, theme } from "./colors.js";
+import { MAP_NAMES, categoryColor, isDiverging, ramp, theme } from "./colors.js";
 
 const NAMES = [/cell.?(type|class|label)|annot/i, /label|class|type|cluster/i, /leiden|louvain/i];
 
@@ -16,7 +16,7 @@ function telling(fields) {
 
 export class View extends EventTarget {
   /** @type {Shown} */
-  shown = { dim: 0, group: null, counts: null, color: null, summary: null, range: [0, 1] };
+  shown = { dim: 0, group: null, hidden: [], counts: null, color: null, summary: null, range: [0, 1] };
   turn = 0;
   said = "";
   /** What else is to be shown before the page is ready. @type {(() => Promise<void>)[]} */ parts = [];
@@ -70,9 +70,10 @@ export class View extends EventTarget {
       return [];
     });
     if (turn !== this.turn) return false;
+    const hidden = this.hiddenCodes(group);
     const [counts, summary] = await Promise.all([
       group && (group === shown.group ? shown.counts : stats.ask("counts", { group })),
-      color && stats.ask("summary", { column: color, group, hidden: this.hiddenCodes(group) }),
+      color && (color === shown.color && group === shown.group && String(hidden) === String(shown.hidden) ? shown.summary : stats.ask("summary", { column: color, group, hidden })),
     ]);
     if (turn !== this.turn) return false;
 
@@ -84,7 +85,7 @@ export class View extends EventTarget {
     }
     if (group !== shown.group) picture.setGroup(group);
     if (color !== shown.color || !picture.panels.length) picture.setPanel(0, color);
-    this.shown = { dim, group, counts, color, summary, range: [0, 1] };
+    this.shown = { dim, group, hidden, counts, color, summary, range: [0, 1] };
     this.paint();
     this.dispatchEvent(new Event("shown"));
     for (const part of this.parts) await part(); // in this order: the analysis is of what is selected
@@ -104,11 +105,11 @@ export class View extends EventTarget {
   paintPanel(i, column, summary, asked = "") {
     const { min, max, clip } = summary, { map } = this.state.view, given = asked.split(",").map(Number);
     let [low, high] = asked && given.length === 2 && given.every(Number.isFinite) ? given : clip;
-    if (!asked && map === "balance" && low < 0 && high > 0) low = -(high = Math.max(-low, high));
+    if (!asked && isDiverging(map) && low < 0 && high > 0) low = -(high = Math.max(-low, high));
     if (low >= high) low = min;
     if (low >= high) high = low + 1;
-    const code = (value) => (column.top ? ((value - min) / (max - min || 1)) * column.top : value);
-    this.picture.setScale(i, [code(low), code(high), column.missing], ramp(map), summary.gaps);
+    const code = (value) => (column.top ? +(((value - min) / (max - min || 1)) * column.top).toFixed(3) : value); // whole where it was
+    this.picture.setScale(i, [code(low), code(high), column.missing], ramp(map), isDiverging(map) ? 0.5 : 0, summary);
     return [low, high];
   }
 

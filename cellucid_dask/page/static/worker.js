@@ -42,6 +42,16 @@ function countCodes({ codes, min, max, top }, shown) {
   return counts;
 }
 
+/** The cells above a code, where they are few. @param {Counted} column @param {number} code */
+function above({ codes }, code) {
+  let count = 0;
+  for (const one of codes) if (one > code) count++;
+  if (count * 2 > codes.length) return null;
+  const cells = new Uint32Array(count);
+  for (let cell = codes.length - 1; count; cell--) if (codes[cell] > code) cells[--count] = cell;
+  return { code, cells };
+}
+
 const asks = {
   ...measures(columns, shownCells, findRange, () => ({ points, dim })),
   column: (column) => void columns.set(column.id, column),
@@ -80,7 +90,9 @@ const asks = {
     if (upTo > total * 0.02) do low--; while (low > 0 && !all[low]);
     const bins = new Uint32Array(256);
     for (let code = 0; code <= last; code++) bins[Math.floor((code * 256) / (last + 1))] += some[code];
-    return { min, max, bins, missing: some[last + 1], gaps: all[last + 1] > 0, clip: [value(Math.max(low, 0)), value(reaches(0.99))] };
+    low = Math.max(low, 0);
+    const gaps = all[last + 1] > 0, few = gaps ? null : above(column, column.top ? low : Math.fround(value(low)));
+    return { min, max, bins, missing: some[last + 1], gaps, clip: [value(low), value(reaches(0.99))], few };
   },
 
   /** The cell nearest to a place of the screen, at most a radius away; -1 if none. */
