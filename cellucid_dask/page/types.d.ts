@@ -53,7 +53,7 @@ interface Few { code: number; cells: Uint32Array }
 interface Box { x: number; y: number; w: number; h: number }
 /** Codes on the graphics card. */
 interface Uploaded { buffer: WebGLBuffer; bytes: number; type: number }
-interface Panel { column: Uploaded | null; named: boolean; range: number[]; ramp: WebGLTexture; middle: number; ground: number[] | null; few: (Uploaded & { of: Few }) | null }
+interface Panel { of: Column | null; column: Uploaded | null; named: boolean; range: number[]; ramp: WebGLTexture; middle: number; ground: number[] | null; few: (Uploaded & { of: Few }) | null }
 
 /** The worker's "measure", of a category or of the cells inside or outside a selection. */
 interface Measured { min: number; max: number; groups: Group[] }

@@ -1,9 +1,9 @@
 // What the data set is, where it comes from, and how exact its values are.
 
-import { button, el, make, number } from "./dom.js";
+import { button, make, number } from "./dom.js";
 
 /** @param {App} app */
-export function about({ data: { identity, cells, genes, fields, dims } }) {
+export function create({ data: { identity, cells, genes, fields, dims } }) {
   const { source, stats } = identity, settings = identity.export_settings ?? {};
   const exact = { 8: "8 bits: exact to 1/508 of the range of a gene", 16: "16 bits: exact to 1/131,068 of the range of a gene" };
   const web = /^https?:\/\//i.test(source?.url ?? "");
@@ -29,5 +29,5 @@ export function about({ data: { identity, cells, genes, fields, dims } }) {
   const box = make("dialog", { ariaLabel: "About this data set" }, make("h2", { textContent: String(identity.name ?? "") }),
     make("p", { textContent: String(identity.description ?? "") }), list, make("p", { textContent: keys }), button("Close", "Close", () => box.close()));
   document.body.append(box);
-  el("tools").append(button("About", "About this data set", () => box.showModal()));
+  return { press: () => box.showModal() };
 }

@@ -12,7 +12,7 @@ const IDS = Object.keys(KINDS);
 const KEPT = 200; // measurements
 
 /** @param {App} app */
-export function analysis(app) {
+export function create(app, opener) {
   const { data, state, view, stats, say } = app, box = el("analysis");
   const fields = [...data.fields.values()].filter(({ kind }) => kind === "category");
   const open = (panel) => state.set({ panel });
@@ -21,14 +21,12 @@ export function analysis(app) {
     ...fields.map(({ key }) => make("option", { value: key, textContent: key })));
   const choice = make("label", { className: "row", hidden: !fields.length }, "Categories of ", field), body = make("div");
   box.append(make("div", { className: "row" }, ...tabs, button("×", "Close the analysis", () => open(""))), choice, body);
-  const opener = button("Compare", "Compare genes across categories", () => open(state.view.panel ? "" : view.shown.color ? "spread" : "dots"));
-  el("tools").append(opener);
   const made = {}, known = new Map();
   let drawn = "";
 
   /** Which categories are compared, of the cells that are not hidden. @returns {Promise<Compared>} */
   async function compared() {
-    const { group } = view.shown, { by: asked, hide } = state.view, hidden = view.hiddenCodes(group);
+    const { group, hidden } = view.shown, { by: asked, hide } = state.view;
     const other = fields.some(({ key }) => key === asked) && asked !== group.key;
     if (asked && !other && asked !== group?.key) say(`This data set has no field of categories “${asked}”.`);
     const by = other ? await data.column("obs", asked) : group, names = [...(by?.categories ?? []), "(none)"];
@@ -42,7 +40,7 @@ export function analysis(app) {
     return { by, names, rows, cells: { group, hidden }, measure };
   }
 
-  view.parts.push(async () => {
+  async function update() {
     const { turn, shown: { color, group } } = view, { panel: id, by, hide, genes, lasso, map, box: boxes, ranked, scaled } = state.view, at = IDS.indexOf(id);
     if (id && at < 0) say(`There is no analysis “${id}”.`);
     opener.ariaPressed = String(!(box.hidden = at < 0));
@@ -57,5 +55,7 @@ export function analysis(app) {
     body.replaceChildren(made[id].element);
     await made[id].update(about);
     if (turn === view.turn) drawn = key;
-  });
+  }
+
+  return { press: () => open(state.view.panel ? "" : view.shown.color ? "spread" : "dots"), update };
 }

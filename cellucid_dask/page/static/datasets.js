@@ -1,24 +1,10 @@
 // Where the page lies at the root of several exports: which one is looked at.
 
 import { el, make, number } from "./dom.js";
-import { Export } from "./export.js";
-import { Folder, check } from "./fetch.js";
+import { check } from "./fetch.js";
 
-/** The export to look at: the page says whether one lies beside it or a list of several; if not, the other is tried.
- * @param {string} base the page's folder @param {import("./state.js").State} state */
-export async function openData(base, state, say) {
-  /** @type {HTMLMetaElement} */
-  const beside = document.querySelector('meta[name="cellucid-dask"]');
-  const ways = [async () => base, () => chosen(new Folder(base), state, say)].map((way) => async () => Export.open(await way(), state.view.dim));
-  if (beside.content === "catalog") ways.reverse();
-  return ways[0]().catch((problem) => {
-    if (/^(dataset_identity|datasets)\.json is missing/.test(problem.message)) return ways[1]().catch(() => Promise.reject(problem));
-    throw problem;
-  });
-}
-
-/** The address of the data set that is asked for. @param {Folder} folder */
-async function chosen(folder, state, say) {
+/** The address of the data set that is asked for. @param {import("./fetch.js").Folder} folder @param {import("./state.js").State} state */
+export async function chosen(folder, state, say) {
   const { datasets, default: first } = (await folder.json("datasets.json")) ?? {};
   const good = (one) => typeof one?.id === "string" && typeof one.path === "string" && one.path.endsWith("/");
   check(Array.isArray(datasets) && datasets.length && datasets.every(good), "datasets.json is damaged: it lists no data sets.");

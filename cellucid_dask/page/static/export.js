@@ -3,14 +3,14 @@
 import { Folder, Problem, check } from "./fetch.js";
 
 /** @type {Map<string, [any, string]>} */
-const TYPES = new Map([["uint8", [Uint8Array, "u8"]], ["uint16", [Uint16Array, "u16"]], ["uint32", [Uint32Array, ""]], ["float32", [Float32Array, "f32"]]]);
-const MOST_CELLS = 5e8; // what a browser could hold at all
+export const TYPES = new Map([["uint8", [Uint8Array, "u8"]], ["uint16", [Uint16Array, "u16"]], ["uint32", [Uint32Array, ""]], ["float32", [Float32Array, "f32"]]]);
+const MOST_CELLS = 1e8; // what a browser could hold at all
 
 /** The name of a key's file, without its end: the rule of the format. @param {string} key */
 export const fileName = (key) => key.replace(/[^A-Za-z0-9._-]+/g, "_").replace(/^[._]+|[._]+$/g, "") || "field";
 
-const isText = (x) => typeof x === "string";
-const isCount = (x) => Number.isSafeInteger(x) && x >= 0;
+export const isText = (x) => typeof x === "string";
+export const isCount = (x) => Number.isSafeInteger(x) && x >= 0;
 
 export class Export {
   /** @param {string} base the folder's address @param {any} identity its first document */
@@ -133,21 +133,6 @@ export class Export {
     const [Type, end] = TYPES.get(dtype);
     return this.folder.array(pattern.replace("{key}", () => fileName(key)).replace("{ext}", end), Type, this.cells);
   }
-
-  /** The file of a vector field in a dimension; none: null. @param {string} field @param {number} dim @returns {string | null} */
-  vectors(field, dim) {
-    const fields = this.identity.vector_fields?.fields ?? {};
-    const path = Object.hasOwn(fields, field) ? fields[field]?.files?.[`${dim}d`] : null;
-    return isText(path) ? path : null;
-  }
-
-  /** Both ends of edges of the neighbor graph, no more than `most` of them. @param {number} most */
-  async edges(most) {
-    const { n_edges: count, index_dtype: dtype, sourcesPath, destinationsPath } = (await this.folder.json("connectivity_manifest.json")) ?? {};
-    check(isCount(count) && TYPES.has(dtype) && isText(sourcesPath) && isText(destinationsPath), "connectivity_manifest.json is damaged.");
-    const [Type] = TYPES.get(dtype), step = Math.ceil(count / most) || 1;
-    return Promise.all([sourcesPath, destinationsPath].map((path) => this.folder.array(path, Type, count, step)));
-  }
 }
 
 /** Read a document: whatever is not as it should be in it is said of the document. */
@@ -169,4 +154,18 @@ function range(min, max) {
 function scale(codes) {
   const bits = codes instanceof Float32Array ? 0 : codes.BYTES_PER_ELEMENT * 8;
   return bits ? { top: 2 ** bits - 2, missing: 2 ** bits - 1 } : { top: 0, missing: NaN };
+}
+
+/** The export to look at: the page says whether one lies beside it or a list of several; if not, the other is tried.
+ * @param {string} base the page's folder @param {import("./state.js").State} state */
+export async function openData(base, state, say) {
+  /** @type {HTMLMetaElement} */
+  const beside = document.querySelector('meta[name="cellucid-dask"]');
+  const listed = async () => (await import("./datasets.js")).chosen(new Folder(base), state, say);
+  const ways = [async () => base, listed].map((way) => async () => Export.open(await way(), state.view.dim));
+  if (beside.content === "catalog") ways.reverse();
+  return ways[0]().catch((problem) => {
+    if (/^(dataset_identity|datasets)\.json is missing/.test(problem.message)) return ways[1]().catch(() => Promise.reject(problem));
+    throw problem;
+  });
 }

@@ -5,7 +5,7 @@ import { pointSize } from "./pass.js";
 import { spot } from "./pointer.js";
 
 /** @param {App} app */
-export function hover(app) {
+export function create(app) {
   const { view, picture, camera, stats } = app;
   const tip = el("tip"), canvas = picture.canvas;
   let asking = false, next = /** @type {PointerEvent | null} */ (null);
@@ -19,8 +19,8 @@ export function hover(app) {
       next = null;
       const { x, y, width, height } = spot(app, now);
       const reach = pointSize(picture, width * picture.ratio, height * picture.ratio) / picture.ratio + 6;
-      const { group } = view.shown;
-      const about = { matrix: camera.matrix(width, height), x, y, radius: [reach / width, reach / height], group, hidden: view.hiddenCodes(group) };
+      const { group, hidden } = view.shown;
+      const about = { matrix: camera.matrix(width, height), x, y, radius: [reach / width, reach / height], group, hidden };
       const cell = await stats.ask("pick", about).catch(() => -1);
       if (!next) show(now, cell);
     }
@@ -52,4 +52,5 @@ export function hover(app) {
   canvas.addEventListener("pointermove", (event) => (event.buttons ? hide() : ask(event)));
   for (const event of ["pointerleave", "wheel"]) canvas.addEventListener(event, hide);
   canvas.addEventListener("pointerup", ask);
+  return { press: ask };
 }

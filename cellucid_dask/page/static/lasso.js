@@ -3,7 +3,7 @@
 
 import { Camera } from "./camera.js";
 import { css, theme } from "./colors.js";
-import { button, el } from "./dom.js";
+import { el } from "./dom.js";
 import { spot } from "./pointer.js";
 
 /** The shape that an address has, as its camera sees it on a square screen. It is a list of numbers: whether it
@@ -26,12 +26,10 @@ function fewer(line, most) {
 }
 
 /** @param {App} app */
-export function lasso(app) {
+export function create(app, opener) {
   const { data, state, view, picture, camera, stats, say } = app, stage = el("stage");
   let line = /** @type {number[][]} */ ([]), box = /** @type {number[]} */ (null); // being drawn
   let from = /** @type {any} */ (null), known = "";
-  const opener = button("Select", "Select cells: draw around them, or with the arrow keys", () => arm(!app.tool));
-  el("tools").append(opener);
 
   function arm(on) {
     app.tool = on ? { down, move, up } : null;
@@ -121,7 +119,7 @@ export function lasso(app) {
     ctx.fill();
   });
 
-  view.parts.push(async () => {
+  async function update() {
     const asked = state.view.lasso.join("\t");
     if (asked === known) return;
     const shapes = state.view.lasso.map(shape), good = shapes.filter((one) => data.dims.includes(one?.dim));
@@ -132,5 +130,7 @@ export function lasso(app) {
     if (asked !== state.view.lasso.join("\t")) return;
     known = asked;
     picture.setMask(mask);
-  });
+  }
+
+  return { press: () => arm(!app.tool), update };
 }

@@ -1,21 +1,14 @@
 // Ties the page: opens the export, makes the controls, and keeps the picture at what the address says.
 
-import { about } from "./about.js";
-import { analysis } from "./analysis.js";
 import { bar } from "./bar.js";
 import { Camera } from "./camera.js";
-import { openData } from "./datasets.js";
-import { el, number } from "./dom.js";
+import { button, el, make, number } from "./dom.js";
+import { openData } from "./export.js";
 import { Problem } from "./fetch.js";
-import { hover } from "./hover.js";
 import { labels } from "./labels.js";
-import { lasso } from "./lasso.js";
 import { legend } from "./legend.js";
-import { overlays } from "./overlays.js";
-import { panels } from "./panels.js";
 import { Picture } from "./picture.js";
 import { pointer } from "./pointer.js";
-import { save } from "./save.js";
 import { search } from "./search.js";
 import { State } from "./state.js";
 import { Stats } from "./stats.js";
@@ -48,6 +41,32 @@ function fit() {
   if (cells.width === size.width && cells.height === size.height) return false;
   for (const canvas of [cells, el("labels")]) Object.assign(canvas, size);
   return true;
+}
+
+/** Modules that are fetched when the address or the reader first asks for them. The `create(app, opener)` of each
+ * gives what its opener does (`press`) and what is to be shown with the cells (`update`). @param {App} app */
+function others(app) {
+  const { view, fail } = app, never = () => false;
+  /** @param {() => Promise<any>} load @param {(view: typeof import("./state.js").DEFAULTS) => unknown} asked */
+  function later(load, asked, /** @type {[string, string] | []} */ ...about) {
+    let made = /** @type {Promise<any>} */ (null);
+    const get = () => (made ??= load().then(({ create }) => create(app, opener)));
+    const press = (...what) => get().then((one) => one.press(...what)).catch(fail);
+    const opener = about.length ? button(...about, () => press()) : null;
+    if (opener) el("tools").append(opener);
+    view.parts.push(async () => void (made || asked(app.state.view) ? await (await get()).update?.() : 0));
+    return press;
+  }
+  later(() => import("./overlays.js"), ({ graph, field }) => graph || field);
+  later(() => import("./panels.js"), (view) => view.with.length, "+ Panel", "Keep these colors in a panel beside; what is chosen next colors the first");
+  later(() => import("./lasso.js"), ({ lasso }) => lasso.length, "Select", "Select cells: draw around them, or with the arrow keys");
+  later(() => import("./analysis.js"), ({ panel }) => panel, "Compare", "Compare genes across categories");
+  const save = later(() => import("./save.js"), never), hover = later(() => import("./hover.js"), never);
+  const menu = make("select", { ariaLabel: "Save the picture as PNG", onchange: () => (save(Number(menu.value)), (menu.value = "")) },
+    ...["", 1, 2, 4].map((scale) => make("option", { textContent: `PNG ${scale}${scale && "×"}`, value: scale })));
+  el("tools").append(menu);
+  el("cells").addEventListener("pointermove", hover, { once: true });
+  later(() => import("./about.js"), never, "About", "About this data set");
 }
 
 async function start() {
@@ -99,7 +118,7 @@ async function start() {
     }, 150);
   }
 
-  for (const control of [tools, search, bar, legend, labels, overlays, hover, pointer, panels, lasso, analysis, save, about]) control(app);
+  for (const control of [tools, search, bar, legend, labels, pointer, others]) control(app);
 
   state.addEventListener("change", (/** @type {CustomEvent} */ { detail: changed }) => {
     if (changed.includes("ds")) return location.reload();

@@ -1,5 +1,6 @@
-// Statistics of groups of cells and the selection, as parts of the worker. The groups are the categories
-// of a field `by` (the last one: cells without any) or, without `by`, the cells inside and outside the selection.
+// What the worker is asked by analyses and overlays: statistics of groups of cells, the selection, lines and
+// arrows. Groups are the categories of a field `by` (the last: cells without any) or, without `by`, the cells inside
+// and outside the selection.
 
 import { place, project } from "./geometry.js";
 import { Folder } from "./fetch.js";
@@ -12,6 +13,7 @@ const BINS = 255; // of a distribution: as many as an 8-bit gene has values
 export function measures(columns, shownCells, findRange, placed) {
   /** @type {Uint8Array} a byte a cell, 1: selected */
   let chosen = null;
+  let vectors = new Float32Array(0);
 
   /** How many groups there are, and of which one a cell is (-1: hidden). @param {any} about */
   function grouping({ by, ...about }) {
@@ -103,6 +105,48 @@ export function measures(columns, shownCells, findRange, placed) {
         if (one && shown(cell)) lines.push(names ? `${cell},${quoted(names[cell] ?? "")}` : String(cell));
       });
       return `${lines.join("\n")}\n`;
+    },
+
+    vectors: (about) => void ({ vectors } = about),
+
+    /** Edges as lines: three coordinates, and the categories of both its ends, for each end of a line. */
+    lines({ edges: [from, to], group }) {
+      const { points, dim } = placed();
+      const codes = columns.get(group)?.codes, count = from.length;
+      const positions = new Float32Array(count * 6), ends = new Uint16Array(count * 4);
+      for (let i = 0; i < count; i++) {
+        const [a, b] = [from[i], to[i]];
+        positions.set(place(points, dim, a), i * 6);
+        positions.set(place(points, dim, b), i * 6 + 3);
+        if (codes) ends.set([codes[a], codes[b], codes[a], codes[b]], i * 4);
+      }
+      return { positions, ends };
+    },
+
+    /** The vector field where it is seen: for each square of `step` pixels, the mean place of its cells and
+     * their mean vector, six numbers. */
+    arrows({ matrix, width, height, step, ...about }) {
+      const { points, dim } = placed();
+      const shown = shownCells(about), columnsOf = Math.ceil(width / step), rows = Math.ceil(height / step);
+      const sums = new Float64Array(columnsOf * rows * 7);
+      for (let i = 0; i < points.length / dim; i++) {
+        if (!shown(i)) continue;
+        const at = place(points, dim, i);
+        const [px, py] = project(matrix, ...at);
+        const column = Math.floor(((px + 1) / 2) * columnsOf), row = Math.floor(((1 - py) / 2) * rows);
+        if (!(column >= 0 && column < columnsOf && row >= 0 && row < rows)) continue;
+        const to = (row * columnsOf + column) * 7;
+        for (let c = 0; c < 3; c++) {
+          sums[to + c] += at[c];
+          if (c < dim) sums[to + 3 + c] += vectors[i * dim + c];
+        }
+        sums[to + 6]++;
+      }
+      const out = [];
+      for (let at = 0; at < sums.length; at += 7) {
+        if (sums[at + 6]) for (let c = 0; c < 6; c++) out.push(sums[at + c] / sums[at + 6]);
+      }
+      return new Float32Array(out.every(Number.isFinite) ? out : []);
     },
   };
 }

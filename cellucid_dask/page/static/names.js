@@ -2,24 +2,24 @@
 
 const tables = new WeakMap();
 
-/** @param {import("./export.js").Export} data @returns {Map<string, string>} */
-function table(data) {
-  if (!tables.has(data)) {
-    const lower = new Map();
-    for (const key of data.genes.keys()) for (const name of [data.alias(key), key]) if (name && !lower.has(name.toLowerCase())) lower.set(name.toLowerCase(), key);
-    tables.set(data, lower);
+/** The gene of a name. @param {import("./export.js").Export} data @param {string} name @returns {string | undefined} */
+export function findGene(data, name) {
+  if (data.genes.has(name) || !name) return name;
+  let table = tables.get(data);
+  if (!table) {
+    tables.set(data, (table = new Map()));
+    for (const key of data.genes.keys()) for (const one of [data.alias(key), key]) if (one && !table.has(one.toLowerCase())) table.set(one.toLowerCase(), key);
   }
-  return tables.get(data);
+  return table.get(name.toLowerCase());
 }
 
 /** Genes of a list with commas, spaces or lines between, and the names that are none.
  * @param {import("./export.js").Export} data @param {string} text */
 export function findGenes(data, text) {
-  const find = (name) => (data.genes.has(name) ? name : table(data).get(name.toLowerCase()));
   const found = new Set(), unknown = [];
   for (const part of text.split(/[,;\t\n]/).map((one) => one.trim()).filter(Boolean)) {
-    for (const name of find(part) ? [part] : part.split(/\s+/)) {
-      const gene = find(name);
+    for (const name of findGene(data, part) ? [part] : part.split(/\s+/)) {
+      const gene = findGene(data, name);
       if (gene) found.add(gene);
       else unknown.push(name);
     }

@@ -2,37 +2,67 @@
 // is drawn stays bounded: some of the edges, and a mean arrow for each small square of the screen.
 
 import { css, theme } from "./colors.js";
+import { TYPES, isCount, isText } from "./export.js";
+import { check } from "./fetch.js";
 import { project } from "./geometry.js";
+import { input, program, viewport } from "./pass.js";
+import { CATEGORY, HEAD } from "./shaders.js";
 
 const MOST_EDGES = 400000;
 const SQUARE = 26; // of the page's pixels
 
+const LINES = [`${HEAD}
+in vec3 position;
+in uvec2 ends;  // categories of both ends: a line of a hidden cell is not drawn
+uniform mat4 matrix;
+${CATEGORY}
+void main() {
+  gl_Position = matrix * vec4(position, 1.0);
+  gl_Position.z = 0.9999 * gl_Position.w;
+  if (category(ends.x).a * category(ends.y).a == 0.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+}`, `${HEAD}
+uniform vec4 ink;
+out vec4 pixel;
+void main() { pixel = ink; }`];
+
 /** @param {App} app */
-export function overlays(app) {
+export function create(app) {
   const { data, view, state, picture, camera, stats } = app;
-  let edges = null, lines = {}, arrows = new Float32Array(0), vectors = "", longest = 0;
+  let edges = null, lines = {}, draw = null, arrows = new Float32Array(0), vectors = "", longest = 0;
+
+  /** Both ends of edges of the neighbor graph, no more than so many. */
+  async function readEdges() {
+    const { n_edges: count, index_dtype: dtype, sourcesPath, destinationsPath } = (await data.folder.json("connectivity_manifest.json")) ?? {};
+    check(isCount(count) && TYPES.has(dtype) && isText(sourcesPath) && isText(destinationsPath), "connectivity_manifest.json is damaged.");
+    const [Type] = TYPES.get(dtype), step = Math.ceil(count / MOST_EDGES) || 1;
+    return Promise.all([sourcesPath, destinationsPath].map((path) => data.folder.array(path, Type, count, step)));
+  }
 
   async function graph() {
     const wanted = { on: state.view.graph && data.identity.stats.has_connectivity === true, group: view.shown.group, dim: view.shown.dim };
     if (wanted.on === Boolean(lines.on) && (!wanted.on || (wanted.group === lines.group && wanted.dim === lines.dim))) return;
     lines = wanted;
-    if (!wanted.on) return picture.setLines(new Float32Array(0), new Uint16Array(0));
-    edges ??= await data.edges(MOST_EDGES);
+    if (!wanted.on) return picture.setOver(null);
+    edges ??= await readEdges();
     const { positions, ends } = await stats.ask("lines", { edges, group: wanted.group });
-    if (lines === wanted) picture.setLines(positions, ends);
+    if (lines !== wanted) return;
+    draw ??= lineDrawer(picture);
+    draw.put(positions, ends);
+    picture.setOver(draw.over);
   }
 
   async function field() {
-    const { dim, group } = view.shown, { matrix, width, height } = seen();
-    const path = data.vectors(state.view.field, dim);
+    const { dim, group, hidden } = view.shown, { matrix, width, height } = seen();
+    const fields = data.identity.vector_fields?.fields ?? {}, asked = state.view.field;
+    const path = Object.hasOwn(fields, asked) ? fields[asked]?.files?.[`${dim}d`] : null;
     arrows = new Float32Array(0);
-    if (!path) return app.relabel();
+    if (!isText(path)) return app.relabel();
     if (vectors !== path) {
       const values = await data.folder.array(path, Float32Array, data.cells * dim);
       await stats.ask("vectors", { vectors: values }, [values.buffer]);
       vectors = path;
     }
-    arrows = await stats.ask("arrows", { matrix, width, height, step: SQUARE, group, hidden: view.hiddenCodes(group) });
+    arrows = await stats.ask("arrows", { matrix, width, height, step: SQUARE, group, hidden });
     const lengths = [];
     for (let i = 0; i < arrows.length; i += 6) lengths.push(length(matrix, width, height, i));
     longest = lengths.sort((a, b) => a - b)[Math.floor(lengths.length * 0.9)] || 1;
@@ -74,5 +104,41 @@ export function overlays(app) {
     }
   });
 
-  view.parts.push(() => Promise.all([graph(), field()]).then(() => {}, app.fail));
+  return { update: () => Promise.all([graph(), field()]).catch(app.fail) };
+}
+
+/** Lines on the graphics card, between the cells' places. @param {import("./picture.js").Picture} picture */
+function lineDrawer(picture) {
+  const { gl, canvas, camera } = picture, { made, at } = program(gl, LINES, ["position", "ends"]);
+  let line = null, ends = null, count = 0;
+
+  function put(positions, categories) {
+    count = positions.length / 3;
+    line = picture.upload(positions, line);
+    ends = picture.upload(categories, ends);
+  }
+
+  /** @param {Box[]} boxes */
+  function over(boxes) {
+    if (!count) return;
+    gl.useProgram(made);
+    gl.uniform1i(at.groups, 0);
+    const shade = theme().background[0] > 128 ? 0.45 : 0.55;
+    gl.uniform4f(at.ink, shade, shade, shade, Math.min(0.5, Math.max(0.04, 25 / Math.sqrt(count)))); // fainter, the more there are
+    gl.enable(gl.BLEND);
+    gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ZERO, gl.ONE); // the canvas stays opaque
+    gl.depthMask(false);
+    for (const slot of [2, 3]) gl.disableVertexAttribArray(slot);
+    input(gl, 0, line, 3, 0, 1);
+    input(gl, 1, ends, 2, 0, 1, true);
+    for (const box of boxes) {
+      const [width, height] = viewport(gl, canvas, box);
+      gl.uniformMatrix4fv(at.matrix, false, camera.matrix(width, height));
+      gl.drawArrays(gl.LINES, 0, count);
+    }
+    gl.disable(gl.BLEND);
+    gl.depthMask(true);
+  }
+
+  return { put, over };
 }

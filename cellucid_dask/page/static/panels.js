@@ -2,14 +2,13 @@
 
 import { css, theme } from "./colors.js";
 import { button, el, make, short } from "./dom.js";
+import { findGene } from "./names.js";
 
 const MOST = 3; // beside the first
 
 /** @param {App} app */
-export function panels(app) {
+export function create(app, opener) {
   const { data, state, view, picture, stats, say } = app;
-  const opener = button("+ Panel", "Keep these colors in a panel beside; what is chosen next colors the first", () => state.set({ with: [...state.view.with, now()] }));
-  el("tools").append(opener);
   const now = () => (view.shown.color ?? view.shown.group)?.id ?? "";
   let heads = /** @type {HTMLElement[]} */ ([]), titles = /** @type {string[]} */ ([]);
   const summaries = new WeakMap(), unknown = new Set();
@@ -17,7 +16,8 @@ export function panels(app) {
   /** "gene/CD3D", "obs/louvain", or the bare name of either. @param {string} text @returns {["gene" | "obs", string] | null} */
   function meant(text) {
     const [, kind, key = text] = /^(gene|obs)\/(.*)$/s.exec(text) ?? [];
-    if (kind !== "obs" && data.genes.has(key)) return ["gene", key];
+    const gene = kind !== "obs" && findGene(data, key);
+    if (gene) return ["gene", gene];
     if (kind !== "gene" && data.fields.has(key)) return ["obs", key];
     if (!unknown.has(text)) say(`This data set has no gene or field “${key}”.`);
     unknown.add(text);
@@ -31,9 +31,11 @@ export function panels(app) {
     view.choose(kind, key);
   }
 
-  view.parts.push(async () => {
+  async function update() {
     const { turn } = view;
-    const asked = state.view.with.map((text, i) => ({ i, what: meant(text) })).filter(({ what }) => what).slice(0, MOST);
+    const known = state.view.with.map((text, i) => ({ i, what: meant(text) })).filter(({ what }) => what), asked = known.slice(0, MOST);
+    if (known.length > MOST && !unknown.has(known.length)) say(`No more than ${MOST + 1} panels are shown.`);
+    unknown.add(known.length); // said once
     const columns = await Promise.all(asked.map(({ what }) => data.column(...what)));
     for (const column of columns) {
       if (column.kind !== "category" && !summaries.has(column)) summaries.set(column, await stats.ask("summary", { column, hidden: [] }));
@@ -41,7 +43,7 @@ export function panels(app) {
     if (turn !== view.turn) return;
     view.others = columns.map((column, at) => {
       const i = at + 1, summary = summaries.get(column);
-      if (column !== view.others[at]?.column) picture.setPanel(i, column);
+      picture.setPanel(i, column);
       if (!summary) picture.setNames(i, view.groupColors(column, []));
       return { column, summary, range: summary ? view.paintPanel(i, column, summary) : [] };
     });
@@ -55,14 +57,14 @@ export function panels(app) {
     heads = !columns.length ? [] : titles.map((text, at) => {
       const { i, what } = asked[at - 1] ?? {};
       const head = make("div", { className: "head row" }, ...(at ? [
-        button(text, "Exchange with the first panel", () => swap(i, what)),
+        button(text, "Exchange with the first panel, which the color bar and the legend are about", () => swap(i, what)),
         button("×", `Close the panel of ${columns[at - 1].label}`, () => state.set({ with: state.view.with.filter((_, other) => other !== i) })),
       ] : [make("strong", { textContent: text })]));
       el("stage").append(head);
       return head;
     });
     app.relabel();
-  });
+  }
 
   app.layers.push((ctx, width, height, ratio, at) => {
     if (!heads[at]) return;
@@ -78,4 +80,6 @@ export function panels(app) {
     Object.assign(ctx, { textAlign: "left", textBaseline: "alphabetic" });
     ctx.fillText(titles[at], 10 * ratio, height - 12 * ratio);
   });
+
+  return { press: () => state.set({ with: [...state.view.with, now()] }), update };
 }

@@ -1,4 +1,4 @@
-// One pass of the picture: every `passes`-th cell of each panel, and the lines with the last.
+// One pass of the picture: every `passes`-th cell of each panel, and what lies over them with the last.
 
 import { theme } from "./colors.js";
 
@@ -72,12 +72,12 @@ export function drawPass(picture, pass, passes, layer) {
     gl.drawElements(gl.POINTS, to - from, gl.UNSIGNED_INT, from * 4);
   });
   gl.disable(gl.SAMPLE_ALPHA_TO_COVERAGE);
-  if (pass === passes - 1 && layer !== BEFORE && picture.lineCount) drawLines(picture, boxes);
+  if (pass === passes - 1 && layer !== BEFORE && picture.over) picture.over(boxes);
 }
 
 /** Every `step`-th group of `width` codes, from the `first`; slot 2 has whole numbers.
  * @param {WebGL2RenderingContext} gl @param {number} slot @param {Uploaded | null} from */
-function input(gl, slot, from, width, first, step, whole = slot === 2) {
+export function input(gl, slot, from, width, first, step, whole = slot === 2) {
   if (!from) {
     gl.disableVertexAttribArray(slot);
     if (whole) gl.vertexAttribI4ui(slot, 0, 0, 0, 0);
@@ -99,7 +99,7 @@ function bind(gl, unit, texture) {
 }
 
 /** @param {WebGL2RenderingContext} gl @param {Box} box */
-function viewport(gl, canvas, box) {
+export function viewport(gl, canvas, box) {
   const width = canvas.width * box.w, height = canvas.height * box.h;
   gl.viewport(canvas.width * box.x, canvas.height * (1 - box.y - box.h), width, height);
   return [width, height];
@@ -110,25 +110,4 @@ function viewport(gl, canvas, box) {
 export function pointSize({ cells, ratio, camera, size }, width, height) {
   const suits = Math.min(7, Math.max(1.25, (0.5 * Math.sqrt((width * height) / cells)) / ratio));
   return Math.min(16, suits * Math.sqrt(Math.max(1, camera.zoom))) * size * ratio;
-}
-
-/** @param {import("./picture.js").Picture} picture @param {Box[]} boxes */
-function drawLines({ gl, canvas, camera, inputs, lineCount, lines: { made, at } }, boxes) {
-  gl.useProgram(made);
-  gl.uniform1i(at.groups, 0);
-  const shade = theme().background[0] > 128 ? 0.45 : 0.55;
-  gl.uniform4f(at.ink, shade, shade, shade, Math.min(0.5, Math.max(0.04, 25 / Math.sqrt(lineCount)))); // fainter, the more there are
-  gl.enable(gl.BLEND);
-  gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ZERO, gl.ONE); // the canvas stays opaque
-  gl.depthMask(false);
-  for (const slot of [2, 3]) gl.disableVertexAttribArray(slot);
-  input(gl, 0, inputs.line, 3, 0, 1);
-  input(gl, 1, inputs.ends, 2, 0, 1, true);
-  for (const box of boxes) {
-    const [width, height] = viewport(gl, canvas, box);
-    gl.uniformMatrix4fv(at.matrix, false, camera.matrix(width, height));
-    gl.drawArrays(gl.LINES, 0, lineCount);
-  }
-  gl.disable(gl.BLEND);
-  gl.depthMask(true);
 }

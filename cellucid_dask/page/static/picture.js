@@ -7,22 +7,23 @@
 import { check } from "./fetch.js";
 import { Frames } from "./frames.js";
 import { program, texture } from "./pass.js";
-import { LINES, points } from "./shaders.js";
+import { points } from "./shaders.js";
 
 export class Picture {
   cells = 0;
-  dim = 2;
+  dim = 0;
   lit = -1; // the code that is lit up
   size = 1; // of points, beside what suits their number
   ratio = 1; // pixels of the canvas in one of the page's
-  lineCount = 0;
   hiding = false; // some categories
   version = 0; // of what all panels share
+  /** @type {Column | null} */ group = null;
   /** @type {Uint8Array} */ colors = new Uint8Array(0);
   /** @type {Panel[]} */ panels = [];
   programs = [];
-  /** @type {Record<"position" | "group" | "chosen" | "line" | "ends", Uploaded | null>} */
-  inputs = { position: null, group: null, chosen: null, line: null, ends: null };
+  /** @type {Record<"position" | "group" | "chosen", Uploaded | null>} */
+  inputs = { position: null, group: null, chosen: null };
+  /** Draws over the cells, in the same places. @type {((boxes: Box[]) => void) | null} */ over = null;
 
   /** @param {HTMLCanvasElement} canvas @param {import("./camera.js").Camera} camera */
   constructor(canvas, camera) {
@@ -30,7 +31,6 @@ export class Picture {
     this.camera = camera;
     const gl = (this.gl = canvas.getContext("webgl2", { antialias: false, depth: false, preserveDrawingBuffer: true }));
     check(gl, "This browser has no WebGL2, with which the cells are drawn. A current Firefox, Chrome, Edge or Safari has it, unless graphics acceleration is switched off.");
-    this.lines = program(gl, LINES, ["position", "ends"]);
     this.groups = texture(gl);
     this.frames = new Frames(this);
     this.setGroupColors(new Uint8Array(4).fill(255));
@@ -50,7 +50,7 @@ export class Picture {
 
   /** The field that hides cells and, in a panel without numbers, colors them. @param {Column | null} column */
   setGroup(column) {
-    this.put("group", column?.codes);
+    if (column !== this.group) this.put("group", (this.group = column)?.codes);
   }
 
   /** Fade cells outside a selection: a byte a cell, 1 inside. @param {Uint8Array | null} mask */
@@ -58,11 +58,11 @@ export class Picture {
     this.put("chosen", mask);
   }
 
-  /** Lines between cells: three coordinates, and the categories of both its ends, for each end of a line. */
-  setLines(positions, ends) {
-    this.lineCount = positions.length / 3;
-    this.put("line", positions);
-    this.put("ends", ends);
+  /** @param {((boxes: Box[]) => void) | null} over */
+  setOver(over) {
+    this.over = over;
+    this.version++;
+    this.draw();
   }
 
   /** Red, green, blue and 255 (128: behind others, 0: hidden) for each code. @param {Uint8Array} rgba */
@@ -89,7 +89,9 @@ export class Picture {
 
   /** What the i-th panel shows: a column, or the groups' colors. @param {number} i @param {Column | null} column */
   setPanel(i, column) {
-    const panel = (this.panels[i] ??= { column: null, named: false, ramp: texture(this.gl), range: [0, 1, NaN], middle: 0, ground: null, few: null });
+    if (this.panels[i] && this.panels[i].of === column) return;
+    const panel = (this.panels[i] ??= { of: null, column: null, named: false, ramp: texture(this.gl), range: [0, 1, NaN], middle: 0, ground: null, few: null });
+    panel.of = column;
     panel.column = this.upload(column?.codes, panel.column);
     panel.named = column?.kind === "category";
     if (panel.named) panel.ground = null;
@@ -97,9 +99,9 @@ export class Picture {
   }
 
   /** Codes at both ends of the map and the missing code; the map's 256 colors, and whether they tell most in its
-   * middle (0.5) or its low end (0); what was counted. @param {Uint8Array} ramp @param {Summary} summary */
-  setScale(i, range, ramp, middle, { gaps, few }) {
-    const { gl } = this, panel = this.panels[i];
+   * middle (0.5) or its low end (0). @param {Uint8Array} ramp @param {Summary} summary */
+  setScale(i, range, ramp, middle, summary) {
+    const { gl } = this, { gaps, few } = summary, panel = this.panels[i];
     if (panel.few?.of !== few) {
       this.upload(null, panel.few);
       panel.few = few && { ...this.upload(few.cells, null, gl.ELEMENT_ARRAY_BUFFER), of: few };
@@ -126,7 +128,7 @@ export class Picture {
     this.draw();
   }
 
-  /** @param {any} data @param {Uploaded | null} old in whose place it comes @returns {Uploaded | null} */
+  /** @param {any} data @param {Uploaded | null} old in whose place it comes @param {number} target @returns {Uploaded | null} */
   upload(data, old, target = this.gl.ARRAY_BUFFER) {
     const { gl } = this;
     if (old) gl.deleteBuffer(old.buffer);

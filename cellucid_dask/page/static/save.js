@@ -2,26 +2,22 @@
 
 import { paintBar } from "./bar.js";
 import { categoryColor, css, theme } from "./colors.js";
-import { el, make, number, short } from "./dom.js";
+import { make, number, short } from "./dom.js";
 import { drawLayers } from "./labels.js";
 
 const LEGEND = 230; // pixels wide
 const ROW = 19;
 
 /** @param {App} app */
-export function save(app) {
-  const menu = make("select", { ariaLabel: "Save the picture as PNG", onchange: () => store(Number(menu.value)) },
-    make("option", { textContent: "PNG", value: "" }), ...[1, 2, 4].map((scale) => make("option", { value: scale, textContent: `PNG ${scale}×` })));
-  el("tools").append(menu);
-
-  async function store(scale) {
-    menu.value = "";
+export function create(app) {
+  async function press(scale) {
     const sheet = await snapshot(app, scale);
     const blob = await new Promise((done) => sheet.toBlob(done));
     const link = make("a", { href: URL.createObjectURL(blob), download: `${[app.data.identity.id, app.view.shown.color?.key ?? app.view.shown.group?.key ?? "cells"].join("-").replace(/[^\w.-]+/g, "_")}.png` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
+  return { press };
 }
 
 /** @param {App} app @param {number} scale @returns {Promise<HTMLCanvasElement>} */

@@ -1,6 +1,6 @@
 // What the graphics card does for each cell: from its codes to a place, a size and a color.
 
-const HEAD = `#version 300 es
+export const HEAD = `#version 300 es
 precision highp float;
 precision highp int;
 `;
@@ -12,6 +12,9 @@ float dice(uint x) {
   x = (x ^ (x >> 15)) * 0x846ca68bu;
   return float((x ^ (x >> 16)) >> 8) / 16777216.0;
 }
+`;
+
+export const CATEGORY = `
 uniform highp sampler2D groups;  // color of each category; alpha 0: hidden
 vec4 category(uint code) { return texelFetch(groups, ivec2(code & 255u, code >> 8), 0); }
 `;
@@ -32,7 +35,7 @@ uniform float size, middle;  // of the map: what is there lies behind others
 uniform vec3 range;     // codes at the low and the high end of the map, code of a missing value
 flat out vec4 tint;     // a color, or the place in the map and how the cell is shown; and fog
 ${round ? "flat out float radius;" : ""}
-${DICE}
+${DICE}${CATEGORY}
 void main() {
   gl_Position = vec4(2.0, 2.0, 2.0, 1.0);  // nowhere: until it is clear that the cell is seen
   gl_PointSize = 1.0;
@@ -93,17 +96,3 @@ void main() {
   else if (numbers) color = tint.y > 1.5 ? faded : tint.y > 0.5 ? missing : texelFetch(ramp, ivec2(int(tint.x * 255.0 + 0.5), 0), 0).rgb;
   pixel = vec4(mix(color, background, tint.a), alpha);
 }`];
-
-export const LINES = [`${HEAD}
-in vec3 position;
-in uvec2 ends;  // categories of both ends: a line of a hidden cell is not drawn
-uniform mat4 matrix;
-${DICE}
-void main() {
-  gl_Position = matrix * vec4(position, 1.0);
-  gl_Position.z = 0.9999 * gl_Position.w;
-  if (category(ends.x).a * category(ends.y).a == 0.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
-}`, `${HEAD}
-uniform vec4 ink;
-out vec4 pixel;
-void main() { pixel = ink; }`];

@@ -2,6 +2,7 @@
 // rest of the page what is shown by the event "shown"; `View.shown` has it.
 
 import { MAP_NAMES, categoryColor, isDiverging, ramp, theme } from "./colors.js";
+import { findGene } from "./names.js";
 
 const NAMES = [/cell.?(type|class|label)|annot/i, /label|class|type|cluster/i, /leiden|louvain/i];
 
@@ -23,8 +24,7 @@ export class View extends EventTarget {
   /** In panels beside the first. @type {{column: Column, summary?: Summary, range: number[]}[]} */ others = [];
 
   /** @param {import("./export.js").Export} data @param {import("./state.js").State} state
-   * @param {import("./picture.js").Picture} picture @param {import("./stats.js").Stats} stats
-   * @param {(sentence: string) => void} say */
+   * @param {import("./picture.js").Picture} picture @param {import("./stats.js").Stats} stats */
   constructor(data, state, picture, stats, say) {
     super();
     this.data = data;
@@ -36,14 +36,14 @@ export class View extends EventTarget {
 
   /** What the state means here: names that are not in the export are said and passed over. */
   meant() {
-    const { data, say, state: { view } } = this, wrong = [];
+    const { data, state: { view } } = this, wrong = [];
     const fields = [...data.fields.values()], isGroup = (key) => data.fields.get(key)?.kind === "category";
     const known = (key, has, what) => {
       if (!key || has) return key;
       wrong.push(`This data set has no ${what} “${key}”.`);
       return "";
     };
-    const gene = known(view.gene, data.genes.has(view.gene), "gene");
+    const gene = findGene(data, view.gene) ?? known(view.gene, false, "gene");
     const obs = known(view.obs, data.fields.has(view.obs), "field") || telling(fields);
     const asked = known(view.group, isGroup(view.group), "field of categories");
     const group = !gene && isGroup(obs) ? obs : asked || (isGroup(obs) ? obs : telling(fields.filter(({ key }) => isGroup(key))));
@@ -51,7 +51,7 @@ export class View extends EventTarget {
     if (!MAP_NAMES.includes(view.map)) wrong.push(`There is no color map “${view.map}”.`);
     const dim = data.dims.includes(view.dim) ? view.dim : data.dim;
     if (view.dim) known(`${view.dim}D`, dim === view.dim, "embedding in");
-    if (wrong.join(" ") !== this.said) say(wrong.join(" ")); // once, not whenever the camera moves
+    if (wrong.join(" ") !== this.said) this.say(wrong.join(" ")); // once, not whenever the camera moves
     this.said = wrong.join(" ");
     return { gene, obs, group, dim };
   }
@@ -62,7 +62,7 @@ export class View extends EventTarget {
     const { data, picture, stats, shown } = this;
     const { gene, obs, group: groupKey, dim } = this.meant();
     const [points, group, color] = await Promise.all([
-      dim === shown.dim ? null : data.points(dim),
+      dim === picture.dim ? null : data.points(dim),
       groupKey ? data.column("obs", groupKey) : null,
       gene ? data.column("gene", gene) : data.fields.get(obs)?.kind === "number" ? data.column("obs", obs) : null,
     ]).catch((error) => {
@@ -70,35 +70,29 @@ export class View extends EventTarget {
       return [];
     });
     if (turn !== this.turn) return false;
-    const hidden = this.hiddenCodes(group);
-    const [counts, summary] = await Promise.all([
-      group && (group === shown.group ? shown.counts : stats.ask("counts", { group })),
-      color && (color === shown.color && group === shown.group && String(hidden) === String(shown.hidden) ? shown.summary : stats.ask("summary", { column: color, group, hidden })),
-    ]);
+    const hidden = this.hiddenCodes(group), known = color === shown.color && group === shown.group && String(hidden) === String(shown.hidden);
+    const summary = color && (known ? shown.summary : await stats.ask("summary", { column: color, group, hidden }));
     if (turn !== this.turn) return false;
 
     if (points) {
       picture.camera.dim = dim;
       picture.camera.read(this.state.view.cam);
       picture.setPoints(points, dim);
-      stats.ask("points", { points, dim }, [points.buffer]);
     }
-    if (group !== shown.group) picture.setGroup(group);
-    if (color !== shown.color || !picture.panels.length) picture.setPanel(0, color);
-    this.shown = { dim, group, hidden, counts, color, summary, range: [0, 1] };
-    this.paint();
+    picture.setGroup(group);
+    picture.setPanel(0, color);
+    picture.size = Math.min(8, this.state.view.size);
+    picture.setGroupColors(this.groupColors(group, hidden));
+    const range = color ? this.paintPanel(0, color, summary, this.state.view.clip) : [0, 1];
+    // Counted while it is drawn.
+    const counts = group && (group === shown.group ? shown.counts : await stats.ask("counts", { group }));
+    if (points) stats.ask("points", { points, dim }, [points.buffer]);
+    if (turn !== this.turn) return false;
+    this.shown = { dim, group, hidden, counts, color, summary, range };
     this.dispatchEvent(new Event("shown"));
     for (const part of this.parts) await part(); // in this order: the analysis is of what is selected
     await picture.drawn();
     return turn === this.turn;
-  }
-
-  /** Colors anew: what a clip, another map or a hidden category changes. */
-  paint() {
-    const { picture, shown: { group, color, summary }, state: { view } } = this;
-    picture.size = Math.min(8, view.size);
-    picture.setGroupColors(this.groupColors(group));
-    if (color) this.shown.range = this.paintPanel(0, color, summary, view.clip);
   }
 
   /** Values at the ends of a panel's color map, found or asked for. @param {Column} column @param {Summary} summary */
@@ -113,8 +107,8 @@ export class View extends EventTarget {
     return [low, high];
   }
 
-  /** @param {Column | null} group */
-  groupColors(group, hidden = this.hiddenCodes(group)) {
+  /** @param {Column | null} group @param {number[]} hidden codes */
+  groupColors(group, hidden) {
     if (!group) return new Uint8Array([...theme().missing, 255]);
     const rgba = new Uint8Array((group.missing + 1) * 4).fill(255);
     group.categories.forEach((_, i) => rgba.set(categoryColor(i), i * 4));
@@ -123,7 +117,7 @@ export class View extends EventTarget {
     return rgba;
   }
 
-  /** Codes of what is hidden. @param {Column | null} group */
+  /** Codes of what is to be hidden. @param {Column | null} group */
   hiddenCodes(group) {
     const end = group?.categories.length ?? -1;
     return this.state.view.hide.filter((i) => i <= end).map((i) => (i === end ? group.missing : i));

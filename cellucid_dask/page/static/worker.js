@@ -3,12 +3,11 @@
 // meant by their id afterwards. `hidden` are codes of `group` whose cells are left out.
 
 import { place, project } from "./geometry.js";
-import { measures } from "./measures.js";
 
 /** @typedef {{id: string, codes: Codes, min: number, max: number, top: number, missing: number, categories: number}} Counted */
 /** @type {Map<string, Counted>} */
 const columns = new Map();
-let points = new Float32Array(0), vectors = points, dim = 2;
+let points = new Float32Array(0), dim = 2;
 
 /** Whether a cell is to be seen. @param {any} about @returns {(cell: number) => boolean | number} */
 function shownCells({ group, hidden = [] }) {
@@ -53,11 +52,9 @@ function above({ codes }, code) {
 }
 
 const asks = {
-  ...measures(columns, shownCells, findRange, () => ({ points, dim })),
   column: (column) => void columns.set(column.id, column),
   forget: ({ id }) => void columns.delete(id),
   points: (about) => void ({ points, dim } = about),
-  vectors: (about) => void ({ vectors } = about),
 
   /** Cells of each category; the last number is of cells without one. */
   counts({ group }) {
@@ -109,51 +106,21 @@ const asks = {
     }
     return best;
   },
-
-  /** Edges as lines: for Picture.setLines(). */
-  lines({ edges: [from, to], group }) {
-    const codes = columns.get(group)?.codes, count = from.length;
-    const positions = new Float32Array(count * 6), ends = new Uint16Array(count * 4);
-    for (let i = 0; i < count; i++) {
-      const [a, b] = [from[i], to[i]];
-      positions.set(place(points, dim, a), i * 6);
-      positions.set(place(points, dim, b), i * 6 + 3);
-      if (codes) ends.set([codes[a], codes[b], codes[a], codes[b]], i * 4);
-    }
-    return { positions, ends };
-  },
-
-  /** The vector field where it is seen: for each square of `step` pixels, the mean place of its cells and
-   * their mean vector, six numbers. */
-  arrows({ matrix, width, height, step, ...about }) {
-    const shown = shownCells(about), columnsOf = Math.ceil(width / step), rows = Math.ceil(height / step);
-    const sums = new Float64Array(columnsOf * rows * 7);
-    for (let i = 0; i < points.length / dim; i++) {
-      if (!shown(i)) continue;
-      const at = place(points, dim, i);
-      const [px, py] = project(matrix, ...at);
-      const column = Math.floor(((px + 1) / 2) * columnsOf), row = Math.floor(((1 - py) / 2) * rows);
-      if (!(column >= 0 && column < columnsOf && row >= 0 && row < rows)) continue;
-      const to = (row * columnsOf + column) * 7;
-      for (let c = 0; c < 3; c++) {
-        sums[to + c] += at[c];
-        if (c < dim) sums[to + 3 + c] += vectors[i * dim + c];
-      }
-      sums[to + 6]++;
-    }
-    const out = [];
-    for (let at = 0; at < sums.length; at += 7) {
-      if (sums[at + 6]) for (let c = 0; c < 6; c++) out.push(sums[at + c] / sums[at + 6]);
-    }
-    return new Float32Array(out.every(Number.isFinite) ? out : []);
-  },
 };
 
-onmessage = async ({ data: { id, ask, about } }) => {
+/** @type {any} what is asked only by analyses and overlays */
+let others = null;
+let queue = Promise.resolve();
+
+async function answer({ id, ask, about }) {
   try {
-    const answer = await asks[ask](about);
+    if (!asks[ask]) others ??= (await import("./measures.js")).measures(columns, shownCells, findRange, () => ({ points, dim }));
+    const answer = await (asks[ask] ?? others[ask])(about);
     if (id !== undefined) postMessage({ id, answer });
   } catch (error) {
     if (id !== undefined) postMessage({ id, error: String(error) });
   }
-};
+}
+
+// One after the other: what is forgotten may be what the question before is about.
+onmessage = ({ data }) => (queue = queue.then(() => answer(data)));
