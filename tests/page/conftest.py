@@ -13,7 +13,7 @@ import pytest
 
 import cellucid_dask
 from tests.helpers import read_source
-from tests.page.looking import CELLS, CHROMIUM, KINDS, QUANTIZATIONS, Looker, Site
+from tests.page.looking import CELLS, CHROMIUM, KINDS, QUANTIZATIONS, VIEWPORT, Looker, Site
 
 
 @pytest.fixture(scope="package")
@@ -95,10 +95,16 @@ def pbmc(site: Site, shared_data: Path) -> tuple[Path, ad.AnnData]:
     return target, read_source(source)
 
 
+@pytest.fixture(scope="package")
+def shared(browser: Any) -> Any:
+    """Return the context of all pages that need none of their own; it ends with the browser."""
+    return browser.new_context(viewport=VIEWPORT)
+
+
 @pytest.fixture
-def look(browser: Any, site: Site, exports: Path) -> Iterator[Looker]:  # noqa: ARG001
+def look(shared: Any, site: Site, exports: Path) -> Iterator[Looker]:  # noqa: ARG001
     """Open exports of the site; nothing may go wrong meanwhile."""
-    made = Looker(browser, site.url)
+    made = Looker(shared, site.url)
     yield made
     made.close()
     assert not made.wrong

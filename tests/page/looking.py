@@ -29,6 +29,7 @@ SECONDS = 60  # until a page is ready, on a machine that many share
 # What a browser itself says of a file that is missing: for tests in which one is.
 NOT_LOADED = r"Failed to load resource|status of 4\d\d"
 
+VIEWPORT = {"width": 1000, "height": 640}
 CELLS = 300  # of the synthetic atlas, and its categories and its exports
 KINDS = ["T", 'B "x", <b>', "NK", "mono"]
 QUANTIZATIONS = [8, 16, None]
@@ -66,12 +67,16 @@ class Site:
 
 
 class Looker:
-    """Opens pages, and notes everything about them that should not be."""
+    """Opens pages, and notes everything about them that should not be.
 
-    def __init__(self, browser: Any, site: str) -> None:
-        self._browser = browser
+    Pages share a browser's cache and settings, as the tabs of a reader do, unless a page is
+    opened with a `context` of its own.
+    """
+
+    def __init__(self, shared: Any, site: str) -> None:
+        self._shared = shared
         self._site = site
-        self._contexts: list[Any] = []
+        self._opened: list[Any] = []  # pages, and contexts that are not shared
         self.wrong: list[str] = []
 
     def __call__(
@@ -91,11 +96,13 @@ class Looker:
         """
         address = str(export) if "://" in str(export) else f"{self._site}/{export}/"
         base = address[: address.rindex("/") + 1]
-        made = self._browser.new_context(
-            **{"viewport": {"width": 1000, "height": 640}, **(context or {})}
-        )
-        self._contexts.append(made)
-        page = made.new_page()
+        if context is None:
+            page = self._shared.new_page()
+            self._opened.append(page)
+        else:
+            own = self._shared.browser.new_context(**{"viewport": VIEWPORT, **context})
+            self._opened.append(own)
+            page = own.new_page()
         page.set_default_timeout(SECONDS * 1000)
 
         def complain(text: str) -> None:
@@ -115,15 +122,15 @@ class Looker:
             "dialog", lambda shown: (self.wrong.append(f"dialog: {shown.message}"), shown.dismiss())
         )
         page.on("popup", lambda opened: self.wrong.append(f"popup: {opened.url}"))
-        made.on("request", outside)
+        page.on("request", outside)
         page.goto(f"{address}#{fragment or urlencode(state)}")
         page.wait_for_selector("html:not([data-state=loading])", state="attached")
         assert page.get_attribute("html", "data-state") == expect, page.inner_text("body")[-300:]
         return page
 
     def close(self) -> None:
-        for context in self._contexts:
-            context.close()
+        for each in self._opened:
+            each.close()
 
 
 def _origin(address: str) -> str:
