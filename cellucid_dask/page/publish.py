@@ -29,7 +29,7 @@ def read_index(target: Target) -> bytes | None:
 
 
 def publish_page(target: Target, kind: Literal["export", "catalog"]) -> None:
-    """Write the page, and remove the files of another version of it.
+    """Write the page, or what of it is missing or changed, and remove another version's files.
 
     ``index.html`` is written after the files that it names, which lie in a folder of their
     version: a browser gets the one page or the other, and never some of both.
@@ -42,8 +42,10 @@ def publish_page(target: Target, kind: Literal["export", "catalog"]) -> None:
     existing = read_index(target)
     files = page_files(kind)
     index = files.pop(INDEX)
+    limits = {name: len(data) + 1 for name, data in files.items()}
+    stored = {} if existing is None else target.fetch(limits)
+    target.put({name: data for name, data in files.items() if stored.get(name) != data})
     if existing != index:
-        target.put(files)
         target.publish(INDEX, index)
     _remove_others(target, set(files))
 

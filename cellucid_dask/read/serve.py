@@ -109,7 +109,13 @@ class _Files:
         self._documents = documents
 
     def size(self, name: str) -> int | None:
-        """Return the size of a file in bytes; ``None`` if there is none."""
+        """Return the size of a file in bytes; ``None`` if there is none.
+
+        Raises
+        ------
+        ExportError
+            The store fails.
+        """
         if name in self._documents:
             return len(self._documents[name])
         if not self._is_inside(name):
@@ -118,6 +124,8 @@ class _Files:
             entry = self._location.filesystem.info(self._location.path(name))
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
+        except Exception as error:  # stores raise errors of their own
+            raise ExportError(self._location.explain(error, "read", name)) from error
         return int(entry["size"]) if entry["type"] == "file" else None
 
     def chunks(self, name: str, start: int, stop: int) -> Iterator[bytes]:
@@ -127,7 +135,10 @@ class _Files:
             return
         for at in range(start, stop, _CHUNK_BYTES):
             end = min(at + _CHUNK_BYTES, stop)
-            yield from self._location.read_ranges([(name, at, end)])
+            try:
+                yield from self._location.read_ranges([(name, at, end)])
+            except OSError as error:
+                raise ExportError(self._location.explain(error, "read", name)) from error
 
     def _is_inside(self, name: str) -> bool:
         """Whether a name stays below the location, also where a link leads elsewhere."""
@@ -166,7 +177,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         name = path.removeprefix(self.root) or "index.html"
-        size = self.content.size(name) if path.startswith(self.root) else None
+        try:
+            size = self.content.size(name) if path.startswith(self.root) else None
+        except ExportError as error:
+            self._refuse(HTTPStatus.BAD_GATEWAY, said=str(error))
+            return
         if size is None:
             self._refuse(HTTPStatus.NOT_FOUND)
             return
@@ -175,6 +190,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, f"bytes */{size}")
             return
         start, stop = wanted
+        chunks = self.content.chunks(name, start, stop)
+        try:
+            first = next(chunks, b"") if with_body else b""
+        except ExportError as error:
+            self._refuse(HTTPStatus.BAD_GATEWAY, said=str(error))
+            return
         partial = self.headers.get("Range") is not None and (start, stop) != (0, size)
         self.send_response(HTTPStatus.PARTIAL_CONTENT if partial else HTTPStatus.OK)
         if partial:
@@ -185,20 +206,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
-        if not with_body:
-            return
         try:
-            for chunk in self.content.chunks(name, start, stop):
+            self.wfile.write(first)
+            for chunk in chunks if with_body else ():
                 self.wfile.write(chunk)
         except (ExportError, OSError):  # the browser went away, or the store failed half-way
             self.close_connection = True
 
-    def _refuse(self, status: HTTPStatus, content_range: str | None = None) -> None:
+    def _refuse(self, status: HTTPStatus, content_range: str | None = None, said: str = "") -> None:
+        body = said.encode()
         self.send_response(status)
         if content_range:
             self.send_header("Content-Range", content_range)
-        self.send_header("Content-Length", "0")
+        if said:
+            self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 def _range(header: str | None, size: int) -> tuple[int, int] | None:

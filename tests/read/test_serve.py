@@ -21,6 +21,7 @@ import anndata as ad
 import dask
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 import cellucid_dask
 from cellucid_dask import RequestError
@@ -374,3 +375,70 @@ def test_a_view_behind_a_hub(target: Path, monkeypatch: pytest.MonkeyPatch) -> N
         url, (port, path) = address(link)
         assert urlsplit(url)[:3] == ("http", f"127.0.0.1:{port}", path)
     assert os.environ.get("JUPYTERHUB_SERVICE_PREFIX") is None
+
+
+@pytest.mark.parametrize("fails", ["info", "cat_file"])
+def test_a_store_that_fails_is_told_of(
+    target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    there = f"{tmp_path.name}/{fails}"
+    fsspec.filesystem("memory").put(f"{target}/", f"/{there}/", recursive=True)
+    made = serve(f"memory://{there}")
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("the store is away")
+
+    try:
+        name = made.path + "points_2d.bin.gz"
+        whole = ask(made, name)
+        assert whole[0] == 200
+        with monkeypatch.context() as patched:
+            patched.setattr(MemoryFileSystem, fails, away)
+            for headers in {}, {"Range": "bytes=0-4"}:
+                status, answered, body = ask(made, name, **headers)
+                assert (status, answered["content-type"]) == (502, "text/plain; charset=utf-8")
+                assert b"points_2d.bin.gz" in body
+                assert b"the store is away" in body
+                assert b"Traceback" not in body
+            assert ask(made, made.path)[0] == 200  # the page itself comes from the package
+            expected = 502 if fails == "info" else 200
+            assert ask(made, name, "HEAD")[::2] == (expected, b"")
+        assert ask(made, name)[2] == whole[2]
+    finally:
+        made.close()
+        fsspec.filesystem("memory").rm(f"/{there}", recursive=True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_may_not_be_read_is_told_of(server: Server, target: Path) -> None:
+    (target / "var_manifest.json").chmod(0)
+    assert ask(server, server.path + "var_manifest.json")[0] == 502
+
+
+def test_an_export_that_is_replaced_at_once_is_never_said_to_be_the_same(
+    server: Server, target: Path
+) -> None:
+    path = target / "obs_manifest.json"
+    first = ask(server, server.path + path.name)
+    path.write_bytes(first[2].replace(b"compact", b"COMPACT"))  # of the same size and second
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime))
+    conditions = {"If-Modified-Since": first[1]["date"], "If-None-Match": "*"}
+    status, headers, body = ask(server, server.path + path.name, **conditions)
+    assert (status, body) == (200, path.read_bytes())
+    assert body != first[2]
+    assert headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "changed"])
+def test_a_page_is_made_whole_again(target: Path, harm: str) -> None:
+    before = tree_bytes(target)
+    name = next(name for name in page_files("export") if name.endswith("/view.js"))
+    if harm == "missing":
+        (target / name).unlink()
+    else:
+        data = before[name]
+        (target / name).write_bytes(data[:-5] if harm == "cut" else data[::-1])
+    others = {each: (target / each).stat().st_mtime_ns for each in before if each != name}
+    add_page(target)
+    assert tree_bytes(target) == before
+    assert {each: (target / each).stat().st_mtime_ns for each in others} == others
