@@ -82,12 +82,13 @@ async function collect(stream, limit, path, size = 1, step = 1) {
   for (;;) {
     const { value: chunk } = await reader.read().catch(() => check(false, `${path} is damaged: it cannot be read to its end.`));
     if (!chunk) break;
+    if (length + chunk.length > limit) {
+      reader.cancel().catch(() => {});
+      check(false, `${path} is damaged: it is longer than it should be.`);
+    }
     chunks.push(step > 1 ? sample(chunk, length, size, size * step) : chunk);
     kept += chunks[chunks.length - 1].length;
     length += chunk.length;
-    if (length <= limit) continue;
-    reader.cancel().catch(() => {});
-    check(false, `${path} is damaged: it is longer than it should be.`);
   }
   check(!limit || step === 1 || length === limit, `${path} is damaged: it is shorter than it should be.`);
   const bytes = new Uint8Array(kept);
