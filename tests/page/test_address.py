@@ -155,6 +155,15 @@ def test_what_is_newest_is_shown(look: Looker) -> None:
         """for (const gene of ["CD3D", "NKG7", "MS4A1", "LYZ", "CD3D"])
             location.hash = `dim=2&gene=${gene}`;"""
     )
-    until(page, "document.querySelector('#bar h2').textContent === 'CD3D'")
+    until(page, "document.querySelector('#bar h2')?.textContent === 'CD3D'")
     other = look(8, dim=2, gene="CD3D")
     np.testing.assert_array_equal(pixels(page), pixels(other))
+
+
+def test_panels_more_than_there_is_room_for_are_told_of(look: Looker) -> None:
+    page = look(8, dim=2, gene="CD3D", **{"with": "LYZ\tMS4A1\tNKG7\tscore"})
+    assert page.locator(".head").count() == 4
+    assert "No more than 4 panels are shown" in page.inner_text("#notice")
+    assert page.is_disabled("#tools button:text-is('+ Panel')")
+    go(page, dim=2, gene="CD3D", **{"with": "LYZ\tMS4A1\tNKG7"})
+    assert page.locator(".head").count() == 4

@@ -102,7 +102,7 @@ def test_names_of_any_characters(look: Looker, site: Site) -> None:
     adata = cellucid_dask.open_export(target)
     for gene in ODD:
         gene_of(page, gene)
-        until(page, f"document.querySelector('#bar h2').textContent === {gene!r}")
+        until(page, f"document.querySelector('#bar h2')?.textContent === {gene!r}")
         again = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('gene')")
         assert again == gene
     assert len(adata.genes) == len(ODD)
@@ -141,3 +141,19 @@ def test_a_gene_without_any_value(look: Looker, site: Site) -> None:
         assert drawn(page) > 40
         go(page, gene="flat", panel="spread")
         assert page.inner_text("#bar .ends span").strip() == "3"
+
+
+def test_the_address_takes_other_names_of_genes(look: Looker, site: Site) -> None:
+    adata = some(60, ["ENSG01", "ENSG02", "CD8A"], kind=["a", "b"] * 30)
+    adata.var["symbol"] = ["CD3D", "CD8A", "MS4A1"]
+    make(site, "aliased", adata, gene_aliases="symbol")
+    page = look("aliased", gene="CD3D")
+    assert page.inner_text("#bar h2") == "CD3D (ENSG01)"
+    go(page, gene="ms4a1", **{"with": "gene/cd3d"})
+    assert page.inner_text("#bar h2") == "MS4A1 (CD8A)"
+    assert page.locator(".head").all_inner_texts()[1].startswith("CD3D (ENSG01)")
+    assert page.locator("#recent [aria-pressed=true]").all_inner_texts() == ["MS4A1"]
+    go(page, gene="CD8A")  # an id before another's symbol
+    assert page.inner_text("#bar h2") == "MS4A1 (CD8A)"
+    go(page, gene="CD4")
+    assert "no gene “CD4”" in page.inner_text("#notice")

@@ -9,6 +9,8 @@ import pytest
 
 from cellucid_dask.page import page_files
 
+MOST_BYTES = 92_000  # of the first look, as they lie in the package
+
 
 @pytest.fixture(params=["export", "catalog"])
 def files(request: pytest.FixtureRequest) -> dict[str, bytes]:
@@ -41,6 +43,22 @@ def test_what_modules_import_is_there(files: dict[str, bytes]) -> None:
             folder = PurePosixPath(path).parent
             for name in re.findall(r'(?:from|import\() ?"\./([^"]+)"', data.decode()):
                 assert str(folder / name) in files, (path, name)
+
+
+def test_the_first_look_is_small(files: dict[str, bytes]) -> None:
+    """What is fetched before anything is opened: what the index names, imports and the worker."""
+    found = {"index.html"}
+    todo = re.findall(r'(?:src|href)="(_page/[^"]+)"', files["index.html"].decode())
+    while todo:
+        path = todo.pop()
+        if path not in found:
+            found.add(path)
+            names = re.findall(r'(?:from |URL\()"(?:\./)?(\w+\.js)"', files[path].decode())
+            todo += [str(PurePosixPath(path).parent / name) for name in names]
+    opened = {"analysis.js", "lasso.js", "dots.js", "overlays.js", "measures.js", "save.js"}
+    assert {path.rpartition("/")[2] for path in found} > {"main.js", "worker.js", "style.css"}
+    assert not opened.intersection(path.rpartition("/")[2] for path in found)
+    assert sum(len(files[path]) for path in found) < MOST_BYTES
 
 
 def test_nothing_is_fetched_from_elsewhere(files: dict[str, bytes]) -> None:

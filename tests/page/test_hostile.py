@@ -259,6 +259,7 @@ def test_names_are_text(look: Looker, damaged: Callable[[Damage], str]) -> None:
     assert EVIL in page.inner_text("#legend")
     assert page.locator("body img, body script").count() == 0
     page.click("#tools button:text-is('About')")
+    page.wait_for_selector("dialog[open]")
     assert page.locator("dialog a").count() == 0
     page.keyboard.press("Escape")
     page.hover("#cells", position={"x": 300, "y": 300})

@@ -90,6 +90,7 @@ def test_panels_and_lists_and_dialogs_are_named(look: Looker) -> None:
     assert not unnamed(page)
     page.keyboard.press("Escape")
     page.click("#tools button:text-is('About')")
+    page.wait_for_selector("dialog[open]")
     assert not unnamed(page)
 
 
@@ -177,7 +178,7 @@ def test_all_can_be_done_by_keyboard(look: Looker) -> None:  # noqa: PLR0915  on
 
     focus(page, "#tools button[aria-label^='About']")
     press(page, "Enter")
-    assert page.is_visible("dialog")
+    page.wait_for_selector("dialog[open]")
     press(page, "Escape")
     assert page.is_hidden("dialog")
     assert page.evaluate("document.activeElement.textContent") == "About"

@@ -31,6 +31,7 @@ from tests.page.looking import (
     pixels,
     places,
     size_of,
+    some,
     until,
 )
 from tests.read.exports import add_graph
@@ -359,3 +360,91 @@ def test_the_picture_follows_the_system_theme(look: Looker) -> None:
     until(page, "document.documentElement.dataset.state === 'ready'")
     assert tuple(pixels(page)[-1, -1]) == (255, 255, 255)
     assert size_of(page)[0] > 0
+
+
+def test_cells_with_a_gene_are_found_among_many(look: Looker, site: Site) -> None:
+    """Many cells at one place, and some apart: of these all are drawn, and as they should be."""
+    count, apart = 120_000, 240
+    cells = some(count, ["few", "other", "half"], score=np.zeros(count))
+    values = np.zeros((count, 3), np.float32)
+    random = np.random.default_rng(3)
+    where = np.zeros((count, 2))
+    shown = random.choice(count, apart, replace=False)
+    where[shown] = np.stack(
+        np.meshgrid(np.linspace(-1, 1, 20), np.linspace(-1, 1, 12)), -1
+    ).reshape(-1, 2)
+    values[shown] = random.choice([0, 1, 2, 5], (apart, 3))
+    values[:, 2] = random.choice([0, 1, 3], count)
+    cells.X, cells.obsm["X_umap"] = values, where
+    target = site.root / "crowd"
+    for bits in (8, None):
+        cellucid_dask.export(
+            cells, target, var_quantization=bits, compression=0, progress=False, force=True
+        )
+        page = look("crowd", dim=2, gene="few", labels=0, context={})
+        for gene in ["few", "other", "half", "few"]:
+            go(page, gene=gene, dim=2, labels=0)
+            low, high = (float(x) for x in page.locator("#bar .ends span").all_inner_texts())
+            spots = places(page, target)[shown]
+            ramp = ramp_of(page, "ember")
+            expected = np.clip((decoded(target, gene)[shown] - low) / (high - low), 0, 1) * 255
+            near = np.abs(at(pixels(page), spots).astype(int) - ramp[expected.round().astype(int)])
+            assert (near.max(-1) < 24).all(), (bits, gene)
+            assert len(np.unique(expected)) > 2
+
+
+def ramp_of(page: Any, name: str) -> Codes:
+    """Return the 256 colors of one of the page's maps."""
+    colors = page.evaluate(
+        """async name => {
+            const folder = document.querySelector("script[type=module]").src;
+            return [...(await import(folder.replace("main.js", "colors.js"))).ramp(name)];
+        }""",
+        name,
+    )
+    return np.array(colors).reshape(256, 4)[:, :3]
+
+
+def test_a_map_with_a_middle_shows_both_ends_before_it(look: Looker, site: Site) -> None:
+    """Of cells at one place the one farthest from the middle is seen, high or low."""
+    cells = some(400, ["g"])
+    values = np.tile([0.0, -1, 0, 1], 100).astype(np.float32)  # pairs at one place
+    cells.X = values[:, None]
+    cells.obsm["X_umap"] = np.repeat(cells.obsm["X_umap"][::2], 2, axis=0)
+    target = site.root / "pairs"
+    cellucid_dask.export(cells, target, progress=False, force=True)
+    page = look("pairs", gene="g", map="balance", clip="-1,1", labels=0)
+    spots = places(page, target)
+    ramp = ramp_of(page, "balance")
+    alone_there = alone(spots[::2])
+    ends = np.where(values[1::2] < 0, 0, 255)[alone_there]
+    assert set(ends) == {0, 255}
+    np.testing.assert_array_equal(at(pixels(page), spots[::2][alone_there]), ramp[ends])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_selected_cells_stand_out_without_the_gene(look: Looker, scheme: str) -> None:
+    page = look(8, context={"color_scheme": scheme})
+    faded, low, behind = page.evaluate(
+        """async () => {
+            const folder = document.querySelector("script[type=module]").src;
+            const { ramp, theme } = await import(folder.replace("main.js", "colors.js"));
+            const { faded, background } = theme();
+            return [faded, [...ramp("ember").subarray(0, 3)], background];
+        }"""
+    )
+    assert np.abs(np.subtract(faded, low)).min() >= 20
+    assert np.abs(np.subtract(faded, behind)).min() >= 10  # and what is not selected can be seen
+
+
+def test_on_a_phone_nothing_lies_over_the_cells(look: Looker) -> None:
+    page = look(8, dim=2, context={"viewport": {"width": 390, "height": 800}, "has_touch": True})
+    tools, cells, side = (
+        page.locator(name).bounding_box() for name in ("#tools", "#cells", "#side")
+    )
+    assert tools["y"] + tools["height"] <= cells["y"]
+    assert cells["y"] + cells["height"] <= side["y"]
+    assert cells["width"] == 390
+    assert cells["height"] > 300
+    page.tap("#tools button:text-is('About')")
+    page.wait_for_selector("dialog[open]")

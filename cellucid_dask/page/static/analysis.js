@@ -12,7 +12,7 @@ const IDS = Object.keys(KINDS);
 const KEPT = 200; // measurements
 
 /** @param {App} app */
-export function create(app, opener) {
+export async function create(app, opener) {
   const { data, state, view, stats, say } = app, box = el("analysis");
   const fields = [...data.fields.values()].filter(({ kind }) => kind === "category");
   const open = (panel) => state.set({ panel });
@@ -21,6 +21,7 @@ export function create(app, opener) {
     ...fields.map(({ key }) => make("option", { value: key, textContent: key })));
   const choice = make("label", { className: "row", hidden: !fields.length }, "Categories of ", field), body = make("div");
   box.append(make("div", { className: "row" }, ...tabs, button("×", "Close the analysis", () => open(""))), choice, body);
+  await new Promise((done) => document.head.append(make("link", { rel: "stylesheet", href: new URL("analysis.css", import.meta.url).href, onload: done, onerror: done })));
   const made = {}, known = new Map();
   let drawn = "";
 

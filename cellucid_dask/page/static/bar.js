@@ -22,7 +22,7 @@ export function paintBar(ctx, { summary: { min, max, bins }, range }, map, x, y,
 }
 
 /** @param {App} app */
-export function bar({ view, state }) {
+export function create({ view, state }) {
   const box = el("bar");
   const title = make("h2"), note = make("p"), ends = [make("span"), make("span")];
   const back = button("×", "Color by categories", () => view.choose("obs", view.shown.group.key));
@@ -44,7 +44,7 @@ export function bar({ view, state }) {
     state.set({ clip: range.join() });
   }
 
-  view.addEventListener("shown", () => {
+  async function update() {
     const { color, summary, range, group } = view.shown;
     box.hidden = !color;
     if (!color) return;
@@ -61,5 +61,7 @@ export function bar({ view, state }) {
     const ctx = canvas.getContext("2d");
     ctx.clearRect(0, 0, canvas.width, canvas.height);
     paintBar(ctx, view.shown, state.view.map, 0, 0, canvas.width, canvas.height);
-  });
+  }
+
+  return { update };
 }

@@ -66,7 +66,6 @@ export class Camera {
     return used.map((key) => +this[key].toPrecision(6)).join(",");
   }
 
-  /** @param {string} text */
   read(text) {
     this.fit();
     const all = text.split(",").map(Number);

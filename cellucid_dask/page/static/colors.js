@@ -26,7 +26,7 @@ export function theme() {
   return { background, missing, faded, ink };
 }
 
-/** The 256 colors of a map. @param {string} name */
+/** The 256 colors of a map. */
 export function ramp(name) {
   const rows = MAPS[MAP_NAMES.includes(name) ? name : "ember"];
   const stops = parse(rows[dark() ? rows.length - 1 : 0]);
@@ -39,7 +39,7 @@ export function ramp(name) {
   return out;
 }
 
-/** The color of the i-th category: after the palette, hues that keep away from those before. @param {number} i */
+/** The color of the i-th category: after the palette, hues that keep away from those before. */
 export function categoryColor(i) {
   if (i < PALETTE.length) return PALETTE[i];
   const hue = (i * 137.508) % 360, light = [0.45, 0.6, 0.72][i % 3], strength = 0.7 * Math.min(light, 1 - light);

@@ -22,10 +22,9 @@ export function button(text, title, onclick) {
   return make("button", { type: "button", textContent: text, title, ariaLabel: written ? `${text}: ${title}` : title, onclick });
 }
 
-/** @param {number} count */
 export const number = (count) => count.toLocaleString("en");
 
-/** A value in few digits. @param {number} value */
+/** A value in few digits. */
 export function short(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
@@ -33,7 +32,7 @@ export function short(value) {
   return String(+value.toPrecision(size >= 1000 ? 4 : 3));
 }
 
-/** The value of a cell, as the format decodes it. @param {Column} column @param {number} min @param {number} max */
+/** The value of a cell, as the format decodes it. */
 export function valueOf({ codes, top, missing }, cell, min, max) {
   if (!top) return codes[cell];
   return codes[cell] === missing ? NaN : min + (codes[cell] * (max - min)) / top;

@@ -82,7 +82,6 @@ export function create({ data, state, view, say }) {
   return { element, update };
 }
 
-/** @param {Group} group */
 const share = ({ above, n }) => (n ? above / n : 0);
 const radius = (/** @type {number} */ part) => 10.5 * Math.sqrt(part);
 

@@ -6,7 +6,7 @@ import { Folder, Problem, check } from "./fetch.js";
 export const TYPES = new Map([["uint8", [Uint8Array, "u8"]], ["uint16", [Uint16Array, "u16"]], ["uint32", [Uint32Array, ""]], ["float32", [Float32Array, "f32"]]]);
 const MOST_CELLS = 1e8; // what a browser could hold at all
 
-/** The name of a key's file, without its end: the rule of the format. @param {string} key */
+/** The name of a key's file, without its end: the rule of the format. */
 export const fileName = (key) => key.replace(/[^A-Za-z0-9._-]+/g, "_").replace(/^[._]+|[._]+$/g, "") || "field";
 
 export const isText = (x) => typeof x === "string";
@@ -78,12 +78,12 @@ export class Export {
     });
   }
 
-  /** A gene's symbol, where the export has one beside its id. @param {string} gene @returns {string | null} */
+  /** A gene's symbol, where the export has one beside its id. */
   alias(gene) {
     return this.aliases[this.genes.get(gene)?.at] ?? null;
   }
 
-  /** The positions of the cells. @param {number} dim */
+  /** The positions of the cells. */
   points(dim) {
     const { first } = this;
     this.first = null; // the page gives the array away: the next time it is fetched anew
@@ -127,7 +127,6 @@ export class Export {
     return { id, ...field, label: key, codes, ...(number ? scale(codes) : { top: 0 }) };
   }
 
-  /** @returns {Promise<any>} */
   codes(pattern, key, dtype) {
     check(isText(pattern) && TYPES.has(dtype), `The manifest does not say where “${key}” is.`);
     const [Type, end] = TYPES.get(dtype);
@@ -150,7 +149,6 @@ function range(min, max) {
   return given ? { min, max } : { min: NaN, max: NaN };
 }
 
-/** @param {Codes} codes */
 function scale(codes) {
   const bits = codes instanceof Float32Array ? 0 : codes.BYTES_PER_ELEMENT * 8;
   return bits ? { top: 2 ** bits - 2, missing: 2 ** bits - 1 } : { top: 0, missing: NaN };

@@ -18,7 +18,7 @@ export class Folder {
     this.token = token;
   }
 
-  /** The address of a file or subfolder: what a manifest names must lie inside. @param {string} path */
+  /** The address of a file or subfolder: what a manifest names must lie inside. */
   url(path) {
     // "%2f" in a name is three characters, which neither a server nor a browser may take for "/".
     const url = /^[a-z]+:|^\/|\\/i.test(path) ? null : new URL(path.split("/").map(encodeURIComponent).join("/"), this.base);
@@ -26,10 +26,9 @@ export class Folder {
     return url;
   }
 
-  /** @param {string} path @returns {Promise<any>} */
   async json(path) {
     // Documents say what else to fetch: always ask whether they are still the same.
-    const bytes = await collect(await open(this.url(path), path, "no-cache"), JSON_LIMIT, path);
+    const bytes = await collect(await open(this.url(path), path, "no-cache"), JSON_LIMIT, path, undefined, true);
     const text = new TextDecoder().decode(bytes);
     try {
       return JSON.parse(text);
@@ -38,16 +37,13 @@ export class Folder {
     }
   }
 
-  /** All numbers of a binary file, or every `step`-th.
-   * @template T
-   * @param {string} path @param {{new (buffer: ArrayBufferLike): T, BYTES_PER_ELEMENT: number}} Type
-   * @param {number} count of numbers in the file */
-  async array(path, Type, count, step = 1) {
-    const url = this.url(path);
+  /** The numbers of a binary file. @template T
+   * @param {string} path @param {{new (buffer: ArrayBufferLike): T, BYTES_PER_ELEMENT: number}} Type @param {number} count
+   * @param {(chunk: Uint8Array, offset: number) => Uint8Array} keep what is kept of each part of its bytes */
+  async array(path, Type, count, keep = undefined) {
+    const url = this.url(path), size = count * Type.BYTES_PER_ELEMENT;
     if (this.token) url.searchParams.set("v", this.token);
-    const size = Type.BYTES_PER_ELEMENT;
-    const bytes = await collect(await open(url, path, "default"), count * size, path, size, step);
-    check(bytes.length === Math.ceil(count / step) * size, `${path} is damaged: it is shorter than it should be.`);
+    const bytes = await collect(await open(url, path, "default"), size, path, keep);
     return new Type(bytes.buffer);
   }
 }
@@ -74,23 +70,21 @@ async function open(url, path, cache) {
   return gzip ? bytes.pipeThrough(new DecompressionStream("gzip")) : bytes;
 }
 
-/** The bytes of a stream, or every `step`-th record of `size` of them; it is stopped at a limit. */
-async function collect(stream, limit, path, size = 1, step = 1) {
-  const reader = stream.getReader();
-  const chunks = [];
+/** The bytes of a stream, `size` of them, or of text no more than that. */
+async function collect(stream, size, path, keep = /** @type {(...part: any) => Uint8Array} */ ((chunk) => chunk), text = false) {
+  const reader = stream.getReader(), chunks = [];
   let length = 0, kept = 0;
   for (;;) {
     const { value: chunk } = await reader.read().catch(() => check(false, `${path} is damaged: it cannot be read to its end.`));
     if (!chunk) break;
-    if (length + chunk.length > limit) {
+    if (length + chunk.length > size) {
       reader.cancel().catch(() => {});
       check(false, `${path} is damaged: it is longer than it should be.`);
     }
-    chunks.push(step > 1 ? sample(chunk, length, size, size * step) : chunk);
-    kept += chunks[chunks.length - 1].length;
+    kept += chunks[chunks.push(keep(chunk, length)) - 1].length;
     length += chunk.length;
   }
-  check(!limit || step === 1 || length === limit, `${path} is damaged: it is shorter than it should be.`);
+  check(text || length === size, `${path} is damaged: it is shorter than it should be.`);
   const bytes = new Uint8Array(kept);
   let at = 0;
   for (const chunk of chunks) {
@@ -98,16 +92,4 @@ async function collect(stream, limit, path, size = 1, step = 1) {
     at += chunk.length;
   }
   return bytes;
-}
-
-/** Of a chunk that begins at byte `offset`, the bytes of records of `size` that are `stride` apart. */
-function sample(chunk, offset, size, stride) {
-  const out = new Uint8Array(chunk.length);
-  let length = 0;
-  for (let at = -(offset % stride); at < chunk.length; at += stride) {
-    const part = chunk.subarray(Math.max(at, 0), Math.max(at + size, 0));
-    out.set(part, length);
-    length += part.length;
-  }
-  return out.slice(0, length);
 }

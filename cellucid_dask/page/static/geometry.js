@@ -1,7 +1,6 @@
 // Where a cell lies on the screen: shared by the picture, the labels and the worker. No DOM.
 
-/** A number in [0, 1) that a cell always has: its height in 1D, its turn among cells at one place.
- * The shader of the picture does the same. @param {number} cell */
+/** A number in [0, 1) that a cell always has: its height in 1D, its turn among cells at one place. The shader of the picture does the same. */
 export function dice(cell) {
   let x = Math.imul(cell ^ (cell >>> 16), 0x7feb352d);
   x = Math.imul(x ^ (x >>> 15), 0x846ca68b);

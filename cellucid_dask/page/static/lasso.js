@@ -6,8 +6,7 @@ import { css, theme } from "./colors.js";
 import { el } from "./dom.js";
 import { spot } from "./pointer.js";
 
-/** The shape that an address has, as its camera sees it on a square screen. It is a list of numbers: whether it
- * adds, dimensions, the camera's x, y, yaw and pitch, and the corners. @param {string} text */
+/** The shape that an address has, as its camera sees it on a square screen. It is a list of numbers: whether it adds, dimensions, the camera's x, y, yaw and pitch, and the corners. */
 function shape(text) {
   const [adds, dim, x, y, yaw, pitch, ...corners] = text.split("_").map(Number);
   if (corners.length < 6 || corners.length % 2 || corners.length > 2000 || ![x, y, yaw, pitch, ...corners].every(Number.isFinite)) return null;

@@ -1,6 +1,5 @@
 // Ties the page: opens the export, makes the controls, and keeps the picture at what the address says.
 
-import { bar } from "./bar.js";
 import { Camera } from "./camera.js";
 import { button, el, make, number } from "./dom.js";
 import { openData } from "./export.js";
@@ -24,7 +23,6 @@ function say(sentence, seconds = 8) {
   if (seconds) silence = setTimeout(() => (el("notice").textContent = ""), seconds * 1000);
 }
 
-/** @param {unknown} error */
 function fail(error) {
   const sentence = error instanceof Problem ? error.message : `Something went wrong in this page: ${error}`;
   root.dataset.state = "failed";
@@ -46,7 +44,7 @@ function fit() {
 /** Modules that are fetched when the address or the reader first asks for them. The `create(app, opener)` of each
  * gives what its opener does (`press`) and what is to be shown with the cells (`update`). @param {App} app */
 function others(app) {
-  const { view, fail } = app, never = () => false;
+  const { view, state, fail } = app, never = () => false;
   /** @param {() => Promise<any>} load @param {(view: typeof import("./state.js").DEFAULTS) => unknown} asked */
   function later(load, asked, /** @type {[string, string] | []} */ ...about) {
     let made = /** @type {Promise<any>} */ (null);
@@ -54,9 +52,10 @@ function others(app) {
     const press = (...what) => get().then((one) => one.press(...what)).catch(fail);
     const opener = about.length ? button(...about, () => press()) : null;
     if (opener) el("tools").append(opener);
-    view.parts.push(async () => void (made || asked(app.state.view) ? await (await get()).update?.() : 0));
+    view.parts.push(async () => void (made || asked(state.view) ? await (await get()).update?.() : 0));
     return press;
   }
+  later(() => import("./bar.js"), () => view.shown.color);
   later(() => import("./overlays.js"), ({ graph, field }) => graph || field);
   later(() => import("./panels.js"), (view) => view.with.length, "+ Panel", "Keep these colors in a panel beside; what is chosen next colors the first");
   later(() => import("./lasso.js"), ({ lasso }) => lasso.length, "Select", "Select cells: draw around them, or with the arrow keys");
@@ -118,7 +117,7 @@ async function start() {
     }, 150);
   }
 
-  for (const control of [tools, search, bar, legend, labels, pointer, others]) control(app);
+  for (const control of [tools, search, legend, labels, pointer, others]) control(app);
 
   state.addEventListener("change", (/** @type {CustomEvent} */ { detail: changed }) => {
     if (changed.includes("ds")) return location.reload();

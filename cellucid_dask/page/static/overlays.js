@@ -35,7 +35,7 @@ export function create(app) {
     const { n_edges: count, index_dtype: dtype, sourcesPath, destinationsPath } = (await data.folder.json("connectivity_manifest.json")) ?? {};
     check(isCount(count) && TYPES.has(dtype) && isText(sourcesPath) && isText(destinationsPath), "connectivity_manifest.json is damaged.");
     const [Type] = TYPES.get(dtype), step = Math.ceil(count / MOST_EDGES) || 1;
-    return Promise.all([sourcesPath, destinationsPath].map((path) => data.folder.array(path, Type, count, step)));
+    return Promise.all([sourcesPath, destinationsPath].map((path) => data.folder.array(path, Type, count, every(step, Type.BYTES_PER_ELEMENT))));
   }
 
   async function graph() {
@@ -106,6 +106,18 @@ export function create(app) {
 
   return { update: () => Promise.all([graph(), field()]).catch(app.fail) };
 }
+
+/** Keeps every `step`-th number of `size` bytes. */
+const every = (step, size) => (/** @type {Uint8Array} */ chunk, /** @type {number} */ offset) => {
+  const out = new Uint8Array(chunk.length);
+  let length = 0;
+  for (let at = -(offset % (size * step)); at < chunk.length; at += size * step) {
+    const part = chunk.subarray(Math.max(at, 0), Math.max(at + size, 0));
+    out.set(part, length);
+    length += part.length;
+  }
+  return out.slice(0, length);
+};
 
 /** Lines on the graphics card, between the cells' places. @param {import("./picture.js").Picture} picture */
 function lineDrawer(picture) {

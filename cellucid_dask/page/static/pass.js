@@ -23,7 +23,7 @@ export function program(gl, sources, inputs) {
   return { made, at };
 }
 
-/** A texture that is looked up, not stretched. @param {WebGL2RenderingContext} gl */
+/** A texture that is looked up, not stretched. */
 export function texture(gl) {
   const made = gl.createTexture();
   gl.bindTexture(gl.TEXTURE_2D, made);
@@ -34,7 +34,7 @@ export function texture(gl) {
 /** Which cells: all; all as if they were behind others; only those before others. */
 export const ALL = 0, GROUND = 1, BEFORE = 2;
 
-/** The list of the cells before others, where there is one. @param {Panel} panel @param {number} layer */
+/** The list of the cells before others, where there is one. */
 export const listed = ({ few, range }, layer) => (layer === BEFORE && few && Math.fround(range[0]) >= few.of.code ? few : null);
 
 /** @param {import("./picture.js").Picture} picture @param {number} pass @param {number} passes @param {number} layer */
@@ -91,14 +91,12 @@ export function input(gl, slot, from, width, first, step, whole = slot === 2) {
   else gl.vertexAttribPointer(slot, width, from.type, false, size * step, size * first);
 }
 
-/** @param {WebGL2RenderingContext} gl @param {number} unit */
 function bind(gl, unit, texture) {
   gl.activeTexture(unit);
   gl.bindTexture(gl.TEXTURE_2D, texture);
   gl.activeTexture(gl.TEXTURE0);
 }
 
-/** @param {WebGL2RenderingContext} gl @param {Box} box */
 export function viewport(gl, canvas, box) {
   const width = canvas.width * box.w, height = canvas.height * box.h;
   gl.viewport(canvas.width * box.x, canvas.height * (1 - box.y - box.h), width, height);

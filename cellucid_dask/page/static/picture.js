@@ -36,24 +36,23 @@ export class Picture {
     this.setGroupColors(new Uint8Array(4).fill(255));
   }
 
-  /** The program that draws points. @param {boolean} round */
+  /** The program that draws points. */
   points(round) {
     return (this.programs[Number(round)] ??= program(this.gl, points(round), ["position", "value", "group", "chosen"]));
   }
 
-  /** @param {Float32Array} positions @param {number} dim */
   setPoints(positions, dim) {
     this.cells = positions.length / dim;
     this.dim = dim;
     this.put("position", positions);
   }
 
-  /** The field that hides cells and, in a panel without numbers, colors them. @param {Column | null} column */
+  /** The field that hides cells and, in a panel without numbers, colors them. */
   setGroup(column) {
     if (column !== this.group) this.put("group", (this.group = column)?.codes);
   }
 
-  /** Fade cells outside a selection: a byte a cell, 1 inside. @param {Uint8Array | null} mask */
+  /** Fade cells outside a selection: a byte a cell, 1 inside. */
   setMask(mask) {
     this.put("chosen", mask);
   }
@@ -65,7 +64,7 @@ export class Picture {
     this.draw();
   }
 
-  /** Red, green, blue and 255 (128: behind others, 0: hidden) for each code. @param {Uint8Array} rgba */
+  /** Red, green, blue and 255 (128: behind others, 0: hidden) for each code. */
   setGroupColors(rgba) {
     if (rgba.length === this.colors.length && rgba.every((part, i) => part === this.colors[i])) return;
     this.colors = rgba;
@@ -74,7 +73,7 @@ export class Picture {
     this.write(this.groups, rgba);
   }
 
-  /** The same for the i-th panel, when its column is one of categories. @param {number} i */
+  /** The same for the i-th panel, when its column is one of categories. */
   setNames(i, rgba) {
     this.write(this.panels[i].ramp, rgba);
   }
@@ -87,7 +86,7 @@ export class Picture {
     this.draw();
   }
 
-  /** What the i-th panel shows: a column, or the groups' colors. @param {number} i @param {Column | null} column */
+  /** What the i-th panel shows: a column, or the groups' colors. */
   setPanel(i, column) {
     if (this.panels[i] && this.panels[i].of === column) return;
     const panel = (this.panels[i] ??= { of: null, column: null, named: false, ramp: texture(this.gl), range: [0, 1, NaN], middle: 0, ground: null, few: null });

@@ -88,6 +88,6 @@ export function search({ data, view, state }) {
     if (color?.kind === "gene" && !seen.includes(color.key)) seen.unshift(color.key);
     seen.splice(RECENT);
     el("recent").replaceChildren(...seen.map((key) =>
-      make("button", { type: "button", textContent: data.alias(key) ?? key, title: key, ariaPressed: String(state.view.gene === key), onclick: () => view.choose("gene", key) })));
+      make("button", { type: "button", textContent: data.alias(key) ?? key, title: key, ariaPressed: String(color?.key === key), onclick: () => view.choose("gene", key) })));
   });
 }

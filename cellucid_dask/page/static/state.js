@@ -43,7 +43,7 @@ function format(key, value) {
   return String(typeof value === "boolean" ? Number(value) : value);
 }
 
-/** "0-2,7" is 0, 1, 2, 7. @param {string} text */
+/** "0-2,7" is 0, 1, 2, 7. */
 function ranges(text) {
   const out = new Set();
   for (const [, from, to = from] of text.matchAll(/(\d{1,5})(?:-(\d{1,5}))?/g))

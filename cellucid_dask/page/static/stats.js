@@ -29,7 +29,6 @@ export class Stats {
     return new Promise((done, failed) => this.open.set(id, { done, failed }));
   }
 
-  /** @param {Column} column */
   give({ id, codes, min, max, top, missing, categories }) {
     const at = this.sent.indexOf(id);
     if (at < 0) this.worker.postMessage({ ask: "column", about: { id, codes, min, max, top, missing, categories: categories.length } });

@@ -117,13 +117,13 @@ export class View extends EventTarget {
     return rgba;
   }
 
-  /** Codes of what is to be hidden. @param {Column | null} group */
+  /** Codes of what is to be hidden. */
   hiddenCodes(group) {
     const end = group?.categories.length ?? -1;
     return this.state.view.hide.filter((i) => i <= end).map((i) => (i === end ? group.missing : i));
   }
 
-  /** Color by a gene or a field. @param {"gene" | "obs"} kind @param {string} key */
+  /** Color by a gene or a field. */
   choose(kind, key) {
     const group = this.shown.group?.key ?? "";
     if (kind === "gene") this.state.set({ gene: key, clip: "" });
@@ -131,7 +131,7 @@ export class View extends EventTarget {
     else this.state.set({ obs: key, gene: "", clip: "", group: "", ...(key === group ? {} : { hide: [] }) });
   }
 
-  /** Let another field hide and name cells. @param {string} key */
+  /** Let another field hide and name cells. */
   chooseGroup(key) {
     if (this.shown.color) this.state.set({ group: key, hide: [] });
     else this.choose("obs", key);
