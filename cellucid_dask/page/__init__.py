@@ -18,17 +18,17 @@ view.js
 picture.js, frames.js, pass.js, shaders.js, camera.js, geometry.js, colors.js
     ``Picture``: one canvas, one or more panels of shared positions and camera; ``drawn()``
     waits for it.
-stats.js, worker.js
+stats.js, worker.js; values.js, measures.js
     ``Stats.ask(what, about)``: counting over cells in a worker; a ``Column`` is sent once, by
-    itself.
-measures.js
-    Part of the worker: statistics of groups of cells, the selection, its CSV.
+    itself. The last two come when they are first asked: a histogram and the cell under the
+    pointer; statistics of groups, the selection, lines and arrows.
 analysis.js; spread.js, dots.js, selection.js; plot.js, names.js
     The region of analyses, one module each, loaded when it is first opened: ``create(app)``
-    gives an element and ``update(compared)``. ``View.parts`` are awaited, in order, before
-    the page is ready.
-lasso.js, panels.js
-    Shapes in the address to the mask of the picture; panels beside the first.
+    gives an element and ``update(compared)``.
+lasso.js, panels.js, overlays.js, bar.js, save.js, hover.js, about.js
+    Loaded when the address or the reader first asks for one (``others`` of main.js):
+    ``create(app)`` gives ``press``, what its button does, and ``update``, what it shows with the
+    cells. These are ``View.parts``, awaited in order before the page is ready.
 main.js
     Ties them; everything else is one control of the page, given the same ``app`` object.
 """

@@ -4,6 +4,7 @@ import { paintBar } from "./bar.js";
 import { categoryColor, css, theme } from "./colors.js";
 import { make, number, short } from "./dom.js";
 import { drawLayers } from "./labels.js";
+import { keep } from "./plot.js";
 
 const LEGEND = 230; // pixels wide
 const ROW = 19;
@@ -13,9 +14,8 @@ export function create(app) {
   async function press(scale) {
     const sheet = await snapshot(app, scale);
     const blob = await new Promise((done) => sheet.toBlob(done));
-    const link = make("a", { href: URL.createObjectURL(blob), download: `${[app.data.identity.id, app.view.shown.color?.key ?? app.view.shown.group?.key ?? "cells"].join("-").replace(/[^\w.-]+/g, "_")}.png` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    const { color, group } = app.view.shown;
+    keep(`${app.data.identity.id}-${(color ?? group)?.key ?? "cells"}.png`, blob, "image/png");
   }
   return { press };
 }
