@@ -67,7 +67,7 @@ def make_documents(
             },
             n_cells,
             len(summary.column),
-            _export_settings(settings),
+            _export_settings(request),
             dimensions=fields.dimensions,
             obs=documents[names.OBS_MANIFEST],
             n_edges=None if edges is None else edges.n_edges,
@@ -119,12 +119,19 @@ def _add_aliases(documents: dict[str, Json], genes: GeneSelection) -> None:
         documents[names.IDENTITY]["gene_aliases"] = names.ALIASES
 
 
-def _export_settings(settings: Settings) -> Json:
+def _export_settings(request: Request) -> Json:
+    """Return what was asked for and chosen, of which `verify` makes the export again."""
+    settings = request.settings
     return {
         "compression": settings.compression,
         "var_quantization": settings.var_quantization,
         "obs_continuous_quantization": settings.obs_continuous_quantization,
         "obs_categorical_dtype": settings.obs_categorical_dtype,
+        "centroid_min_points": settings.centroid_min_points,
+        "embeddings": [each.spec for each in request.embeddings.values()],
+        "latent": request.latent,
+        "vector_fields": dict(settings.vectors),
+        "connectivities": settings.connectivities,
         **_made_of(settings),
     }
 
@@ -132,8 +139,8 @@ def _export_settings(settings: Settings) -> Json:
 def _with_genes(identity: Json, settings: Settings, n_genes: int) -> Json:
     """Record the genes that were added to an export in its identity."""
     identity["stats"]["n_genes"] = n_genes
-    recorded, new = identity["export_settings"], _export_settings(settings)
+    recorded = identity["export_settings"]
     for key in ("var_quantization", "layer", "normalize"):
         recorded.pop(key, None)
-    recorded |= {"var_quantization": new["var_quantization"], **_made_of(settings)}
+    recorded |= {"var_quantization": settings.var_quantization, **_made_of(settings)}
     return identity

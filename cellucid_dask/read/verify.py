@@ -15,6 +15,7 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.format.invariants import disagreements
 from cellucid_dask.format.schema import Genes
 from cellucid_dask.read.compare import compare_genes
+from cellucid_dask.read.compare_fields import compare_fields, fields_settings
 from cellucid_dask.read.scan import ScannedExport, damaged, misplaced
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import blocking_client
@@ -168,18 +169,23 @@ def verify(
     findings.add(misplaced(export))
     findings.add(damaged(export, files))
     compared: list[str] = []
-    if source is not None and documents.genes is not None:
+    fields = fields_settings(documents, memory_budget)
+    if source is not None and documents.parts:
         opened = open_source(source, source_storage_options)
-        n_cells = documents.genes.n_cells
-        if opened.n_cells != n_cells:
-            findings.add([f"the source has {opened.n_cells:,} cells, the export {n_cells:,}"])
-        else:
-            compared = _spread(ids, max_genes if genes is not None else _N_COMPARED)
-            settings = _settings(documents.genes, layer, memory_budget)
-            sizes = export.listing or {}
+        if opened.n_cells != documents.n_cells:
             findings.add(
-                compare_genes(export.target, documents.genes, compared, opened, settings, sizes)
+                [f"the source has {opened.n_cells:,} cells, the export {documents.n_cells:,}"]
             )
+        else:
+            if documents.genes is not None:
+                compared = _spread(ids, max_genes if genes is not None else _N_COMPARED)
+                settings = _settings(documents.genes, layer, memory_budget)
+                sizes = export.listing or {}
+                findings.add(
+                    compare_genes(export.target, documents.genes, compared, opened, settings, sizes)
+                )
+            if fields is not None:
+                findings.add(compare_fields(export.target, documents, opened, fields))
     return VerifyReport(
         target=export.target.url,
         n_cells=documents.n_cells,

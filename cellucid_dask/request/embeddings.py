@@ -25,6 +25,11 @@ class Embedding:
         """1, 2 or 3."""
         return len(self.columns)
 
+    @property
+    def spec(self) -> str:
+        """How it is asked for: ``"X_pca:0,1"``."""
+        return f"{self.key}:{','.join(map(str, self.columns))}"
+
 
 def choose_embeddings(
     widths: Mapping[str, int],

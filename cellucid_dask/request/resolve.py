@@ -15,17 +15,17 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.fields import points
 from cellucid_dask.format import names
 from cellucid_dask.planning import ExportPlan, make_plan
-from cellucid_dask.planning.edges import EdgePlan, make_edge_plan
+from cellucid_dask.planning.edges import EdgePlan
 from cellucid_dask.request.embeddings import Embedding, choose_embeddings, choose_latent
 from cellucid_dask.request.genes import GeneSelection, select_genes
+from cellucid_dask.request.neighbors import is_scratch_shared, open_neighbors, plan_edges
 from cellucid_dask.request.pieces import rejoined
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.request.vector_fields import VectorField, choose_vector_fields
-from cellucid_dask.runtime.resources import Resources, find_resources
+from cellucid_dask.runtime.resources import find_resources
 from cellucid_dask.source.base import Source
 from cellucid_dask.source.matrix import Matrix
 from cellucid_dask.source.normalized import NormalizedMatrix
-from cellucid_dask.store.location import Location
 from cellucid_dask.types import Array
 
 
@@ -106,10 +106,17 @@ class Request:
         return _plan(self.matrix, columns, self.settings)
 
 
-def resolve(source: Source, settings: Settings) -> Request:
+def resolve(source: Source, settings: Settings, *, with_genes: bool = True) -> Request:
     """Check settings against a source.
 
     Reads metadata, arrays of obsm that nobody named, and one block if counts are normalized.
+
+    Parameters
+    ----------
+    source, settings
+        What to export, and how.
+    with_genes
+        Whether to look at the matrix at all.
 
     Raises
     ------
@@ -117,7 +124,7 @@ def resolve(source: Source, settings: Settings) -> Request:
         Naming what does not fit, and the remedy.
     """
     warnings: list[str] = []
-    matrix = _open_matrix(source, settings, warnings)
+    matrix = _open_matrix(source, settings, warnings) if with_genes else None
     embeddings: dict[int, Embedding] = {}
     latent: str | None = None
     obs_keys: tuple[str, ...] = ()
@@ -133,8 +140,8 @@ def resolve(source: Source, settings: Settings) -> Request:
         warnings += dict.fromkeys([*passed_over, *useless])
         vector_fields, left_out = choose_vector_fields(widths, settings.vectors, embeddings)
         warnings += left_out
-        neighbors = _open_neighbors(source, settings)
-        edge_plan = None if neighbors is None else _edge_plan(neighbors, settings)
+        neighbors = open_neighbors(source, settings)
+        edge_plan = None if neighbors is None else plan_edges(neighbors, settings)
         obs_keys = _obs_keys(source, settings, warnings)
     genes, plan = None, None
     if matrix is not None:
@@ -157,43 +164,6 @@ def _without_vector_fields(widths: Mapping[str, int], settings: Settings) -> Map
     """Leave out vector fields where embeddings are searched for."""
     taken = set(settings.vectors.values()) if settings.embeddings is None else set()
     return {key: width for key, width in widths.items() if key not in taken}
-
-
-def _open_neighbors(source: Source, settings: Settings) -> Matrix | None:
-    key = settings.connectivities
-    if key is None:
-        return None
-    known = source.obsp_keys
-    neighbors = source.obsp(key) if key in known else None
-    if neighbors is None:
-        raise RequestError(f"obsp has no graph {key!r}; it has {', '.join(known) or 'nothing'}.")
-    if neighbors.shape != (source.n_cells, source.n_cells):
-        rows, columns = neighbors.shape
-        raise RequestError(
-            f"The graph {key!r} is {rows:,} x {columns:,}, but there are {source.n_cells:,} cells: "
-            "it must be cells x cells."
-        )
-    if neighbors.dtype.kind not in "biuf":
-        raise RequestError(f"The graph {key!r} holds {neighbors.dtype}, which is no real number.")
-    return neighbors
-
-
-def _is_scratch_shared(resources: Resources, scratch: str | None) -> bool:
-    """Whether all workers reach the scratch: a store, or a folder that they all see."""
-    if scratch is None:
-        return resources.shares_disk(None)
-    location = Location.of(scratch)
-    return not location.is_local or resources.shares_disk(location.url)
-
-
-def _edge_plan(neighbors: Matrix, settings: Settings) -> EdgePlan:
-    resources = find_resources(settings.budget)
-    return make_edge_plan(
-        neighbors.layout(np.arange(0)),
-        memory_budget=resources.memory,
-        n_workers=resources.n_workers,
-        shared_disk=_is_scratch_shared(resources, settings.scratch),
-    )
 
 
 def _open_matrix(source: Source, settings: Settings, warnings: list[str]) -> Matrix | None:
@@ -292,6 +262,6 @@ def _plan(matrix: Matrix, columns: Array, settings: Settings) -> ExportPlan:
         bits=settings.var_quantization,
         memory_budget=resources.memory,
         n_workers=resources.n_workers,
-        shared_disk=_is_scratch_shared(resources, settings.scratch),
+        shared_disk=is_scratch_shared(resources, settings.scratch),
         shared_memory=matrix.shared_nbytes,
     )

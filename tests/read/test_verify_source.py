@@ -185,8 +185,10 @@ def test_layer_and_raw(target: Path, adata: ad.AnnData, tmp_path: Path) -> None:
 def test_another_source(target: Path, adata: ad.AnnData) -> None:
     report = cellucid_dask.verify(target, adata[:-1].copy())
     assert report.findings == ("the source has 89 cells, the export 90",)
-    report = cellucid_dask.verify(target, adata[:, 1:].copy())
-    assert report.findings == ("var: the source has no gene gene0 (1 in all)",)
+    report = cellucid_dask.verify(target, adata[:, 1:].copy())  # anndata drops unused categories
+    genes, categories = report.findings
+    assert genes == "var: the source has no gene gene0 (1 in all)"
+    assert "cell_type" in categories
 
 
 def test_a_number_of_genes_is_read(
@@ -244,3 +246,63 @@ def test_genes_added_later_say_what_they_are_of(tmp_path: Path) -> None:
     cellucid_dask.export(adata, target, genes_only=True, force=True, page=False)
     assert cellucid_dask.verify(target, adata, genes="all").ok
     assert "layer" not in (target / "dataset_identity.json").read_text()
+
+
+FIELDS: dict[str, Any] = {
+    "connectivities": "connectivities",
+    "vector_fields": ["velocity_umap"],
+    "cell_ids": True,
+    "page": False,
+    "progress": False,
+}
+
+
+@pytest.fixture
+def with_fields(tmp_path: Path) -> tuple[Path, ad.AnnData]:
+    adata = small_anndata(n_cells=90, n_genes=20)
+    adata.obsm["velocity_umap"] = np.ones((90, 2), np.float32)
+    cellucid_dask.export(adata, tmp_path / "fields", **FIELDS)
+    forget_checksums(tmp_path / "fields")
+    assert cellucid_dask.verify(tmp_path / "fields", adata).ok
+    return tmp_path / "fields", adata
+
+
+def _other_graph(adata: ad.AnnData) -> None:
+    graph = adata.obsp["connectivities"].tolil()
+    graph[0, 1] = 1 - bool(graph[0, 1])
+    graph[1, 0] = graph[0, 1]
+    adata.obsp["connectivities"] = graph.tocsr()
+
+
+CHANGES: dict[str, tuple[Any, str]] = {
+    "number": (lambda adata: adata.obs["depth"].mask(adata.obs.index == "cell5", 0), "depth"),
+    "points": (lambda adata: adata.obsm["X_umap"].__setitem__((3, 0), 99), "points_2d"),
+    "latent": (lambda adata: adata.obsm["X_pca"].__setitem__((slice(45), 0), 99), "outliers"),
+    "vectors": (lambda adata: adata.obsm["velocity_umap"].__setitem__((3, 0), 9), "vectors/"),
+    "graph": (_other_graph, "edges"),
+    "category": (
+        lambda adata: adata.obs.__setitem__(
+            "cell_type", adata.obs["cell_type"].cat.rename_categories({"T cell": "other"})
+        ),
+        "cell_type",
+    ),
+    "column": (lambda adata: adata.obs.pop("depth"), "obs has no column depth"),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_what_is_not_of_genes_is_compared(with_fields: tuple[Path, ad.AnnData], kind: str) -> None:
+    target, adata = with_fields
+    change, word = CHANGES[kind]
+    other = adata.copy()
+    if (column := change(other)) is not None and kind == "number":
+        other.obs["depth"] = column
+    report = cellucid_dask.verify(target, other)
+    assert not report.ok
+    assert any(word in finding for finding in report.findings), report.findings
+
+
+def test_swapped_columns_are_found(with_fields: tuple[Path, ad.AnnData]) -> None:
+    target, adata = with_fields
+    swap(*(target / f"obs/{name}.codes.u8.gz" for name in ("doublet", "sample")))
+    assert not cellucid_dask.verify(target, adata).ok

@@ -1,0 +1,180 @@
+"""Comparing points, vector fields, cell metadata and the neighbor graph with the source.
+
+They are exported again, with the settings that the identity names, and compared as they come.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from cellucid_dask.engine.edges import export_edges
+from cellucid_dask.engine.fields import export_fields
+from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.format import names, schema
+from cellucid_dask.format.decode import DamageError
+from cellucid_dask.format.manifests import to_json
+from cellucid_dask.read.files import read_file
+from cellucid_dask.request.resolve import Request, resolve
+from cellucid_dask.request.settings import Settings
+from cellucid_dask.source.base import Source
+from cellucid_dask.store.scratch import open_scratch
+from cellucid_dask.store.target import Target
+from cellucid_dask.types import Array
+
+# Sums of floats differ in their last digits between versions of numpy and processors.
+_CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def compare_fields(
+    target: Target, documents: schema.Documents, source: Source, settings: Settings
+) -> Iterator[str]:
+    """Report what is not the source's, one sentence each.
+
+    Parameters
+    ----------
+    target
+        Where the export is.
+    documents
+        Of an export that says what it was made of, see `fields_settings`.
+    source
+        Of as many cells.
+    settings
+        The result of `fields_settings`.
+    """
+    comparison = _Comparison(target, {file.path: file for file in documents.files()})
+    try:
+        request = resolve(source, settings, with_genes=False)
+        fields = export_fields(request, comparison.compare)
+    except RequestError as error:
+        yield f"the source cannot be exported like this any more: {error}"
+        return
+    yield from comparison.findings
+    stated = documents.json[names.OBS_MANIFEST]
+    for key, made in (
+        ("_continuousFields", fields.continuous),
+        ("_categoricalFields", fields.categorical),
+    ):
+        yield from _entries(stated.get(key, []), json.loads(to_json({"made": made}))["made"])
+    if request.neighbors is not None and documents.edges is not None:
+        yield from _edges(target, documents.edges, request)
+
+
+def fields_settings(
+    documents: schema.Documents, memory_budget: int | str | None
+) -> Settings | None:
+    """Return the settings with which all but the genes would be exported again.
+
+    Returns
+    -------
+    Settings or None
+        None if the export does not say what it was made of, as those of other programs.
+    """
+    if documents.columns is None or documents.embeddings is None:
+        return None
+    recorded = documents.identity["export_settings"]
+    if not isinstance(recorded.get("embeddings"), list):
+        return None
+    columns = documents.columns
+    return Settings(
+        memory_budget=memory_budget,
+        obs_keys=[*columns.continuous, *columns.categorical],
+        embeddings=recorded["embeddings"],
+        latent=recorded.get("latent"),
+        vector_fields=recorded.get("vector_fields") or None,
+        connectivities=recorded.get("connectivities"),
+        compression=documents.embeddings.level,
+        obs_continuous_quantization=recorded.get("obs_continuous_quantization"),
+        obs_categorical_dtype=recorded.get("obs_categorical_dtype", "auto"),
+        centroid_min_points=recorded.get("centroid_min_points", 10),
+        centroid_outlier_quantile=documents.json[names.OBS_MANIFEST]["centroid_outlier_quantile"],
+        progress=False,
+    )
+
+
+@dataclass
+class _Comparison:
+    """Files as they are made, compared with those of the export."""
+
+    target: Target
+    files: dict[str, schema.File]
+    findings: list[str] = field(default_factory=list)
+
+    def compare(self, name: str, data: bytes) -> None:
+        """Compare one file; damage of it is reported elsewhere."""
+        file = self.files.get(name)
+        if file is None:
+            self.findings.append(f"{name} of the source is not in the export")
+            return
+        try:
+            stored = read_file(self.target, file)
+        except (ExportError, DamageError):
+            return
+        if different := _n_different(file, stored, file.decode(data)):
+            self.findings.append(f"{name}: {different:,} values are not the source's")
+
+
+def _n_different(file: schema.File, stored: Array, made: Array) -> int:
+    """Count values that differ by more than sums of floats may."""
+    if stored.dtype.kind == "f":
+        return int((~np.isclose(stored, made, **_CLOSE, equal_nan=True)).sum())
+    if isinstance(file, schema.Vector) and ".outliers." in file.path:
+        steps = np.abs(stored.astype(np.int64) - made)
+        return int((steps > 1).sum())
+    return int((stored != made).sum())
+
+
+def _entries(stated: list[Any], made: list[Any]) -> Iterator[str]:
+    """Compare the entries of columns: categories, ranges, centroids."""
+    for one, other in zip_longest(stated, made):
+        if not _alike(one, other):
+            key = (one or other)[0]
+            yield f"{names.OBS_MANIFEST}: what it says of {key!r} is not the source's"
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal, numbers approximately."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=_CLOSE["rtol"], abs_tol=_CLOSE["atol"])
+    return bool(one == other)
+
+
+def _edges(target: Target, edges: schema.Edges, request: Request) -> Iterator[str]:
+    """Make the edges again in a temporary folder and compare both ends of each."""
+    neighbors, plan, settings = request.neighbors, request.edge_plan, request.settings
+    if neighbors is None or plan is None:
+        return
+    needed = plan.scratch_bytes if plan.through_scratch else None
+    with (
+        tempfile.TemporaryDirectory(prefix="cellucid-dask-") as folder,
+        open_scratch(settings.scratch, folder, needed, {}) as scratch,
+    ):
+        again = Target.of(folder, {})
+        export_edges(neighbors, plan, again, settings.compression, scratch)
+        for file in edges.files():
+            if not _are_equal(_chunks(target, file), _chunks(again, file)):
+                yield f"{file.path}: the edges are not the source's"
+
+
+def _chunks(target: Target, file: schema.File) -> Iterator[Array]:
+    data = target.read(file.path)
+    if data is not None:
+        yield from file.chunks(data)
+
+
+def _are_equal(one: Iterable[Array], other: Iterable[Array]) -> bool:
+    try:
+        return all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
+    except (DamageError, ValueError):  # one of them is shorter
+        return False
