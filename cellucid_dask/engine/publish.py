@@ -42,7 +42,7 @@ def publish(
     state
         What the target contained before the run.
     check
-        Raises if the export must not be published; called when all but the last document is there.
+        Raises if the export must not be published; called before the first document and before the last.
 
     Raises
     ------
@@ -53,6 +53,7 @@ def publish(
     _check_documents(encoded, set(payloads))
     if not settings.genes_only:
         (partial(publish_page, kind="export") if settings.page else remove_page)(target)
+    check()
     *first, last = layout.in_publication_order(encoded)
     for name in first:
         target.publish(name, encoded[name])

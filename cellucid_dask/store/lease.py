@@ -1,6 +1,12 @@
-"""A lease on a target, so that one run at a time writes to it; it expires when its owner dies.
+"""A lease on a target, so that one run at a time writes to it.
 
-Local disks, memory, S3, GCS and Azure create the file of a lease only if there is none, so
+The holder renews its record, and a run that wants the target believes its own clock only: it
+takes a lease whose record did not change for as long as it is valid, as this run saw it. What
+can be known to be dead, a process of this boot and container that does not run, is not waited
+for. A run that was paused, and everyone who writes for it, finds out before the next file is
+written that the target is another's (`Fence`).
+
+Local disks, memory, S3, GCS and Azure create the record of a lease only if there is none, so
 one of two runs is certainly refused. Other stores are asked first: two runs that begin in the
 same instant may both go on.
 """
@@ -11,7 +17,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -22,11 +28,64 @@ from cellucid_dask.store.target import RUN_DIR, Target
 _LEASE = f"{RUN_DIR}/lease.json"
 
 
-class Lease:
-    """A file in the target that says which process is writing to it.
+def elapsed() -> float:
+    """Return seconds of a clock that goes on while the machine sleeps, and is never set."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+class Fence:
+    """Asks, before files are written, whether the target still is the run's.
+
+    It goes with the target to the processes that write for a run.
 
     Parameters
     ----------
+    token
+        Of the run.
+    ask_every
+        Seconds for which an answer is good; far fewer than a lease is valid.
+    """
+
+    def __init__(self, token: str, ask_every: float = 10.0) -> None:
+        self._token, self._ask_every = token, ask_every
+        self._asked = elapsed()
+
+    def check(self, target: Target, *, now: bool = False) -> None:
+        """Make sure that the target is this run's; `now` takes no earlier answer.
+
+        Raises
+        ------
+        ExportError
+            Another run has taken it.
+        """
+        time_of_asking = elapsed()
+        if not now and time_of_asking - self._asked < self._ask_every:
+            return
+        record = _read(target)
+        if record is None or record.get("token") != self._token:
+            raise ExportError(
+                f"Another run has taken {target.url} over, or cleared it: let it finish."
+            )
+        self._asked = time_of_asking
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the time behind: it is another machine's."""
+        return {"token": self._token, "ask_every": self._ask_every}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Ask before the first file is written."""
+        self._token, self._ask_every = state["token"], state["ask_every"]
+        self._asked = -self._ask_every
+
+
+class Lease:
+    """A record in the target that says which process is writing to it.
+
+    Parameters
+    ----------
+    target
+        What is leased.
     renew_every, valid_for
         Seconds. It is renewed often, so that only a dead owner lets it expire.
     """
@@ -34,31 +93,60 @@ class Lease:
     def __init__(self, target: Target, renew_every: float = 20.0, valid_for: float = 90.0) -> None:
         self._target = target
         self._renew_every, self._valid_for = renew_every, valid_for
-        self._me = {"token": uuid.uuid4().hex, **this_process()}
+        self._record = {"token": uuid.uuid4().hex, **this_process(), "renewed": 0}
         self._ended = threading.Event()
-        self._lost = False
 
-    def take(self) -> None:
-        """Take the lease, in one step where the store can, or refuse."""
+    @property
+    def fence(self) -> Fence:
+        """A fence for those who write for this run."""
+        return Fence(str(self._record["token"]))
+
+    def take(self, wait: Callable[[float], object] = time.sleep) -> None:
+        """Take the lease, in one step where the store can, or refuse.
+
+        Parameters
+        ----------
+        wait
+            Sleeps for some seconds, between two looks at the record of a run that may be dead.
+
+        Raises
+        ------
+        RequestError
+            Another run is writing to the target.
+        """
         while not self._target.create(_LEASE, self._document()):
-            refuse_if_leased(self._target)
-            self._target.remove([_LEASE])  # its owner is dead
+            self._wait_until_dead(wait)
+            self._target.remove([_LEASE])
+
+    def _wait_until_dead(self, wait: Callable[[float], object]) -> None:
+        """Watch a record until it was the same for as long as it is valid."""
+        seen, since = _read(self._target), elapsed()
+        while seen is not None and is_running(seen) is not False:
+            if is_running(seen):
+                raise _taken(self._target, seen)
+            if elapsed() - since >= self._valid_for:
+                return
+            wait(min(self._renew_every / 4, self._valid_for))
+            current = _read(self._target)
+            if current is not None and current != seen:
+                raise _taken(self._target, current)
+            seen = current
 
     def _document(self) -> bytes:
-        return json.dumps({**self._me, "expires": time.time() + self._valid_for}).encode()
+        return json.dumps(self._record).encode()
 
     def keep(self) -> None:
-        """Renew the lease until it is released."""
+        """Renew the lease until it is released or another run has it."""
         while not self._ended.wait(self._renew_every):
             with suppress(Exception):  # the next turn comes well before it expires
                 if not self._is_mine():
-                    self._lost = True
                     return
-                self._target.put({_LEASE: self._document()})
+                self._record["renewed"] += 1
+                self._target.publish(_LEASE, self._document())
 
     def _is_mine(self) -> bool:
         current = _read(self._target)
-        return current is not None and current["token"] == self._me["token"]
+        return current is not None and current.get("token") == self._record["token"]
 
     def check(self) -> None:
         """Make sure that the target is still this run's.
@@ -68,10 +156,7 @@ class Lease:
         ExportError
             Another run has taken it.
         """
-        if self._lost or not self._is_mine():
-            raise ExportError(
-                f"Another run has taken {self._target.url} over, or cleared it: let it finish."
-            )
+        self.fence.check(self._target, now=True)
 
     def release(self) -> None:
         """Give the lease back."""
@@ -82,23 +167,23 @@ class Lease:
 
 
 def refuse_if_leased(target: Target) -> None:
-    """Refuse a target that another run is writing to.
+    """Refuse a target that a run of this machine is writing to; others may turn out to be dead.
 
     Raises
     ------
     RequestError
-        Saying whose it is and how long to wait.
+        Saying whose it is.
     """
-    lease = _read(target)
-    if lease is None:
-        return
-    wait = lease["expires"] - time.time()
-    alive = is_running(lease)
-    if alive or (alive is None and wait > 0):
-        raise RequestError(
-            f"{target.url} is being written to by another run (process {lease['pid']} on "
-            f"{lease['host']}): wait for it, or stop it and try again in {max(wait, 0):.0f} s."
-        )
+    record = _read(target)
+    if record is not None and is_running(record):
+        raise _taken(target, record)
+
+
+def _taken(target: Target, record: Mapping[str, Any]) -> RequestError:
+    return RequestError(
+        f"{target.url} is being written to by another run (process {record.get('pid')} on "
+        f"{record.get('host')}): wait for it, or stop it and try again."
+    )
 
 
 def _read(target: Target) -> Mapping[str, Any] | None:
@@ -106,16 +191,15 @@ def _read(target: Target) -> Mapping[str, Any] | None:
     if data is None:
         return None
     try:
-        lease: Mapping[str, Any] = json.loads(data)
-        float(lease["expires"])
-    except (ValueError, KeyError, TypeError):
-        return {"token": "", "expires": 0.0, "host": "", "pid": 0, "started": 0.0}
-    return lease
+        record = json.loads(data)
+    except ValueError:  # cut short when its run was killed, or read while it was written
+        record = None
+    return record if isinstance(record, dict) else {"broken": data.hex()}
 
 
 @contextmanager
 def acquire_lease(target: Target) -> Iterator[Lease]:
-    """Keep other runs out of a target while the block runs.
+    """Keep other runs out of a target while the block runs; what writes there asks its fence.
 
     Raises
     ------
@@ -124,11 +208,13 @@ def acquire_lease(target: Target) -> Iterator[Lease]:
     """
     lease = Lease(target)
     lease.take()
+    target.fence = lease.fence
     renewal = threading.Thread(target=lease.keep, daemon=True, name="lease")
     renewal.start()
     try:
         yield lease
     finally:
+        target.fence = None
         lease.release()
         renewal.join(timeout=20)
         target.remove_if_empty(RUN_DIR)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.retry import with_retries
@@ -19,11 +19,39 @@ RUN_DIR = ".cellucid-dask"
 _MAX_BYTES = 2**30  # of a file that is read whole
 
 
+class _Fence(Protocol):
+    """Asked before anything is written."""
+
+    def check(self, target: Target) -> None:
+        """Raise if the target is no longer this run's."""
+
+
 class Target(Location):
-    """A location with what writing an export needs."""
+    """A location with what writing an export needs.
+
+    Attributes
+    ----------
+    fence
+        Of the run that has a lease on it, for this process and those of its workers.
+    """
+
+    fence: _Fence | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Take the fence along to other processes."""
+        state = super().__getstate__()
+        return state if self.fence is None else {**state, "fence": self.fence}
 
     def explaining_writes(self) -> AbstractContextManager[None]:
-        """Turn errors of writing inside the block into an `ExportError` that says how to go on."""
+        """Turn errors of writing inside the block into an `ExportError` that says how to go on.
+
+        Raises
+        ------
+        ExportError
+            Another run has taken the target over.
+        """
+        if self.fence is not None:
+            self.fence.check(self)
         return self.explaining(
             "written to",
             "What is there does not look like an export; mend that and go on with --resume.",
@@ -58,7 +86,8 @@ class Target(Location):
             self.put({name: data})
             return
         with self.explaining_writes():
-            temporary = self.path(f".{name}.{os.getpid()}.part")
+            folder, _, base = self.path(name).rpartition("/")
+            temporary = f"{folder}/.{base}.{os.getpid()}.part"
             write_local(temporary, data)
             os.replace(temporary, self.path(name))  # noqa: PTH105
 

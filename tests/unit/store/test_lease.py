@@ -1,27 +1,43 @@
+"""One run a target: what a lease believes, and what a fence forbids."""
+
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cellucid_dask.errors import ExportError, RequestError
-from cellucid_dask.store.lease import Lease, acquire_lease
+from cellucid_dask.store import lease as leases
+from cellucid_dask.store import owner
+from cellucid_dask.store.lease import Fence, Lease, acquire_lease
 from cellucid_dask.store.target import Target
+
+ELSEWHERE = {"token": "t", "host": "elsewhere", "system": "b", "pid": 1, "started": 1.0}
+
+
+def record_of(folder: Path) -> Path:
+    path = folder / ".cellucid-dask" / "lease.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def test_a_lease_is_renewed_until_it_is_lost(tmp_path: Path) -> None:
-    path = tmp_path / ".cellucid-dask" / "lease.json"
-    lease = Lease(Target(str(tmp_path)), renew_every=0.02, valid_for=60)
+    path = record_of(tmp_path)
+    lease = Lease(Target(str(tmp_path)), renew_every=0.02)
     lease.take()
     first = json.loads(path.read_text())
-    assert 50 < first["expires"] - time.time() <= 60
     renewal = threading.Thread(target=lease.keep)
     renewal.start()
     deadline = time.monotonic() + 20
-    while _expires(path) <= first["expires"]:
+    while json.loads(path.read_text())["renewed"] == 0:
         assert time.monotonic() < deadline, "it is not renewed"
         time.sleep(0.01)
     lease.check()
@@ -36,13 +52,6 @@ def test_a_lease_is_renewed_until_it_is_lost(tmp_path: Path) -> None:
     assert "another" in path.read_text()
 
 
-def _expires(path: Path) -> float:
-    try:
-        return float(json.loads(path.read_text())["expires"])
-    except ValueError:  # read while it was being written
-        return 0.0
-
-
 def test_one_at_a_time(tmp_path: Path) -> None:
     target = Target(str(tmp_path / "out"))
     with acquire_lease(target):
@@ -50,3 +59,132 @@ def test_one_at_a_time(tmp_path: Path) -> None:
             pass
         assert target.names(".cellucid-dask") == {".cellucid-dask/lease.json"}
     assert not list(tmp_path.iterdir())
+
+
+class _Clock:
+    """A clock that only waiting moves; at some times something happens."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_000.0
+        self.then: dict[float, Callable[[], object]] = {}
+        monkeypatch.setattr(leases, "elapsed", lambda: self.now)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        for due in [each for each in self.then if each <= self.now]:
+            self.then.pop(due)()
+
+
+@pytest.mark.parametrize("content", [json.dumps(ELSEWHERE), '{"tok', "[1]", "", '"text"'])
+def test_a_record_that_does_not_change_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    """However its owner's clock goes: nothing in the record is a time."""
+    clock = _Clock(monkeypatch)
+    record_of(tmp_path).write_text(content)
+    lease = Lease(Target(str(tmp_path)))
+    lease.take(clock.wait)
+    assert clock.now >= 1_090
+    lease.check()
+
+
+@pytest.mark.parametrize("after", [1.0, 45.0, 88.0])
+def test_a_record_that_changes_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float
+) -> None:
+    clock = _Clock(monkeypatch)
+    path = record_of(tmp_path)
+    path.write_text(json.dumps(ELSEWHERE))
+    renewed = json.dumps({**ELSEWHERE, "renewed": 1})
+    clock.then[1_000 + after] = lambda: path.write_text(renewed)
+    with pytest.raises(RequestError, match="process 1 on elsewhere"):
+        Lease(Target(str(tmp_path))).take(clock.wait)
+    assert path.read_text() == renewed
+
+
+def test_a_record_that_goes_while_it_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = _Clock(monkeypatch)
+    path = record_of(tmp_path)
+    path.write_text(json.dumps(ELSEWHERE))
+    clock.then[1_020] = path.unlink
+    Lease(Target(str(tmp_path))).take(clock.wait)
+    assert clock.now < 1_090
+
+
+def test_a_dead_process_of_this_system_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = _Clock(monkeypatch)
+    dead = {**owner.this_process(), "pid": 2**22 - 1, "token": "t"}
+    record_of(tmp_path).write_text(json.dumps(dead))
+    Lease(Target(str(tmp_path))).take(clock.wait)
+    assert clock.now == 1_000
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"host": "elsewhere"}, {"system": "another boot"}, {"system": None}],
+    ids=["host", "boot or container", "older record"],
+)
+def test_who_ran_elsewhere_is_not_known_to_be_dead(other: dict[str, Any]) -> None:
+    assert owner.is_running({**owner.this_process(), "pid": 2**22 - 1, **other}) is None
+
+
+def test_a_process_is_known_by_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which no step of the clock changes, nor a later process with its number."""
+    me = owner.this_process()
+    assert owner.is_running(me) is True
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert owner.is_running(me) is True
+    assert owner.is_running({**me, "started": me["started"] + 1}) is False
+    assert me["pid"] == os.getpid()
+    assert me["host"] == socket.gethostname()
+
+
+def test_a_run_that_was_paused_writes_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its successor has finished: not one file of it is replaced."""
+    clock = _Clock(monkeypatch)
+    target = Target(str(tmp_path))
+    with acquire_lease(target):
+        target.put({"var/a": b"ours"})
+        clock.now += 100
+        (tmp_path / "var/a").write_bytes(b"theirs")
+        record_of(tmp_path).write_text(json.dumps(ELSEWHERE))
+        writes: list[Callable[[], object]] = [
+            lambda: target.put({"var/a": b"ours"}),
+            lambda: target.publish("identity.json", b"ours"),
+            lambda: target.remove(["var/a"]),
+            lambda: target.stream("var/a").__enter__(),
+        ]
+        for write in writes:
+            with pytest.raises(ExportError, match="Another run has taken"):
+                write()
+    assert (tmp_path / "var/a").read_bytes() == b"theirs"
+
+
+def test_workers_ask_before_their_first_file(tmp_path: Path) -> None:
+    target = Target(str(tmp_path))
+    with acquire_lease(target):
+        worker = pickle.loads(pickle.dumps(target))  # noqa: S301  our own
+        worker.put({"var/a": b"ours"})
+        record_of(tmp_path).write_text(json.dumps(ELSEWHERE))
+        late = pickle.loads(pickle.dumps(target))  # noqa: S301  our own
+        with pytest.raises(ExportError, match="Another run has taken"):
+            late.put({"var/b": b"ours"})
+    assert not (tmp_path / "var/b").exists()
+
+
+def test_a_fence_asks_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _Clock(monkeypatch)
+    asked = []
+    target = Target(str(tmp_path))
+    monkeypatch.setattr(leases, "_read", lambda _: asked.append(clock.now) or {"token": "me"})
+    fence = Fence("me")
+    for _ in range(60):
+        fence.check(target)
+        clock.now += 1
+    assert 4 <= len(asked) <= 6
