@@ -131,6 +131,7 @@ def export(
                 check=lease.check,
             )
             resume.end(destination)
+    destination.flush()
     return ExportResult(
         target=destination.url,
         n_cells=request.source.n_cells,

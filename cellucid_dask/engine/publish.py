@@ -42,7 +42,7 @@ def publish(
     state
         What the target contained before the run.
     check
-        Raises if the export must not be published; called before the first document and before the last.
+        Raises if the export must not be published; called before the first document and the last.
 
     Raises
     ------
@@ -59,6 +59,7 @@ def publish(
         target.publish(name, encoded[name])
     _look(target, {**payloads, **{name: FileDigest.of(encoded[name]) for name in first}})
     check()
+    target.flush()
     target.publish(last, encoded[last])
     remove_left_over(target, {*encoded, *payloads}, genes_only=settings.genes_only)
 

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from cellucid_dask.store.durable import flush_file, flush_file_system
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.retry import with_retries
 from cellucid_dask.store.transfer import Uploads, content_type, headers
@@ -89,7 +90,14 @@ class Target(Location):
             folder, _, base = self.path(name).rpartition("/")
             temporary = f"{folder}/.{base}.{os.getpid()}.part"
             write_local(temporary, data)
+            flush_file(temporary)  # or its name might reach the disk before its content
             os.replace(temporary, self.path(name))  # noqa: PTH105
+
+    def flush(self) -> None:
+        """Wait until all that was written to a local target is on the disk."""
+        if self.is_local:
+            with self.explaining("written to"):
+                flush_file_system(Path(self.url))
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file unless there is one, in one step where the store can; say whether."""
