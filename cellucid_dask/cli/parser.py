@@ -155,6 +155,7 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
     _add_option(parser, "memory_budget", "such as 512MiB, for comparing")
     _add_option(parser, "storage_options", "of the export")
     _add_option(parser, "source_storage_options")
+    _add_option(parser, "allow_links")
     _add_output(parser, "report")
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
+from cellucid_dask.source.table import Table
 
 _ENSEMBL = r"ENS[A-Z]*G\d{6,}(?:\.\d+)?"
 # Columns that hold symbols by the conventions of cellxgene, Cell Ranger, scanpy and Ensembl.
@@ -36,7 +37,7 @@ class GeneAliases:
 
 
 def find_aliases(
-    var: pd.DataFrame, columns: np.ndarray[Any, Any], ids: tuple[str, ...], column: str | None
+    var: Table, columns: np.ndarray[Any, Any], ids: tuple[str, ...], column: str | None
 ) -> GeneAliases | None:
     """Read the other names of the exported genes.
 
