@@ -228,11 +228,19 @@ def _chunked(dataset: h5py.Dataset, file: Location, filters: tuple[int, ...]) ->
 
     if dataset.id.get_num_chunks():
         dataset.id.chunk_iter(note)
-        dataset.id.refresh()  # or HDF5 would keep the whole index in memory
+        if _is_open_once(dataset):
+            dataset.id.refresh()  # or HDF5 would keep the whole index in memory
     return ChunkedDataset(
         file, dataset.name, dataset.shape, dataset.dtype, dataset.chunks, offsets, sizes, skipped,
         filters, dataset.fillvalue,
     )  # fmt: skip
+
+
+def _is_open_once(dataset: h5py.Dataset) -> bool:
+    """Whether no one else has the dataset open: refreshing would break it under their hands."""
+    number = h5py.h5o.get_info(dataset.id).addr
+    opened = h5py.h5f.get_obj_ids(dataset.file.id, h5py.h5f.OBJ_DATASET)
+    return sum(h5py.h5o.get_info(each).addr == number for each in opened) == 1
 
 
 def _bounds(selection: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -71,15 +71,14 @@ def part_of(elements: Elements, location: Location, part: str | None) -> str:
     RequestError
         There is no AnnData, or none of this name; it says what there is.
     """
-    kind, what, folder = _container(elements)
-    names = elements.names(folder) if folder else []
-    if folder and part not in names:
-        known = f"it has the {what} {first_few(names, 20)}" if names else f"it has no {what}"
-        said = f"is {kind}" if part is None else f"has no part {part}"
-        choice = f": choose one as {location.name}#{names[0]}" if names else ""
-        raise RequestError(f"{location.url} {said}, {known}{choice}.")
+    kind, folder = _container(elements)
     if folder:
-        return f"{folder}/{part}"
+        names = elements.names(folder)
+        if part in names:
+            return f"{folder}/{part}"
+        known = first_few([f"{folder}/{name}" for name in names], 20)
+        choice = f": choose one, as {location.name}#{names[0]}" if names else ""
+        raise RequestError(f"{location.url} is {kind} of {known or 'no AnnData'}{choice}.")
     if part is not None:
         raise RequestError(
             f"{location.url} is one data set without parts: leave out #{part} after its name."
@@ -87,15 +86,15 @@ def part_of(elements: Elements, location: Location, part: str | None) -> str:
     return ""
 
 
-def _container(elements: Elements) -> tuple[str, str, str]:
-    """Return the kind of a file of several AnnData, what they are called, and their folder."""
+def _container(elements: Elements) -> tuple[str, str]:
+    """Return the kind of a file of several AnnData and their folder; empty of other files."""
     is_anndata = "obs" in elements and "var" in elements
     if "mod" in elements and (_encoding(elements.group) == "MuData" or not is_anndata):
-        return "MuData", "modalities", "mod"
+        return "MuData", "mod"
     for folder in ("tables", "table"):
         if folder in elements and not is_anndata:
-            return "SpatialData", "tables", folder
-    return "", "", ""
+            return "SpatialData", folder
+    return "", ""
 
 
 def _encoding(group: Any) -> str:
