@@ -240,7 +240,7 @@ def _is_open_once(dataset: h5py.Dataset) -> bool:
     """Whether no one else has the dataset open: refreshing would break it under their hands."""
     number = h5py.h5o.get_info(dataset.id).addr
     opened = h5py.h5f.get_obj_ids(dataset.file.id, h5py.h5f.OBJ_DATASET)
-    return sum(h5py.h5o.get_info(each).addr == number for each in opened) == 1
+    return [h5py.h5o.get_info(each).addr for each in opened].count(number) == 1
 
 
 def _bounds(selection: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:
