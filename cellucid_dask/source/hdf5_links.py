@@ -157,12 +157,7 @@ class Hdf5Links:
 
     def _check_part(self, file: h5py.File, what: str, source: Any, seen: set[Any]) -> None:
         element = self._follow(file, source.dset_name)
-        last = source.src_space.get_select_bounds()[1]
-        if (
-            not isinstance(element, h5py.Dataset)
-            or len(element.shape) != len(last)
-            or any(at >= size for at, size in zip(last, element.shape, strict=True))
-        ):
+        if not isinstance(element, h5py.Dataset) or not _holds(element, source):
             raise RequestError(
                 f"{what} of {self.reach.name} is made of {source.dset_name} in "
                 f"{source.file_name}, which is not there or too short."
@@ -179,6 +174,18 @@ def file_of(element: Any) -> Path:
 def raw_file(name: str) -> Path:
     """Return the file without a format that an HDF5 data set names: as from the current folder."""
     return Path.cwd() / name
+
+
+def _holds(element: h5py.Dataset, source: Any) -> bool:
+    """Whether a data set is as large as the part of it that a virtual one is made of."""
+    part = source.src_space
+    if part.get_select_type() == h5py.h5s.SEL_ALL:
+        return bool(source.vspace.get_select_npoints() == element.size)
+    try:
+        last = part.get_select_bounds()[1]
+    except (RuntimeError, ValueError):  # an unlimited part: the virtual one grows with it
+        return True
+    return len(last) == element.ndim and all(map(int.__lt__, last, element.shape))
 
 
 def _other_files(element: Any) -> list[Path]:
