@@ -182,6 +182,9 @@ def _names(text: str) -> list[str]:
 
 
 def _lines(path: str) -> list[str]:
+    # one without a writer would be waited for; a shell's <(...) is not in a folder of files
+    if Path(path).is_fifo() and not path.startswith("/dev/"):
+        raise argparse.ArgumentTypeError(f"{path} is a named pipe: write the names into a file")
     try:
         # Excel and Notepad put a byte order mark before the first name
         lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()

@@ -53,7 +53,11 @@ class AnnDataSource:
     def _layers(self) -> dict[str, Any]:
         """The matrices by name: a layer called X or raw is found where there is no other."""
         adata = self._adata
-        named = {"X": adata.X, "raw": None if adata.raw is None else adata.raw.X}
+        try:
+            named = {"X": adata.X}
+        except KeyError:  # a backed one without X
+            named = {}
+        named["raw"] = None if adata.raw is None else adata.raw.X
         found = {name: matrix for name, matrix in named.items() if matrix is not None}
         # anndata 0.13 lists X among the layers, as None
         layers = _by_name({key: each for key, each in adata.layers.items() if key is not None})
@@ -71,9 +75,9 @@ class AnnDataSource:
     def obs(self, key: str) -> Any:
         """Read one column; that of a lazy AnnData is loaded here."""
         obs = self._adata.obs
-        name = _by_name({name: name for name in obs.columns})[key]
-        frame = obs[[name]]
-        return (frame if isinstance(frame, pd.DataFrame) else frame.to_memory())[name]
+        if isinstance(obs, pd.DataFrame):
+            return obs.iloc[:, self.obs_keys.index(key)]
+        return obs[[key]].to_memory()[key]
 
     @property
     def obsm_widths(self) -> dict[str, int]:
@@ -90,8 +94,11 @@ class AnnDataSource:
     def obsm(self, key: str) -> Sliceable:
         """Open one array."""
         values: Any = self._obsm[key]
-        if isinstance(values, da.Array | h5py.Dataset):
-            return values
+        if isinstance(values, da.Array):
+            return _dense_dask(values)
+        if isinstance(values, h5py.Dataset):
+            dataset: Sliceable = values
+            return dataset
         if sparse.issparse(values):
             matrix = self._matrix(values, f"obsm[{key!r}]")
             return as_rows(matrix) if isinstance(matrix, SparseMatrix) else as_dense(values)
@@ -193,6 +200,14 @@ def _reader(links: Hdf5Links, array: Any, what: str) -> Any:  # noqa: ARG001
         return array
     links.check_open(array)
     return hdf5.reader(array, Location(str(file_of(array))))
+
+
+def _dense_dask(array: da.Array) -> Any:
+    """Return a Dask array of dense blocks."""
+    if not sparse.issparse(array._meta):  # noqa: SLF001
+        return array
+    block: Any = as_dense
+    return array.map_blocks(block, dtype=array.dtype, meta=np.empty((0, 0)))
 
 
 def _dask_matrix(array: da.Array, what: str) -> DaskMatrix:

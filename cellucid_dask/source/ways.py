@@ -34,8 +34,12 @@ _SUFFIXES = {
 }
 
 
-def way_of_file(location: Location) -> str | None:
-    """Say what a file that is not HDF5 is, by its name or first bytes, and the way on."""
+def way_on(location: Location) -> str | None:
+    """Say what something is that is neither HDF5 nor Zarr, and the way on; ``None`` if unknown."""
+    if location.is_local and Path(location.url).is_dir():
+        if not any(Path(location.url).glob("matrix.mtx*")):
+            return None
+        return f"{location.url} is of Cell Ranger: read it with scanpy.read_10x_mtx {_WRITE}."
     for suffixes, way in _SUFFIXES.items():
         if location.name.lower().endswith(suffixes):
             return f"{location.url} {way}."
@@ -44,13 +48,6 @@ def way_of_file(location: Location) -> str | None:
         for magic, way in _MAGIC.items():
             if first.lstrip().startswith(magic):
                 return f"{location.url} {way}."
-    return None
-
-
-def way_of_folder(location: Location) -> str | None:
-    """Say what a folder that is no Zarr store is, and the way on."""
-    if location.is_local and any(Path(location.url).glob("matrix.mtx*")):
-        return f"{location.url} is of Cell Ranger: read it with scanpy.read_10x_mtx {_WRITE}."
     return None
 
 

@@ -16,7 +16,7 @@ import zarr
 from scipy import sparse
 
 import cellucid_dask
-from cellucid_dask import ExportError, RequestError
+from cellucid_dask import ExportError
 from tests.export.refusing import refused
 from tests.helpers import SETTINGS, dense, small_anndata, write_h5ad, write_zarr
 from tests.viewer_reader import assert_gene, check
@@ -114,7 +114,7 @@ def test_in_memory(tmp_path: Path, form: Any) -> None:
     refused(adata, tmp_path / "out", "^Expression is damaged: its pointers fall")
     adata = small_anndata(form=form, extras=False)
     adata.X.indices[3] = 50
-    with pytest.raises(ExportError, match="^Expression is damaged: it has indices"):
+    with pytest.raises(ExportError, match=r"^Expression is damaged: it has indices"):
         cellucid_dask.export(adata, tmp_path / "out", **SETTINGS)
 
 
@@ -211,9 +211,8 @@ def test_missing_filter(tmp_path: Path, number: int, name: str, element: str) ->
     words = refused(path, tmp_path / "out", rf"^{element} of a.h5ad is compressed with .*{name}")
     assert str(number) in words
     assert "hdf5plugin" in words
-    with pytest.raises(RequestError, match=name):
-        adata = ad.read_h5ad(path, backed="r") if element == "X" else path
-        cellucid_dask.export(adata, tmp_path / "out", **SETTINGS)
+    if element == "X":
+        refused(ad.read_h5ad(path, backed="r"), tmp_path / "out", name)
 
 
 def test_column_with_a_missing_filter_is_left_out(tmp_path: Path) -> None:
@@ -237,12 +236,12 @@ def test_package_that_brings_filters_is_used(tmp_path: Path) -> None:
 
 def test_file_that_another_process_writes(tmp_path: Path) -> None:
     path = write_h5ad(small_anndata(), tmp_path / "a.h5ad")
-    code = f"import h5py; h5py.File({str(path)!r}, 'a'); print('open', flush=True); input()"
+    code = f"import h5py; file = h5py.File({str(path)!r}, 'a'); print('open', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as writer:
         assert writer.stdout is not None
-        writer.stdout.readline()
+        assert writer.stdout.readline() == b"open\n"
         refused(path, tmp_path / "out", r"a\.h5ad is being written by another program")
         writer.communicate(b"\n")
     cellucid_dask.export(path, tmp_path / "out", **SETTINGS)

@@ -78,6 +78,7 @@ def test_as_scipy(storage: Any, data: st.DataObject) -> None:
 def test_a_block_is_checked_by_itself(storage: Any) -> None:
     """The pointers may have been read long before, or by another process."""
     matrix, _ = small_matrix(storage)
-    for indptr in (matrix.indptr[::-1], matrix.indptr + 2, matrix.indptr - 2):
+    pointers = np.asarray(matrix.indptr)
+    for indptr in (pointers[::-1], pointers + 2, pointers - 2):
         with pytest.raises(ExportError, match="pointers do not fit"):
             replace(matrix, indptr=indptr).read(*ALL)
