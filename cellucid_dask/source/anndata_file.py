@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import zarr
@@ -68,9 +69,10 @@ def open_zip(location: Location, part: str | None, _: bool) -> FileSource:
     with _refusing(location):
         if not location.is_local:
             raise RequestError(f"{location.url} is a zip archive: copy it to a local disk.")
-        store = zarr.storage.ZipStore(Path(location.url).resolve(), mode="r")
+        archive = Path(location.url).resolve()
+        store = zarr.storage.ZipStore(archive, mode="r")
         source = _open_zarr(
-            zarr.open_group(store, mode="r", use_consolidated=False),
+            zarr.open_group(store, path=_top_folder(archive), mode="r", use_consolidated=False),
             location,
             part,
             Reach(location.name, None),
@@ -82,6 +84,14 @@ def open_zip(location: Location, part: str | None, _: bool) -> FileSource:
         stacklevel=2,
     )
     return source
+
+
+def _top_folder(archive: Path) -> str:
+    """Return the folder that all files of an archive lie in; empty if there is none."""
+    with ZipFile(archive) as opened:
+        tops = {tuple(name.partition("/")[:2]) for name in opened.namelist()}
+    (top, slash), *others = tops or {("", "")}
+    return top if slash and not others else ""
 
 
 def _open_zarr(group: zarr.Group, location: Location, part: str | None, reach: Reach) -> FileSource:
@@ -111,7 +121,7 @@ def _refusing(location: Location) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise RequestError(
-            ways.way_of_folder(location)
+            ways.way_on(location)
             or f"{location.url} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
         ) from None
     except ExportError as error:
@@ -127,9 +137,9 @@ def _refusing(location: Location) -> Iterator[None]:
             failure is Failure.TRANSIENT and not location.is_local
         ):
             raise RequestError(location.explain(error, "read")) from error
-        if isinstance(error, OSError | ValueError | KeyError | ImportError):
+        if isinstance(error, OSError | ValueError | KeyError | ImportError | BadZipFile):
             raise RequestError(
-                ways.way_of_file(location)
+                ways.way_on(location)
                 or f"{location.url} cannot be read as AnnData: it is not an h5ad file or Zarr "
                 "store, or it is truncated."
             ) from error

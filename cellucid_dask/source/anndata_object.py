@@ -94,11 +94,9 @@ class AnnDataSource:
     def obsm(self, key: str) -> Sliceable:
         """Open one array."""
         values: Any = self._obsm[key]
-        if isinstance(values, da.Array):
-            return _dense_dask(values)
-        if isinstance(values, h5py.Dataset):
-            dataset: Sliceable = values
-            return dataset
+        if isinstance(values, da.Array | h5py.Dataset):
+            lazy: Sliceable = _dense_dask(values) if isinstance(values, da.Array) else values
+            return lazy
         if sparse.issparse(values):
             matrix = self._matrix(values, f"obsm[{key!r}]")
             return as_rows(matrix) if isinstance(matrix, SparseMatrix) else as_dense(values)
@@ -202,12 +200,11 @@ def _reader(links: Hdf5Links, array: Any, what: str) -> Any:  # noqa: ARG001
     return hdf5.reader(array, Location(str(file_of(array))))
 
 
-def _dense_dask(array: da.Array) -> Any:
+def _dense_dask(array: Any) -> Any:
     """Return a Dask array of dense blocks."""
     if not sparse.issparse(array._meta):  # noqa: SLF001
         return array
-    block: Any = as_dense
-    return array.map_blocks(block, dtype=array.dtype, meta=np.empty((0, 0)))
+    return array.map_blocks(as_dense, dtype=array.dtype, meta=np.empty((0, 0)))
 
 
 def _dask_matrix(array: da.Array, what: str) -> DaskMatrix:

@@ -96,9 +96,12 @@ def test_link_in_a_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_zipped_zarr(tmp_path: Path, version: Any) -> None:
+@pytest.mark.parametrize("base", [".", "a.zarr"])
+def test_zipped_zarr(tmp_path: Path, version: Any, base: str) -> None:
+    """The content of the folder, or the folder."""
     folder = write_zarr(small_anndata(), tmp_path / "a.zarr", version=version)
-    archive = Path(shutil.make_archive(str(folder), "zip", folder))
+    root = folder if base == "." else tmp_path
+    archive = Path(shutil.make_archive(str(folder), "zip", root, base))
     with pytest.warns(ExportWarning, match=r"a\.zarr\.zip is a zip archive, .*unpack it"):
         cellucid_dask.export(archive, tmp_path / "out", **SETTINGS)
     assert_values(tmp_path / "out", small_anndata())
@@ -110,7 +113,10 @@ def test_zip_of_something_else(tmp_path: Path) -> None:
     write_h5ad(small_anndata(), tmp_path / "in/a.h5ad")
     archive = Path(shutil.make_archive(str(tmp_path / "a.zarr"), "zip", tmp_path / "in"))
     refused(archive, tmp_path / "out", "is a zip archive: unpack it with unzip")
-    refused(archive.rename(tmp_path / "a.h5ad"), tmp_path / "out", "unpack it with unzip")
+    archive = archive.rename(tmp_path / "a.h5ad")
+    refused(archive, tmp_path / "out", "unpack it with unzip")
+    (tmp_path / "b.zarr.zip").write_bytes(b"no zip")
+    refused(tmp_path / "b.zarr.zip", tmp_path / "out", "cannot be read as AnnData")
 
 
 # The ways on
@@ -121,8 +127,8 @@ def packed(path: Path) -> bytes:
 
 
 FILES: dict[str, tuple[str, Callable[[Path], bytes]]] = {
-    "a.h5ad.gz": ("is compressed with gzip: unpack it with gunzip", lambda p: gzip.compress(packed(p))),
-    "a.h5ad": ("is compressed with bzip2: unpack it with bunzip2", lambda p: bz2.compress(packed(p))),
+    "a.h5ad.gz": ("with gzip: unpack it with gunzip", lambda p: gzip.compress(packed(p))),
+    "a.h5ad": ("with bzip2: unpack it with bunzip2", lambda p: bz2.compress(packed(p))),
     "lfs.h5ad": ("git lfs pull", lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha"),
     "page.h5ad": ("is a web page", lambda _: b"\n<!DOCTYPE html><html>Sign in</html>"),
     "a.rds": ("zellkonverter::writeH5AD", lambda _: gzip.compress(b"RDX3")),
