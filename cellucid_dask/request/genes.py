@@ -16,7 +16,7 @@ from cellucid_dask.format import names
 from cellucid_dask.request.gene_aliases import GeneAliases, find_aliases
 from cellucid_dask.request.pieces import rejoined
 from cellucid_dask.request.settings import Settings
-from cellucid_dask.source.table import Table
+from cellucid_dask.source.table import Table, readable_columns
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,13 @@ def _ids(var: Table, column: str) -> pd.Index[Any]:
 
 def _from_column(var: Table, column: str) -> np.ndarray[Any, Any]:
     if column not in var.columns:
-        known = ", ".join(name for name in var.columns if var[name].dtype == bool) or "none"
+        marks = readable_columns(var, var.columns)
+        known = ", ".join(name for name, values in marks if values.dtype == bool) or "none"
         raise RequestError(f"var has no column {column!r}; its boolean columns: {known}.")
-    marks = var[column]
-    if not pd.api.types.is_bool_dtype(marks.dtype):
-        raise RequestError(f"var column {column!r} is {marks.dtype}: it must be true or false.")
-    columns = np.flatnonzero(marks.fillna(value=False).to_numpy(dtype=bool))
+    chosen = var[column]
+    if not pd.api.types.is_bool_dtype(chosen.dtype):
+        raise RequestError(f"var column {column!r} is {chosen.dtype}: it must be true or false.")
+    columns = np.flatnonzero(chosen.fillna(value=False).to_numpy(dtype=bool))
     if not len(columns):
         raise RequestError(f"var column {column!r} marks no gene.")
     return columns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -129,6 +131,13 @@ class StoredTable:
     def dense(self) -> np.ndarray[Any, Any]:
         """Read all columns as an array."""
         return np.asarray(pd.DataFrame({name: self[name] for name in self.columns}))
+
+
+def readable_columns(table: Table, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Read columns that nobody asked for, and pass over those that cannot be read."""
+    for name in names:
+        with suppress(UnreadableError):
+            yield name, table[name]
 
 
 def is_table(element: Any) -> bool:

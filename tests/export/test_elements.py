@@ -303,6 +303,24 @@ def test_columns_of_genes_that_nobody_needs(tmp_path: Path, suffix: str) -> None
     refused(path, tmp_path / "new", said, gene_aliases="other")
 
 
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_columns_of_genes_that_are_only_looked_at(tmp_path: Path, suffix: str) -> None:
+    """For symbols, and for what there is to choose from."""
+    adata = small_anndata(genes=[f"ENSG{i:011}" for i in range(12)], extras=False)
+    adata.var["feature_name"] = 1.0
+    adata.var["gene_symbols"] = [f"symbol{i}" for i in range(12)]
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".h5ad":
+        with h5py.File(write_h5ad(adata, path), "a") as file:
+            file["var/feature_name"].attrs["encoding-type"] = "r-list"
+    else:
+        store = zarr.open_group(write_zarr(adata, path), use_consolidated=False)
+        store["var/feature_name"].attrs["encoding-type"] = "r-list"
+    cellucid_dask.export(path, tmp_path / "out", **SETTINGS)
+    assert "symbol3" in (tmp_path / "out/aliases.json").read_text()
+    refused(path, tmp_path / "new", "its boolean columns: marker", genes_from="gone")
+
+
 def test_order_of_columns_in_bytes(tmp_path: Path) -> None:
     def edit(file: h5py.File) -> None:
         del file["obs"].attrs["column-order"]
