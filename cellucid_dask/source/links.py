@@ -106,14 +106,15 @@ class SymbolicLinks:
 
 def _symbolic_links(folder: Path) -> Iterator[Path]:
     """Find the links below a folder, and below the folders that they lead to."""
-    left, seen = [folder], {os.path.realpath(folder)}
+    left, seen = [str(folder)], {os.path.realpath(folder)}
     while left:
-        for root, folders, files in os.walk(left.pop()):
-            for name in (*folders, *files):
-                path = Path(root, name)
-                if path.is_symlink():
-                    yield path
-                    real = os.path.realpath(path)
-                    if path.is_dir() and real not in seen:
-                        seen.add(real)
-                        left.append(path)
+        with os.scandir(left.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    yield Path(entry.path)
+                    real = os.path.realpath(entry.path)
+                    if real in seen or not entry.is_dir():
+                        continue
+                    seen.add(real)
+                if entry.is_dir():
+                    left.append(entry.path)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cellucid_dask.errors import ExportError, RequestError
-from cellucid_dask.store.failures import reason
+from cellucid_dask.store.failures import Failure, explain, failure_of, reason
 
 
 class UnreadableError(RequestError):
@@ -19,18 +19,27 @@ class UnreadableError(RequestError):
 
 @contextmanager
 def explaining(what: str) -> Iterator[None]:
-    """Turn what a library raises inside the block into an `UnreadableError`.
+    """Turn what a library raises inside the block into a sentence.
 
     Parameters
     ----------
     what
         What is read: ``"obs/score of a.h5ad"``.
+
+    Raises
+    ------
+    UnreadableError
+        It cannot be read, now or later.
+    RequestError
+        The disk or store does not let it be read.
     """
     try:
         yield
     except (ExportError, RequestError, MemoryError):
         raise
     except Exception as error:  # the libraries raise errors of any kind
+        if failure_of(error) not in (Failure.OTHER, Failure.MISSING):  # of the store
+            raise RequestError(explain(error, what, "read", {})) from error
         raise UnreadableError(
             f"{what} cannot be read ({reason(error, {})}): it is damaged, or of a kind that "
             "anndata does not know."

@@ -84,6 +84,15 @@ def test_backed_object_with_a_link(tmp_path: Path) -> None:
     adata.file.close()
 
 
+def test_backed_object_with_a_link_that_leads_out(tmp_path: Path) -> None:
+    source, other = pair(tmp_path, "../elsewhere")
+    relink(source, "X", h5py.ExternalLink(other, "X"))
+    adata = ad.read_h5ad(source, backed="r")
+    refused(adata, tmp_path / "out", "^X/data of a.h5ad is a link to .*--allow-links")
+    assert_values(adata, tmp_path / "out", read_source(other).X, allow_links=True)
+    adata.file.close()
+
+
 @pytest.mark.parametrize("part", ["X", "obs/score", "obs/cell_type/codes", "obsm"])
 @pytest.mark.parametrize("absolute", [True, False])
 def test_external_links_that_lead_out(tmp_path: Path, part: str, absolute: bool) -> None:
