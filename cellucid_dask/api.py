@@ -88,7 +88,8 @@ def export(
     started = time.perf_counter()
     settings = Settings.of(options)
     destination = Target.of(target, settings.storage_options)
-    request = resolve(open_source(source, settings.source_storage_options), settings)
+    opened = open_source(source, settings.source_storage_options, settings.allow_links)
+    request = resolve(opened, settings)
     commit.check_target(destination, request)
     with Staging(_staging_folder(settings, destination)) as staging:
         fields = export_fields(request, staging.add)
@@ -185,7 +186,8 @@ def plan(
     True
     """
     settings = Settings.of(options)
-    request = resolve(open_source(source, settings.source_storage_options), settings)
+    opened = open_source(source, settings.source_storage_options, settings.allow_links)
+    request = resolve(opened, settings)
     if target is not None:
         commit.check_target(Target.of(target, settings.storage_options), request)
     idle = current_rss()

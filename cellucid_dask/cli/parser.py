@@ -155,6 +155,7 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
     _add_option(parser, "memory_budget", "such as 512MiB, for comparing")
     _add_option(parser, "storage_options", "of the export")
     _add_option(parser, "source_storage_options")
+    _add_option(parser, "allow_links")
     _add_output(parser, "report")
 
 
@@ -181,6 +182,9 @@ def _names(text: str) -> list[str]:
 
 
 def _lines(path: str) -> list[str]:
+    # one without a writer would be waited for; a shell's <(...) is not in a folder of files
+    if Path(path).is_fifo() and not path.startswith("/dev/"):
+        raise argparse.ArgumentTypeError(f"{path} is a named pipe: write the names into a file")
     try:
         # Excel and Notepad put a byte order mark before the first name
         lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()

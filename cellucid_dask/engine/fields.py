@@ -28,6 +28,7 @@ from cellucid_dask.request.resolve import Request
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.source.base import Source
 from cellucid_dask.source.matrix import Sliceable
+from cellucid_dask.source.reading import UnreadableError
 
 _BLOCK_ROWS = 2**17
 _MAX_LATENT_BYTES = 2**28  # a larger latent space is read again for each column
@@ -119,12 +120,13 @@ def export_fields(
     latent = _latent(request, block_rows, max_latent_bytes)
     id_like: list[str] = []
     unknown: list[str] = []
-    for key, column in _columns(request, block_rows, id_like, unknown):
+    unreadable: list[str] = []
+    for key, column in _columns(request, block_rows, id_like, unknown, unreadable):
         entry, arrays = _encode_column(settings, key, column, points, latent)
         (fields.categorical if isinstance(column, Factors) else fields.continuous).append(entry)
         for name, values in arrays.items():
             add(name, values)
-    warnings = _warnings(id_like, unknown)
+    warnings = [*_warnings(id_like, unknown), *unreadable]
     if latent is None and fields.categorical:
         warnings.append(
             "There is no latent space in obsm: outliers are measured in the "
@@ -160,20 +162,32 @@ def _cell_ids(request: Request) -> Iterator[tuple[str, bytes]]:
 
 
 def _columns(
-    request: Request, block_rows: int, id_like: list[str], unknown: list[str]
+    request: Request,
+    block_rows: int,
+    id_like: list[str],
+    unknown: list[str],
+    unreadable: list[str],
 ) -> Iterator[tuple[str, Any]]:
     """Read the columns of obs, categorical ones as `Factors`.
 
-    Columns that the user did not name may be left out; they are added to `id_like` or `unknown`.
+    Columns that the user did not name may be left out; they are added to `id_like` or `unknown`,
+    and what is wrong with those that cannot be read to `unreadable`.
     """
     named = request.settings.obs_keys is not None
     for key in request.obs_keys:
-        column = request.source.obs(key)
-        _check_rows(f"obs column {key!r}", len(column), request.source.n_cells)
-        if is_categorical(column):
-            factors = factorize(column, block_rows)
-            if named or not is_id_like(factors):
-                yield key, factors
+        try:
+            column = request.source.obs(key)
+            _check_rows(f"obs column {key!r}", len(column), request.source.n_cells)
+            if is_categorical(column):
+                column = factorize(column, block_rows)
+        except UnreadableError as error:
+            if named:
+                raise
+            unreadable.append(f"{str(error).rstrip('.')}. It is left out.")
+            continue
+        if isinstance(column, Factors):
+            if named or not is_id_like(column):
+                yield key, column
             else:
                 id_like.append(key)
         elif named or is_continuous(column):

@@ -111,6 +111,7 @@ def verify(
     memory_budget: int | str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     source_storage_options: Mapping[str, Any] | None = None,
+    allow_links: bool = False,
 ) -> VerifyReport:
     """Check an export, and compare it with its source if that is given.
 
@@ -136,6 +137,8 @@ def verify(
         Memory for the comparison, as in `export`.
     storage_options, source_storage_options
         fsspec options for URLs.
+    allow_links
+        Follow links in the source that lead out of its folder.
 
     Returns
     -------
@@ -171,7 +174,7 @@ def verify(
     compared: list[str] = []
     fields = fields_settings(documents, memory_budget)
     if source is not None and documents.parts:
-        opened = open_source(source, source_storage_options)
+        opened = open_source(source, source_storage_options, allow_links)
         if opened.n_cells != documents.n_cells:
             findings.add(
                 [f"the source has {opened.n_cells:,} cells, the export {documents.n_cells:,}"]

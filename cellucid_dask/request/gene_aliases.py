@@ -10,6 +10,7 @@ import pandas as pd
 
 from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
+from cellucid_dask.source.table import Table, readable_columns
 
 _ENSEMBL = r"ENS[A-Z]*G\d{6,}(?:\.\d+)?"
 # Columns that hold symbols by the conventions of cellxgene, Cell Ranger, scanpy and Ensembl.
@@ -36,7 +37,7 @@ class GeneAliases:
 
 
 def find_aliases(
-    var: pd.DataFrame, columns: np.ndarray[Any, Any], ids: tuple[str, ...], column: str | None
+    var: Table, columns: np.ndarray[Any, Any], ids: tuple[str, ...], column: str | None
 ) -> GeneAliases | None:
     """Read the other names of the exported genes.
 
@@ -62,7 +63,8 @@ def find_aliases(
             return None
         by_name = {str(name).lower(): str(name) for name in var.columns}
         known = [by_name[name] for name in _SYMBOL_COLUMNS if name in by_name]
-        column = next((name for name in known if not _is_ensembl(var[name])), None)
+        found = readable_columns(var, known)
+        column = next((name for name, values in found if not _is_ensembl(values)), None)
         if column is None:
             return None
     elif column not in var.columns:

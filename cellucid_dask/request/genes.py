@@ -16,6 +16,7 @@ from cellucid_dask.format import names
 from cellucid_dask.request.gene_aliases import GeneAliases, find_aliases
 from cellucid_dask.request.pieces import rejoined
 from cellucid_dask.request.settings import Settings
+from cellucid_dask.source.table import Table, readable_columns
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class GeneSelection:
     aliases: GeneAliases | None = None
 
 
-def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
+def select_genes(var: Table, settings: Settings) -> GeneSelection:
     """Select genes as the settings request.
 
     Parameters
@@ -87,7 +88,7 @@ def select_genes(var: pd.DataFrame, settings: Settings) -> GeneSelection:
     return GeneSelection(chosen, columns.astype(np.int64), tuple(warnings), aliases)
 
 
-def _ids(var: pd.DataFrame, column: str) -> pd.Index[Any]:
+def _ids(var: Table, column: str) -> pd.Index[Any]:
     if column == "index":
         values = var.index
     elif column in var.columns:
@@ -106,14 +107,15 @@ def _ids(var: pd.DataFrame, column: str) -> pd.Index[Any]:
     return values.astype(str)
 
 
-def _from_column(var: pd.DataFrame, column: str) -> np.ndarray[Any, Any]:
+def _from_column(var: Table, column: str) -> np.ndarray[Any, Any]:
     if column not in var.columns:
-        known = ", ".join(name for name in var.columns if var[name].dtype == bool) or "none"
+        marks = readable_columns(var, var.columns)
+        known = ", ".join(name for name, values in marks if values.dtype == bool) or "none"
         raise RequestError(f"var has no column {column!r}; its boolean columns: {known}.")
-    marks = var[column]
-    if not pd.api.types.is_bool_dtype(marks.dtype):
-        raise RequestError(f"var column {column!r} is {marks.dtype}: it must be true or false.")
-    columns = np.flatnonzero(marks.fillna(value=False).to_numpy(dtype=bool))
+    chosen = var[column]
+    if not pd.api.types.is_bool_dtype(chosen.dtype):
+        raise RequestError(f"var column {column!r} is {chosen.dtype}: it must be true or false.")
+    columns = np.flatnonzero(chosen.fillna(value=False).to_numpy(dtype=bool))
     if not len(columns):
         raise RequestError(f"var column {column!r} marks no gene.")
     return columns

@@ -47,6 +47,7 @@ class ExportOptions(TypedDict, total=False):
     scratch: str | None
     storage_options: Mapping[str, Any] | None
     source_storage_options: Mapping[str, Any] | None
+    allow_links: bool
     force: bool
     resume: bool
     page: bool

@@ -102,6 +102,8 @@ class Settings:
         Directory or URL for intermediate files; ``None`` for the system's.
     storage_options, source_storage_options
         fsspec options of target and source; never logged or stored.
+    allow_links
+        Follow links in the source that lead out of its folder.
     force
         Replace the export in the target.
     resume
@@ -167,6 +169,7 @@ class Settings:
     source_storage_options: Mapping[str, Any] = _run(
         "of the source", "K=V", default={}, repeat=True
     )
+    allow_links: bool = _run("follow links that lead out of the folder of SOURCE", default=False)
     force: bool = _run("replace the export in TARGET", default=False, either="again")
     resume: bool = _run("go on where a stopped run was", default=False, either="again")
     page: bool = _run("do not write the page that shows the export", default=True)

@@ -21,30 +21,31 @@ class Kind:
     Attributes
     ----------
     opener
-        ``"module:function"``, imported on first use: makes a `Source` of a `Location`.
+        ``"module:function"``, imported on first use: makes a `Source` of a `Location`, of the
+        name after the ``#`` of the path, ``None`` without one, and of whether links may lead
+        out of its folder.
     suffixes
         Endings of its names.
     is_folder
         Whether it is a folder on a local disk.
-    takes_part
-        Whether a path may end in ``#name`` for a part of the file: the opener's second
-        argument, ``None`` without one.
     """
 
     opener: str
     suffixes: tuple[str, ...]
     is_folder: bool = False
-    takes_part: bool = False
 
 
 # A file or folder without a known suffix is of the first kind that fits, and a URL of the first.
 KINDS = {
     "zarr": Kind("cellucid_dask.source.anndata_file:open_zarr", (".zarr",), is_folder=True),
-    "h5ad": Kind("cellucid_dask.source.anndata_file:open_h5ad", (".h5ad", ".h5", ".hdf5")),
+    "h5ad": Kind("cellucid_dask.source.anndata_file:open_h5ad", (".h5ad", ".h5", ".hdf5", ".h5mu")),
+    "zip": Kind("cellucid_dask.source.anndata_file:open_zip", (".zarr.zip",)),
 }
 
 
-def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -> Source:
+def open_source(
+    source: Any, storage_options: Mapping[str, Any] | None = None, allow_links: bool = False
+) -> Source:
     """Open an AnnData wherever it is; only its metadata are read.
 
     Parameters
@@ -54,6 +55,8 @@ def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -
         in memory, backed or lazy; a `Source` is returned as it is.
     storage_options
         fsspec options for a URL.
+    allow_links
+        Whether links may lead out of the folder of the source.
 
     Raises
     ------
@@ -63,29 +66,27 @@ def open_source(source: Any, storage_options: Mapping[str, Any] | None = None) -
     if isinstance(source, Source):
         return source
     if isinstance(source, str | PathLike):
-        return _open_file(fspath(source), storage_options or {})
+        return _open_file(fspath(source), storage_options or {}, allow_links)
     if all(hasattr(source, name) for name in ("obs", "var", "obsm", "layers", "n_obs")):
         from cellucid_dask.source.anndata_object import AnnDataSource  # noqa: PLC0415
 
-        return AnnDataSource(source)
+        return AnnDataSource(source, allow_links)
     raise RequestError(
         f"The source is a {type(source).__name__}: pass a path or URL of an h5ad or AnnData Zarr, "
         "or an AnnData object."
     )
 
 
-def _open_file(path: str, storage_options: Mapping[str, Any]) -> Source:
+def _open_file(path: str, storage_options: Mapping[str, Any], allow_links: bool) -> Source:
     location, part = _split_part(path, storage_options)
     if location.is_local and not Path(location.url).exists():
         raise RequestError(f"{location.url} does not exist.")
+    if location.is_local and not (Path(location.url).is_file() or Path(location.url).is_dir()):
+        raise RequestError(f"{location.url} is neither a file nor a folder: write the data to one.")
     kind = _kind_of(location)
-    if part is not None and not kind.takes_part:
-        raise RequestError(
-            f"{location.url} is one data set without parts: leave out #{part} after its name."
-        )
     module, _, function = kind.opener.partition(":")
     opener = getattr(import_module(module), function)
-    source: Source = opener(location, part) if kind.takes_part else opener(location)
+    source: Source = opener(location, part, allow_links)
     return source
 
 

@@ -2,52 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
-import h5py
 import numpy as np
-import pandas as pd
 import zarr
-from anndata.io import read_elem
-from scipy import sparse
 
-from cellucid_dask.errors import ExportError, RequestError
-from cellucid_dask.source import hdf5, legacy
+from cellucid_dask.errors import ExportError, ExportWarning, RequestError
+from cellucid_dask.source import hdf5, legacy, ways
+from cellucid_dask.source.elements import Elements, Links, as_dense, as_rows, shape_of
 from cellucid_dask.source.fingerprint import of_files
-from cellucid_dask.source.matrix import DenseMatrix, Matrix, Sliceable, SparseMatrix
-from cellucid_dask.source.text import TextColumn
+from cellucid_dask.source.hdf5_links import Hdf5Links
+from cellucid_dask.source.links import Reach, SymbolicLinks
+from cellucid_dask.source.matrix import Matrix, Sliceable, SparseMatrix
+from cellucid_dask.source.reading import ZarrArray, explaining
+from cellucid_dask.source.table import StoredTable, Table, is_table
 from cellucid_dask.store.failures import Failure, failure_of
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.retry import with_retries_async
 
 
-def open_h5ad(location: Location) -> FileSource:
-    """Open an h5ad file."""
+def open_h5ad(location: Location, part: str | None, allow_links: bool) -> FileSource:
+    """Open an h5ad file, or one modality of an h5mu file."""
     with _refusing(location):
         check_answers(location)
         file = location
+        folder = None
         if location.is_local:  # a link may come to point elsewhere while the export runs
             file = replace(location, url=str(Path(location.url).resolve()))
-        return FileSource(hdf5.open_file(file), location, partial(hdf5.reader, file=file))
+            folder = Path(file.url).parent
+        return _open(
+            hdf5.open_file(file),
+            location,
+            part,
+            Hdf5Links(Reach(location.name, folder, allow_links)),
+            lambda dataset, _: hdf5.reader(dataset, file),
+        )
 
 
-def open_zarr(location: Location) -> FileSource:
-    """Open an AnnData Zarr store."""
+def open_zarr(location: Location, part: str | None, allow_links: bool) -> FileSource:
+    """Open an AnnData Zarr store, or one table of a SpatialData store."""
     with _refusing(location):
         check_answers(location, "zarr.json")
-        store: Any = location.url
-        if not location.is_local:  # Zarr by itself would take memory:// for a store of its own
-            fsspec_store = zarr.storage.FsspecStore.from_url(
-                location.url, dict(location.storage_options), read_only=True
-            )
-            store = _RetryingStore(fsspec_store, location)
-        return FileSource(zarr.open_group(store, mode="r"), location, lambda array: array)
+        if location.is_local:
+            folder = Path(location.url).resolve()
+            # what lies there counts; Zarr misreads consolidated names that differ by case
+            group = zarr.open_group(folder, mode="r", use_consolidated=False)
+            return _open_zarr(group, location, part, Reach(location.name, folder, allow_links))
+        # Zarr by itself would take memory:// for a store of its own
+        fsspec_store = zarr.storage.FsspecStore.from_url(
+            location.url, dict(location.storage_options), read_only=True
+        )
+        group = zarr.open_group(_RetryingStore(fsspec_store, location), mode="r")
+        return _open_zarr(group, location, part, Reach(location.name, None))
+
+
+def open_zip(location: Location, part: str | None, _: bool) -> FileSource:
+    """Open a Zarr store in a zip archive."""
+    with _refusing(location):
+        if not location.is_local:
+            raise RequestError(f"{location.url} is a zip archive: copy it to a local disk.")
+        archive = Path(location.url).resolve()
+        store = zarr.storage.ZipStore(archive, mode="r")
+        source = _open_zarr(
+            zarr.open_group(store, path=_top_folder(archive), mode="r", use_consolidated=False),
+            location,
+            part,
+            Reach(location.name, None),
+        )
+    warnings.warn(
+        f"{location.name} is a zip archive, of which one task at a time can read: unpack it if "
+        "the export takes long.",
+        ExportWarning,
+        stacklevel=2,
+    )
+    return source
+
+
+def _top_folder(archive: Path) -> str:
+    """Return the folder that all files of an archive lie in; empty if there is none."""
+    with ZipFile(archive) as opened:
+        tops = {tuple(name.partition("/")[:2]) for name in opened.namelist()}
+    (top, slash), *others = tops or {("", "")}
+    return top if slash and not others else ""
+
+
+def _open_zarr(group: zarr.Group, location: Location, part: str | None, reach: Reach) -> FileSource:
+    return _open(group, location, part, SymbolicLinks(reach), ZarrArray)
+
+
+def _open(
+    group: Any,
+    location: Location,
+    part: str | None,
+    links: Links,
+    open_array: Callable[[Any, str], Any],
+) -> FileSource:
+    elements = Elements(group, location.name, links, open_array)
+    if path := ways.part_of(elements, location, part):
+        elements = elements.below(path, f"{location.name}#{part}")
+    ways.check_anndata(elements)
+    return FileSource(elements, location)
 
 
 @contextmanager
@@ -59,20 +121,27 @@ def _refusing(location: Location) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise RequestError(
-            f"{location.url} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
+            ways.way_on(location)
+            or f"{location.url} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
         ) from None
     except ExportError as error:
         raise RequestError(str(error)) from error
     except Exception as error:  # stores raise errors of their own
+        if "lock file" in str(error) or "already open for write" in str(error):
+            raise RequestError(
+                f"{location.url} is being written by another program: end that first, or copy the "
+                "file. If none is, set HDF5_USE_FILE_LOCKING=FALSE or run h5clear -s on it."
+            ) from error
         failure = failure_of(error)
         if failure in (Failure.DENIED, Failure.MISSING) or (
             failure is Failure.TRANSIENT and not location.is_local
         ):
             raise RequestError(location.explain(error, "read")) from error
-        if isinstance(error, OSError | ValueError | KeyError | ImportError):
+        if isinstance(error, OSError | ValueError | KeyError | ImportError | BadZipFile):
             raise RequestError(
-                f"{location.url} cannot be read as AnnData: it is not an h5ad file or Zarr store, "
-                "or it is truncated."
+                ways.way_on(location)
+                or f"{location.url} cannot be read as AnnData: it is not an h5ad file or Zarr "
+                "store, or it is truncated."
             ) from error
         raise
 
@@ -97,106 +166,90 @@ class FileSource:
 
     Parameters
     ----------
-    group
-        Its HDF5 or Zarr group.
+    elements
+        Its elements.
     location
         Of the file or store.
-    open_array
-        Makes of a dataset of the group what tasks read it by.
     """
 
-    def __init__(self, group: Any, location: Location, open_array: Callable[[Any], Any]) -> None:
-        self.location, self.name = location, location.name
-        if "obs" not in group or "var" not in group:
-            raise RequestError(f"{self.name} is not AnnData: it has no obs and var.")
-        self._group = group
-        self._open_array = open_array
-        self._frame: pd.DataFrame | None = None  # obs, where it cannot be read by column
-        self.n_cells = self._count_cells()
+    def __init__(self, elements: Elements, location: Location) -> None:
+        self.location, self.name = location, elements.name
+        self._elements = elements
+        self._obs = StoredTable(elements, "obs")
+        self.n_cells = len(self._obs)
 
-    def cell_ids(self) -> list[str]:
+    def cell_ids(self) -> Sequence[str]:
         """Read the index of obs."""
-        obs = self._group["obs"]
-        if legacy.is_table(obs) or obs.attrs.get("encoding-version") != "0.2.0":
-            return [str(name) for name in self._obs_frame().index]
-        return [str(name) for name in read_elem(obs[obs.attrs["_index"]])]
-
-    def _count_cells(self) -> int:
-        obs = self._group["obs"]
-        if legacy.is_table(obs):
-            return int(obs.shape[0])
-        names = obs[obs.attrs["_index"]]
-        # pandas 3 has nullable strings, which anndata writes as a group of values and mask
-        return int((names if hasattr(names, "shape") else names["values"]).shape[0])
+        return [str(name) for name in self._obs.index]
 
     @property
     def layers(self) -> list[str]:
         """Matrices that can be exported."""
-        names = ["X"] if "X" in self._group else []
-        names += ["raw"] if "raw/X" in self._group or "raw.X" in self._group else []
-        return names + (sorted(self._group["layers"]) if "layers" in self._group else [])
+        return list(self._layers)
+
+    @cached_property
+    def _layers(self) -> dict[str, str]:
+        """Their paths, by name: a layer called X or raw is found where there is no other."""
+        paths = {
+            name: path
+            for name, path in {"X": "X", "raw": self._raw("X")}.items()
+            if path in self._elements
+        }
+        layers = {name: f"layers/{name}" for name in self._elements.names("layers")}
+        if "X" in layers and not ("X" in paths and shape_of(self._elements.glance("X"))):
+            paths["X"] = layers["X"]  # X = None may be written as an empty array
+        return paths | {name: path for name, path in layers.items() if name not in paths}
+
+    def _raw(self, name: str) -> str:
+        """Return the path of a part of raw; AnnData before 0.7 has raw.X beside X."""
+        return f"raw/{name}" if "raw" in self._elements else f"raw.{name}"
 
     @property
     def obs_keys(self) -> list[str]:
         """Columns of obs, in order."""
-        obs = self._group["obs"]
-        if legacy.is_table(obs):
-            return [str(name) for name in self._obs_frame().columns]
-        return [str(name) for name in obs.attrs["column-order"]]
+        return self._obs.columns
 
     def obs(self, key: str) -> Any:
         """Read one column."""
-        obs = self._group["obs"]
-        if legacy.is_table(obs) or obs.attrs.get("encoding-version") != "0.2.0":
-            return self._obs_frame()[key]
-        element = obs[key]
-        match element.attrs.get("encoding-type"):
-            case "string-array":
-                return TextColumn(self._open_text(element))
-            case "nullable-string-array":
-                return TextColumn(self._open_text(element["values"]), element["mask"][:])
-        return read_elem(element)
-
-    def _open_text(self, element: Any) -> Any:
-        return element if isinstance(element, h5py.Dataset) else self._open_array(element)
-
-    def _obs_frame(self) -> pd.DataFrame:
-        if self._frame is None:
-            self._frame = self._table("obs")
-        return self._frame
-
-    def _table(self, name: str) -> pd.DataFrame:
-        element = self._group[name]
-        if legacy.is_table(element):
-            return legacy.read_table(element, self._group.get("uns", {}))
-        frame = read_elem(element)
-        if not isinstance(frame, pd.DataFrame):
-            raise RequestError(f"{self.name} is not AnnData: its {name} is not a table.")
-        return frame
+        return self._obs.column(key)
 
     @property
     def obsm_widths(self) -> dict[str, int]:
         """Matrices of obsm, and their widths."""
-        if "obsm" not in self._group:
+        if "obsm" not in self._elements:
             return {}
-        obsm = self._group["obsm"]
+        obsm = self._elements.glance("obsm")
         if legacy.is_table(obsm):
             return {
                 str(name): int(np.prod(obsm.dtype[name].shape)) for name in obsm.dtype.names or ()
             }
-        shapes = {key: _shape(obsm[key]) for key in obsm}
-        return {key: int(shape[1]) for key, shape in shapes.items() if len(shape) == 2}
+        shapes = {name: self._obsm_shape(f"obsm/{name}") for name in self._elements.names("obsm")}
+        return {name: shape[1] for name, shape in shapes.items() if len(shape) == 2}
+
+    def _obsm_shape(self, path: str) -> tuple[int, ...]:
+        element = self._elements.glance(path)
+        if is_table(element):
+            table = StoredTable(self._elements, path)
+            return len(table), len(table.columns)
+        return shape_of(element)
 
     def obsm(self, key: str) -> Sliceable:
         """Open one array."""
-        obsm = self._group["obsm"]
+        obsm = self._elements.glance("obsm")
         if legacy.is_table(obsm):
-            return np.asarray(obsm[:][key])
-        element = obsm[key]
-        if getattr(getattr(element, "dtype", None), "kind", "") in {*"biuf"}:
-            array: Sliceable = self._open_array(element)
+            with explaining(self._elements.title("obsm")):
+                return np.asarray(obsm[:][key])
+        path = f"obsm/{key}"
+        element = self._elements.glance(path)
+        if is_table(element):
+            return StoredTable(self._elements, path).dense()
+        if hasattr(element, "dtype") and element.dtype.kind in {*"biuf"}:
+            array: Sliceable = self._elements.array(path)
             return array
-        return as_dense(read_elem(element))
+        matrix = None if hasattr(element, "dtype") else self._elements.matrix(path)
+        if isinstance(matrix, SparseMatrix):
+            return as_rows(matrix)
+        return as_dense(self._elements.read(path))
 
     @property
     def obsp_keys(self) -> list[str]:
@@ -205,62 +258,23 @@ class FileSource:
 
     def obsp(self, key: str) -> Matrix | None:
         """Open one of them."""
-        return stored_matrix(self._group[self._obsp()[key]], self._open_array)
+        return self._elements.matrix(self._obsp()[key])
 
     def _obsp(self) -> dict[str, str]:
         """Return their paths in the group, by name; AnnData before 0.7 kept the graph in uns."""
         old = {key: f"uns/neighbors/{key}" for key in ("connectivities", "distances")}
-        paths = {key: path for key, path in old.items() if path in self._group}
-        if "obsp" in self._group:
-            paths |= {str(key): f"obsp/{key}" for key in self._group["obsp"]}
-        return paths
+        paths = {key: path for key, path in old.items() if path in self._elements}
+        return paths | {key: f"obsp/{key}" for key in self._elements.names("obsp")}
 
-    def var(self, layer: str) -> pd.DataFrame:
-        """Read the var table of X and the layers, or of raw."""
-        if layer != "raw":
-            return self._table("var")
-        return self._table("raw/var" if "raw/var" in self._group else "raw.var")
+    def var(self, layer: str) -> Table:
+        """Open the var table of X and the layers, or of raw."""
+        of_raw = self._layers.get(layer) == self._raw("X")
+        return StoredTable(self._elements, self._raw("var") if of_raw else "var")
 
     def matrix(self, layer: str) -> Matrix | None:
         """Open X, raw or a layer."""
-        raw = "raw/X" if "raw/X" in self._group else "raw.X"
-        path = {"X": "X", "raw": raw}.get(layer, f"layers/{layer}")
-        return stored_matrix(self._group[path], self._open_array)
+        return self._elements.matrix(self._layers[layer])
 
     def fingerprint(self, layer: str) -> str:  # noqa: ARG002  a file changes as a whole
         """Return a digest of size and age of the files."""
-        return of_files(self.location)
-
-
-def _shape(element: Any) -> tuple[int, ...]:
-    attributes = element.attrs
-    shape = attributes.get("shape", getattr(element, "shape", None))
-    return () if shape is None else tuple(shape)
-
-
-def as_dense(values: Any) -> np.ndarray[Any, Any]:
-    """Return a small matrix of any kind (dense, sparse, a table) as a numpy array."""
-    return np.asarray(values.toarray() if sparse.issparse(values) else values)
-
-
-def stored_matrix(element: Any, open_array: Callable[[Any], Any]) -> Matrix | None:
-    """Open an array or a sparse group as AnnData writes them."""
-    if hasattr(element, "dtype"):
-        if element.shape is None or len(element.shape) != 2:
-            return None  # X = None is written as an empty dataset
-        return DenseMatrix(open_array(element))
-    attributes = element.attrs
-    kind = str(attributes.get("encoding-type", attributes.get("h5sparse_format", "")))[:3]
-    shape = attributes.get("shape", attributes.get("h5sparse_shape"))
-    if kind not in ("csr", "csc") or shape is None:
-        raise RequestError(
-            f"The matrix {element.name} is stored as {kind or 'something unknown'!r}: "
-            "write it as a dense, CSR or CSC array."
-        )
-    return SparseMatrix(
-        data=open_array(element["data"]),
-        indices=open_array(element["indices"]),
-        indptr=open_array(element["indptr"]),
-        shape=(int(shape[0]), int(shape[1])),
-        storage="csr" if kind == "csr" else "csc",
-    )
+        return of_files(self.location, self._elements.others())

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-import pandas as pd
-
 from cellucid_dask.source.matrix import Matrix, Sliceable
+from cellucid_dask.source.table import Table
 
 
 @runtime_checkable
@@ -43,7 +42,13 @@ class Source(Protocol):
     def obsp_keys(self) -> list[str]: ...  # noqa: D102
 
     def obs(self, key: str) -> Any:
-        """Read one column of obs: an array or Series, or text to be read a slice at a time."""
+        """Read one column of obs: an array or Series, or text to be read a slice at a time.
+
+        Raises
+        ------
+        UnreadableError
+            It cannot be read, as others may be.
+        """
 
     def cell_ids(self) -> Sequence[str]:
         """Read the names of the cells."""
@@ -54,8 +59,8 @@ class Source(Protocol):
     def obsp(self, key: str) -> Matrix | None:
         """Open one matrix of obsp, cells x cells; ``None`` if it is stored as empty."""
 
-    def var(self, layer: str) -> pd.DataFrame:
-        """Read the var table that goes with a layer."""
+    def var(self, layer: str) -> Table:
+        """Open the var table that goes with a layer."""
 
     def matrix(self, layer: str) -> Matrix | None:
         """Open the matrix of a layer; ``None`` if it is stored as empty."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,29 @@ _STATE = ("size", "mtime", "ETag", "LastModified", "md5Hash", "updated", "etag",
 _N_SAMPLES, _SAMPLE_VALUES = 16, 4096
 
 
-def of_files(location: Location) -> str:
-    """Return a digest of the size and age of a file, or of every file in a folder."""
+def of_files(location: Location, others: Sequence[str] = ()) -> str:
+    """Return a digest of the size and age of a file, or of every file in a folder.
+
+    Parameters
+    ----------
+    location
+        Of the file or folder.
+    others
+        Local files and folders that are linked to.
+    """
+    states = [_state(each) for each in (location, *map(Location, others))]
+    return str(tokenize(states if others else states[0]))
+
+
+def _state(location: Location) -> list[tuple[str, ...]]:
     fs, path = location.filesystem, location.path()
     files = with_retries(lambda: fs.find(path, detail=True))
     if not isinstance(files, Mapping) or not files:  # adlfs lists a single file
         files = {path: with_retries(lambda: fs.info(path))}
-    state = sorted(
+    return sorted(
         (name.removeprefix(path), *(str(info.get(key)) for key in _STATE))
         for name, info in files.items()
     )
-    return str(tokenize(state))
 
 
 def checksum(array: Any) -> int:

@@ -17,6 +17,8 @@ import numpy as np
 from isal import isal_zlib
 
 from cellucid_dask.errors import ExportError
+from cellucid_dask.source.filters import load_filters
+from cellucid_dask.source.hdf5_links import file_of, raw_file
 from cellucid_dask.store.location import Location
 from cellucid_dask.types import Array
 
@@ -26,6 +28,7 @@ _ABSENT = np.iinfo(np.uint64).max
 
 def open_file(file: Location) -> h5py.File:
     """Open a file for the HDF5 library; of a remote one a few small blocks are cached."""
+    load_filters()
     if file.is_local:
         return h5py.File(file.url, "r")
     # metadata are small reads close together: blocks of 1 MiB
@@ -48,6 +51,7 @@ class ChunkedDataset:
     """
 
     file: Location
+    name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunks: tuple[int, ...]
@@ -81,7 +85,18 @@ class ChunkedDataset:
             if self.offsets[number] == _ABSENT:
                 out[target] = self.fill
             else:
-                out[target] = self._decode(next(stored), int(self.skipped[number]))[source]
+                try:
+                    values = self._decode(next(stored), int(self.skipped[number]))
+                except (ValueError, isal_zlib.IsalError) as error:  # type: ignore[misc]
+                    first = ", ".join(
+                        str(at * size) for at, size in zip(position, self.chunks, strict=True)
+                    )
+                    raise ExportError(
+                        f"{self.file.url} is damaged: the chunk of {self.name} from ({first}) on "
+                        f"cannot be decompressed ({error}). Copy or write the file again from "
+                        "its origin."
+                    ) from error
+                out[target] = values[source]
         return out
 
     def _decode(self, data: bytes, skipped: int) -> Array:
@@ -91,20 +106,10 @@ class ChunkedDataset:
             if skipped >> position & 1:
                 continue
             if self.filters[position] == _DEFLATE:
-                values = np.frombuffer(self._inflate(values, length), np.uint8)
+                values = np.frombuffer(isal_zlib.decompress(values, 15, length), np.uint8)
             else:
                 values = values.reshape(self.dtype.itemsize, -1).T.reshape(-1)
         return values.view(self.dtype).reshape(self.chunks)
-
-    def _inflate(self, values: Array, length: int) -> bytes:
-        try:
-            inflated: bytes = isal_zlib.decompress(values, 15, length)
-        except isal_zlib.IsalError as error:  # type: ignore[misc]
-            raise ExportError(
-                f"{self.file.url} is damaged: a chunk cannot be decompressed ({error}). "
-                "Copy or write the file again from its origin."
-            ) from error
-        return inflated
 
 
 def _overlap(
@@ -154,7 +159,15 @@ class LibraryDataset:
     def __getitem__(self, selection: Any) -> Array:
         """Read a region."""
         with _H5PY, open_file(self.file) as file:
-            values = np.asarray(file[self.name][selection])
+            try:
+                values = np.asarray(file[self.name][selection])
+            except OSError as error:
+                rows = selection[0] if isinstance(selection, tuple) else selection
+                raise ExportError(
+                    f"{self.file.url} is damaged, or cannot be read: {self.name} from row "
+                    f"{rows.start or 0:,} on ({error}). Copy or write the file again from its "
+                    "origin."
+                ) from error
         return values.astype(self.dtype.newbyteorder("="), copy=False)
 
 
@@ -162,18 +175,40 @@ _H5PY = threading.Lock()
 
 
 def reader(dataset: h5py.Dataset, file: Location) -> Any:
-    """Return the fastest reader that can read the dataset."""
+    """Return the fastest reader that can read the dataset.
+
+    Parameters
+    ----------
+    dataset
+        The dataset; behind a link, it lies in another file.
+    file
+        The file that was opened.
+    """
+    if file.is_local:
+        file = Location(str(file_of(dataset)))
     plist = dataset.id.get_create_plist()
     filters = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
     layout = plist.get_layout()
     plain = dataset.dtype.kind in "biuf" and dataset.file.userblock_size == 0
     if plain and layout == h5py.h5d.CHUNKED and set(filters) <= {_DEFLATE, _SHUFFLE}:
         return _chunked(dataset, file, filters)
-    if plain and layout == h5py.h5d.CONTIGUOUS and not dataset.external and not filters:
-        offset = dataset.id.get_offset()
-        if offset is not None and dataset.id.get_storage_size() == dataset.nbytes:
-            return ContiguousDataset(file, dataset.shape, dataset.dtype, offset)
+    if plain and layout == h5py.h5d.CONTIGUOUS and not filters:
+        return _contiguous(dataset, file)
+    return _by_library(dataset, file)
+
+
+def _by_library(dataset: h5py.Dataset, file: Location) -> LibraryDataset:
     return LibraryDataset(file, dataset.name, dataset.shape, dataset.dtype, dataset.chunks)
+
+
+def _contiguous(dataset: h5py.Dataset, file: Location) -> ContiguousDataset | LibraryDataset:
+    offset, size = dataset.id.get_offset(), dataset.id.get_storage_size()
+    if dataset.external and len(dataset.external) == 1:
+        ((name, offset, _),) = dataset.external
+        file, size = Location(str(raw_file(name))), dataset.nbytes
+    if offset is None or size != dataset.nbytes:
+        return _by_library(dataset, file)
+    return ContiguousDataset(file, dataset.shape, dataset.dtype, offset)
 
 
 def _chunked(dataset: h5py.Dataset, file: Location, filters: tuple[int, ...]) -> ChunkedDataset:
@@ -193,11 +228,19 @@ def _chunked(dataset: h5py.Dataset, file: Location, filters: tuple[int, ...]) ->
 
     if dataset.id.get_num_chunks():
         dataset.id.chunk_iter(note)
-        dataset.id.refresh()  # or HDF5 would keep the whole index in memory
+        if _is_open_once(dataset):
+            dataset.id.refresh()  # or HDF5 would keep the whole index in memory
     return ChunkedDataset(
-        file, dataset.shape, dataset.dtype, dataset.chunks, offsets, sizes, skipped, filters,
-        dataset.fillvalue,
+        file, dataset.name, dataset.shape, dataset.dtype, dataset.chunks, offsets, sizes, skipped,
+        filters, dataset.fillvalue,
     )  # fmt: skip
+
+
+def _is_open_once(dataset: h5py.Dataset) -> bool:
+    """Whether no one else has the dataset open: refreshing would break it under their hands."""
+    number = h5py.h5o.get_info(dataset.id).addr
+    opened = h5py.h5f.get_obj_ids(dataset.file.id, h5py.h5f.OBJ_DATASET)
+    return [h5py.h5o.get_info(each).addr for each in opened].count(number) == 1
 
 
 def _bounds(selection: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -15,10 +15,11 @@ import numpy as np
 from dask.base import tokenize
 from scipy import sparse
 
-from cellucid_dask.errors import ExportError
+from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.planning import Layout
 from cellucid_dask.source.fingerprint import checksum
 from cellucid_dask.source.lazy import lazy_array
+from cellucid_dask.source.pointers import block_damage, pointer_damage
 from cellucid_dask.types import Array, Sizes
 
 Storage = Literal["csr", "csc", "dense"]
@@ -123,6 +124,8 @@ class SparseMatrix(_Stored):
         (cells, genes).
     storage
         ``"csr"`` or ``"csc"``.
+    name
+        What to call it in errors.
     """
 
     data: Sliceable
@@ -130,6 +133,7 @@ class SparseMatrix(_Stored):
     indptr: Sliceable
     shape: tuple[int, int]
     storage: Literal["csr", "csc"]
+    name: str = "The sparse matrix"
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -144,16 +148,30 @@ class SparseMatrix(_Stored):
 
     def layout(self, columns: Array) -> Layout:
         """Describe the matrix for planning; reads `indptr`."""
-        n_major = self.shape[0 if self.storage == "csr" else 1]
         return Layout(
             shape=self.shape,
             dtype=self.dtype,
             storage=self.storage,
             columns=columns,
             value_nbytes=self.dtype.itemsize + np.dtype(self.indices.dtype).itemsize,
-            indptr=np.asarray(self.indptr[0 : n_major + 1]).astype(np.int64),
+            indptr=self.pointers(),
             chunk=(max(_chunks(self.data)[0], _chunks(self.indices)[0]), 1),
         )
+
+    def pointers(self) -> Array:
+        """Read `indptr` as int64.
+
+        Raises
+        ------
+        RequestError
+            It is not that of the matrix.
+        """
+        indptr = np.asarray(self.indptr[0 : self.indptr.shape[0]]).astype(np.int64)
+        n_major = self.shape[0 if self.storage == "csr" else 1]
+        n_indices = int(self.indices.shape[0])
+        if damage := pointer_damage(self.name, indptr, n_major, self.nnz, n_indices):
+            raise RequestError(damage)
+        return indptr
 
     def fingerprint(self) -> str:
         """Return a digest of the three arrays."""
@@ -165,19 +183,16 @@ class SparseMatrix(_Stored):
         Raises
         ------
         ExportError
-            `indptr` does not fit the values.
+            They cannot be of this matrix.
         """
-        along = rows if self.storage == "csr" else columns
+        along, across = (rows, 1) if self.storage == "csr" else (columns, 0)
         indptr = np.asarray(self.indptr[along.start : along.stop + 1]).astype(np.int64)
         first, last = int(indptr[0]), int(indptr[-1])
-        if not 0 <= first <= last <= self.nnz or len(indptr) != along.stop - along.start + 1:
-            raise ExportError(
-                "The sparse matrix is damaged: its row pointers do not fit its values. "
-                "Write the file again from its origin."
-            )
         data = np.asarray(self.data[first:last]).astype(self.dtype, copy=False)
-        indices = np.asarray(self.indices[first:last])
-        indices = indices.astype(indices.dtype.newbyteorder("="), copy=False)
+        index_dtype = np.dtype(self.indices.dtype).newbyteorder("=")
+        indices = np.asarray(self.indices[first:last]).astype(index_dtype, copy=False)
+        if damage := block_damage(self.name, indptr, data, indices, self.shape[across]):
+            raise ExportError(damage)
         kind = sparse.csr_matrix if self.storage == "csr" else sparse.csc_matrix
         return kind(
             (data, indices, indptr - first),
@@ -223,61 +238,6 @@ class DenseMatrix(_Stored):
     def read(self, rows: slice, columns: slice) -> Any:
         """Read a region as an ndarray."""
         return np.asarray(self.array[rows, columns])
-
-
-@dataclass(frozen=True)
-class DaskMatrix:
-    """A Dask array of sparse or dense blocks, (cells, genes), in the blocks that it has."""
-
-    array: da.Array
-    storage: Storage
-    shared_nbytes: int = 0
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(cells, genes)."""
-        return self.array.shape[0], self.array.shape[1]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Dtype of the values."""
-        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
-        return dtype
-
-    @property
-    def fixed_blocks(self) -> Blocks:
-        """Row and column block sizes."""
-        rows, columns = self.array.chunks
-        return rows, columns
-
-    def layout(self, columns: Array) -> Layout:
-        """Describe the array for planning; the number of stored values is unknown."""
-        return Layout(
-            shape=self.shape,
-            dtype=self.dtype,
-            storage=self.storage,
-            columns=columns,
-            value_nbytes=self.dtype.itemsize + (0 if self.storage == "dense" else 4),
-            fixed_blocks=self.fixed_blocks,
-        )
-
-    def fingerprint(self) -> str:
-        """Return a digest of the array's name in Dask."""
-        return str(tokenize(self.array.name))
-
-    def prepare(self, _: Blocks) -> Self:
-        """Return the matrix."""
-        return self
-
-    def dask(self, blocks: Blocks) -> da.Array:
-        """Return the array itself."""
-        if blocks != self.fixed_blocks:
-            raise ValueError("the blocks of a Dask array cannot be chosen")
-        return self.array
-
-    def read(self, rows: slice, columns: slice) -> Any:
-        """Raise a TypeError: only a scheduler can compute a block."""
-        raise TypeError(f"a block of a Dask array is computed, not read: {rows}, {columns}")
 
 
 def _chunks(array: Sliceable) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from cellucid_dask.source.reading import explaining
+
 
 @dataclass(frozen=True)
 class TextColumn:
@@ -14,12 +16,15 @@ class TextColumn:
 
     Attributes
     ----------
+    what
+        What to call it in errors.
     values
         str or bytes, shape (cells,).
     mask
         bool, true where a value is missing; ``None`` when none is.
     """
 
+    what: str
     values: Any
     mask: Any = None
 
@@ -32,7 +37,8 @@ class TextColumn:
 
     def __getitem__(self, rows: slice) -> np.ndarray[Any, Any]:
         """Read some rows as objects, ``None`` where the value is missing."""
-        values = np.array(self.values[rows], dtype=object)
+        with explaining(self.what):
+            values = np.array(self.values[rows], dtype=object)
         if self.mask is not None:
             values[np.asarray(self.mask[rows], bool)] = None
         return values

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
+import h5py
 import numpy as np
 import pytest
+import zarr
 
 import cellucid_dask
 from tests.helpers import SETTINGS, dense, expression, read_source
@@ -224,6 +228,72 @@ def test_no_expression(shared_data: Path, tmp_path: Path) -> None:
     assert not (target / "var_manifest.json").exists()
     assert export.identity["stats"]["n_genes"] == 0
     assert list(export.obs["cell_labels"]) == list(adata.obs["cell_labels"])
+
+
+# Every file: exported with these options, or refused in these words.
+FILES: dict[str, tuple[str, dict[str, Any]] | str] = {
+    "10x-10k-subset.zarr": ("X", {"genes_only": True, "make_genes_unique": True}),
+    "10x_v3_filtered.h5": "is of Cell Ranger, read it with scanpy.read_10x_h5",
+    "anndata_0.7.8.zarr.zip": ("X", {"embeddings": ["array:3,4"]}),
+    "bruce_spatial.h5ad": ("X", {}),
+    "cellrank_200.h5ad": ("X", {}),
+    "cellxgene_nan.h5ad": ("X", {}),
+    "mudata_axis0.h5mu": "is MuData of mod/mod1, mod/mod2: choose one, as mudata_axis0.h5mu#mod1",
+    "mudata_axis0.h5mu#mod1": ("X", {"genes_only": True}),
+    "mudata_axis0.h5mu#mod2": ("X", {"genes_only": True}),
+    "multimodal_sparse_obsm.h5ad": ("X", {"embeddings": ["mode2:0,7"]}),
+    "pbmc68k_reduced.h5ad": ("X", {}),
+    "pbmc_small.h5ad": ("X", {}),
+    "scimap_protein.h5ad": ("X", {}),
+    "scvelo_pancreas_50.h5ad": ("X", {"genes_only": True}),
+    "spatialdata_blobs.zarr": "is SpatialData of tables/table, tables/table_points: choose one",
+    "spatialdata_blobs.zarr#table": ("X", {"genes_only": True}),
+    "ventolab_no_x.h5ad": ("", {}),
+    "zellkonverter_example.h5ad": ("X", {}),
+}
+
+
+def read_any(path: Path, part: str, folder: Path) -> ad.AnnData:
+    """Read what a path and ``#part`` name, as anndata does."""
+    if path.suffix == ".zip":
+        shutil.unpack_archive(path, folder / "a.zarr")
+        return read_source(folder / "a.zarr")
+    if not part:
+        return read_source(path)
+    file: Any = h5py.File(path) if path.suffix == ".h5mu" else zarr.open_group(path, mode="r")
+    adata: ad.AnnData = ad.io.read_elem(file["mod" if path.suffix == ".h5mu" else "tables"][part])
+    return adata
+
+
+def test_no_file_is_forgotten(shared_data: Path) -> None:
+    there = {each.name for each in shared_data.iterdir() if each.name != "README.md"}
+    assert there <= {name.partition("#")[0] for name in FILES}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_exported_or_the_way_on(shared_data: Path, tmp_path: Path, name: str) -> None:
+    source, target, wanted = f"{shared_data}/{name}", tmp_path / "export", FILES[name]
+    if isinstance(wanted, str):
+        with pytest.raises(cellucid_dask.RequestError, match=wanted):
+            cellucid_dask.export(source, target)
+        assert not target.exists()
+        return
+    layer, options = wanted
+
+    cellucid_dask.export(source, target, **options, **SETTINGS)
+
+    file, _, part = name.partition("#")
+    adata = read_any(shared_data / file, part, tmp_path)
+    adata.var_names_make_unique()
+    assert check(target).n_cells == adata.n_obs
+    if layer:
+        assert_genes(target, adata, layer, 8)
+    if "embeddings" in options:
+        key, _, columns = options["embeddings"][0].partition(":")
+        points = dense(adata.obsm[key])[:, [int(each) for each in columns.split(",")]]
+        low, high = points.min(axis=0), points.max(axis=0)
+        expected = (points - (low + high) / 2) * 2 / (high - low).max()
+        np.testing.assert_allclose(check(target).points(2), expected, atol=1e-6)
 
 
 def test_chosen_genes_in_the_given_order(shared_data: Path, tmp_path: Path) -> None:

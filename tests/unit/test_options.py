@@ -154,5 +154,5 @@ def test_storage_options_are_not_shown() -> None:
 def test_options_of_a_run() -> None:
     assert {
         "memory_budget", "scratch", "force", "resume", "page", "progress", "storage_options",
-        "source_storage_options", "created_at",
+        "source_storage_options", "created_at", "allow_links",
     } == RUN_OPTIONS  # fmt: skip

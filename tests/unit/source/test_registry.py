@@ -55,13 +55,13 @@ def test_file_that_is_not_there(tmp_path: Path, name: str) -> None:
 
 
 def test_kind_that_takes_a_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def opener(location: Location, part: str | None) -> tuple[str, str | None]:
+    def opener(location: Location, part: str | None, _: bool) -> tuple[str, str | None]:
         return location.url, part
 
     module = ModuleType("some_package")
     module.open_parts = opener  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "some_package", module)
-    kind = Kind("some_package:open_parts", (".parts",), takes_part=True)
+    kind = Kind("some_package:open_parts", (".parts",))
     monkeypatch.setitem(KINDS, "parts", kind)
     path = tmp_path / "a.parts"
     path.touch()

@@ -1,0 +1,149 @@
+"""Tables in a file: obs, var and entries of obsm, of which only the columns needed are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from cellucid_dask.errors import RequestError
+from cellucid_dask.source import legacy
+from cellucid_dask.source.elements import Elements
+from cellucid_dask.source.reading import UnreadableError, explaining
+from cellucid_dask.source.text import TextColumn
+
+
+class Table(Protocol):
+    """A data frame, or what reads one column by column."""
+
+    @property
+    def index(self) -> pd.Index[Any]: ...  # noqa: D102
+    @property
+    def columns(self) -> Any: ...  # noqa: D102
+    def __len__(self) -> int: ...
+    def __getitem__(self, name: Any, /) -> Any: ...
+
+
+class StoredTable:
+    """A table in a file.
+
+    Parameters
+    ----------
+    elements
+        The elements of its file.
+    path
+        Of the table among them.
+    """
+
+    def __init__(self, elements: Elements, path: str) -> None:
+        self._elements, self._path = elements, path
+        self._element = elements.glance(path)
+
+    @property
+    def _by_column(self) -> bool:
+        """Whether it is stored column by column, as anndata does since 0.7.5."""
+        attributes = self._element.attrs
+        return (
+            not legacy.is_table(self._element)
+            and str(attributes.get("encoding-version")) == "0.2.0"
+            and "_index" in attributes
+            and "column-order" in attributes
+        )
+
+    @cached_property
+    def _frame(self) -> pd.DataFrame:
+        """The whole of a table that is not stored by columns."""
+        if legacy.is_table(self._element):
+            with explaining(self._elements.title(self._path)):
+                uns = self._elements.open("uns") if "uns" in self._elements else {}
+                return legacy.read_table(self._element, uns)
+        frame = self._elements.read(self._path)
+        if not isinstance(frame, pd.DataFrame):
+            raise RequestError(
+                f"{self._elements.name} is not AnnData: its {self._path} is not a table."
+            )
+        return frame
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        if legacy.is_table(self._element):
+            return int(self._element.shape[0])
+        if not self._by_column:
+            return len(self._frame)
+        names = self._elements.glance(self._index_path)
+        # pandas 3 has nullable strings, which anndata writes as a group of values and mask
+        return int((names if hasattr(names, "shape") else names["values"]).shape[0])
+
+    @property
+    def _index_path(self) -> str:
+        return f"{self._path}/{_plain(self._element.attrs['_index'])}"
+
+    @property
+    def index(self) -> pd.Index[Any]:
+        """The names of the rows."""
+        by_column = self._by_column
+        names = self._elements.read(self._index_path) if by_column else self._frame.index
+        index: pd.Index[Any] = pd.Index(names)
+        return index
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, in order."""
+        if not self._by_column:
+            return list(map(str, self._frame.columns))
+        return list(map(_plain, self._element.attrs["column-order"]))
+
+    def __getitem__(self, name: str) -> pd.Series[Any]:
+        """Read a column."""
+        if not self._by_column:
+            return self._frame[name]
+        values = self._elements.read(f"{self._path}/{name}")
+        with explaining(self._elements.title(f"{self._path}/{name}")):
+            return pd.Series(values)
+
+    def column(self, name: str) -> Any:
+        """Read a column as an array; text will be read a slice at a time.
+
+        Raises
+        ------
+        UnreadableError
+            It is damaged, or no column.
+        """
+        if not self._by_column:
+            return self._frame[name]
+        path = f"{self._path}/{name}"
+        title = self._elements.title(path)
+        element = self._elements.open(path)
+        match element.attrs.get("encoding-type"):
+            case "string-array":
+                return TextColumn(title, element)
+            case "nullable-string-array":
+                return TextColumn(title, element["values"], element["mask"][:])
+        values = self._elements.read(path)
+        if not getattr(values, "ndim", 0) or not hasattr(values, "dtype"):
+            raise UnreadableError(f"{title} holds no values by cell.")
+        return values
+
+    def dense(self) -> np.ndarray[Any, Any]:
+        """Read all columns as an array."""
+        return np.asarray(pd.DataFrame({name: self[name] for name in self.columns}))
+
+
+def readable_columns(table: Table, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Read columns that nobody asked for, and pass over those that cannot be read."""
+    for name in names:
+        with suppress(UnreadableError):
+            yield name, table[name]
+
+
+def is_table(element: Any) -> bool:
+    """Whether an element of a file is a table."""
+    return legacy.is_table(element) or element.attrs.get("encoding-type") == "dataframe"
+
+
+def _plain(name: Any) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
