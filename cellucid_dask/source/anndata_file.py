@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import cached_property, partial
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
-import zarr
 
-from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 from cellucid_dask.source import hdf5, legacy, ways
 from cellucid_dask.source.elements import Elements, Links, as_dense, as_rows, shape_of
 from cellucid_dask.source.fingerprint import of_files
@@ -23,79 +18,37 @@ from cellucid_dask.source.links import Reach, SymbolicLinks
 from cellucid_dask.source.matrix import Matrix, Sliceable, SparseMatrix
 from cellucid_dask.source.reading import ZarrArray, explaining
 from cellucid_dask.source.table import StoredTable, Table, is_table
-from cellucid_dask.store.failures import Failure, failure_of
+from cellucid_dask.source.zarr_store import open_group, open_zip_group
 from cellucid_dask.store.location import Location
-from cellucid_dask.store.preflight import check_answers
-from cellucid_dask.store.retry import with_retries_async
+from cellucid_dask.store.preflight import check_ranges
 
 
-def open_h5ad(location: Location, part: str | None, allow_links: bool) -> FileSource:
+def open_h5ad(
+    location: Location, part: str | None, allow_links: bool, opened: ExitStack
+) -> FileSource:
     """Open an h5ad file, or one modality of an h5mu file."""
-    with _refusing(location):
-        check_answers(location)
-        file = location
-        folder = None
-        if location.is_local:  # a link may come to point elsewhere while the export runs
-            file = replace(location, url=str(Path(location.url).resolve()))
-            folder = Path(file.url).parent
-        return _open(
-            hdf5.open_file(file),
-            location,
-            part,
-            Hdf5Links(Reach(location.name, folder, allow_links)),
-            lambda dataset, _: hdf5.reader(dataset, file),
-        )
-
-
-def open_zarr(location: Location, part: str | None, allow_links: bool) -> FileSource:
-    """Open an AnnData Zarr store, or one table of a SpatialData store."""
-    with _refusing(location):
-        check_answers(location, "zarr.json")
-        if location.is_local:
-            folder = Path(location.url).resolve()
-            # what lies there counts; Zarr misreads consolidated names that differ by case
-            group = zarr.open_group(folder, mode="r", use_consolidated=False)
-            return _open_zarr(group, location, part, Reach(location.name, folder, allow_links))
-        # Zarr by itself would take memory:// for a store of its own
-        fsspec_store = zarr.storage.FsspecStore.from_url(
-            location.url, dict(location.storage_options), read_only=True
-        )
-        group = zarr.open_group(_RetryingStore(fsspec_store, location), mode="r")
-        return _open_zarr(group, location, part, Reach(location.name, None))
-
-
-def open_zip(location: Location, part: str | None, _: bool) -> FileSource:
-    """Open a Zarr store in a zip archive."""
-    with _refusing(location):
-        if not location.is_local:
-            raise RequestError(f"{location.url} is a zip archive: copy it to a local disk.")
-        archive = Path(location.url).resolve()
-        store = zarr.storage.ZipStore(archive, mode="r")
-        source = _open_zarr(
-            zarr.open_group(store, path=_top_folder(archive), mode="r", use_consolidated=False),
-            location,
-            part,
-            Reach(location.name, None),
-        )
-    warnings.warn(
-        f"{location.name} is a zip archive, of which one task at a time can read: unpack it if "
-        "the export takes long.",
-        ExportWarning,
-        stacklevel=2,
+    check_ranges(location)
+    folder = Path(location.url).parent if location.is_local else None
+    return _open(
+        opened.enter_context(hdf5.open_file(location)),
+        location,
+        part,
+        Hdf5Links(Reach(location.name, folder, allow_links)),
+        lambda dataset, _: hdf5.reader(dataset, location),
     )
-    return source
 
 
-def _top_folder(archive: Path) -> str:
-    """Return the folder that all files of an archive lie in; empty if there is none."""
-    with ZipFile(archive) as opened:
-        tops = {tuple(name.partition("/")[:2]) for name in opened.namelist()}
-    (top, slash), *others = tops or {("", "")}
-    return top if slash and not others else ""
+def open_zarr(location: Location, part: str | None, allow_links: bool, _: ExitStack) -> FileSource:
+    """Open an AnnData Zarr store, or one table of a SpatialData store."""
+    folder = Path(location.url) if location.is_local else None
+    links = SymbolicLinks(Reach(location.name, folder, allow_links))
+    return _open(open_group(location), location, part, links, ZarrArray)
 
 
-def _open_zarr(group: zarr.Group, location: Location, part: str | None, reach: Reach) -> FileSource:
-    return _open(group, location, part, SymbolicLinks(reach), ZarrArray)
+def open_zip(location: Location, part: str | None, _: bool, opened: ExitStack) -> FileSource:
+    """Open a Zarr store in a zip archive."""
+    group = open_zip_group(location, opened)
+    return _open(group, location, part, SymbolicLinks(Reach(location.name, None)), ZarrArray)
 
 
 def _open(
@@ -110,55 +63,6 @@ def _open(
         elements = elements.below(path, f"{location.name}#{part}")
     ways.check_anndata(elements)
     return FileSource(elements, location)
-
-
-@contextmanager
-def _refusing(location: Location) -> Iterator[None]:
-    """Turn errors of opening into a `RequestError` that says what is wrong with the file."""
-    try:
-        yield
-    except RequestError:
-        raise
-    except FileNotFoundError:
-        raise RequestError(
-            ways.way_on(location)
-            or f"{location.url} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
-        ) from None
-    except ExportError as error:
-        raise RequestError(str(error)) from error
-    except Exception as error:  # stores raise errors of their own
-        if "lock file" in str(error) or "already open for write" in str(error):
-            raise RequestError(
-                f"{location.url} is being written by another program: end that first, or copy the "
-                "file. If none is, set HDF5_USE_FILE_LOCKING=FALSE or run h5clear -s on it."
-            ) from error
-        failure = failure_of(error)
-        if failure in (Failure.DENIED, Failure.MISSING) or (
-            failure is Failure.TRANSIENT and not location.is_local
-        ):
-            raise RequestError(location.explain(error, "read")) from error
-        if isinstance(error, OSError | ValueError | KeyError | ImportError | BadZipFile):
-            raise RequestError(
-                ways.way_on(location)
-                or f"{location.url} cannot be read as AnnData: it is not an h5ad file or Zarr "
-                "store, or it is truncated."
-            ) from error
-        raise
-
-
-class _RetryingStore(zarr.storage.WrapperStore[Any]):
-    """A Zarr store that retries reads, and explains those that fail for good."""
-
-    def __init__(self, store: Any, location: Location) -> None:
-        super().__init__(store)
-        self._location = location
-
-    def _with_store(self, store: Any) -> _RetryingStore:
-        return type(self)(store, self._location)
-
-    async def get(self, *arguments: Any, **options: Any) -> Any:
-        with self._location.explaining("read"):
-            return await with_retries_async(partial(self._store.get, *arguments, **options))
 
 
 class FileSource:
@@ -275,6 +179,10 @@ class FileSource:
         """Open X, raw or a layer."""
         return self._elements.matrix(self._layers[layer])
 
-    def fingerprint(self, layer: str) -> str:  # noqa: ARG002  a file changes as a whole
+    def state(self) -> str:
         """Return a digest of size and age of the files."""
         return of_files(self.location, self._elements.others())
+
+    def fingerprint(self, layer: str) -> str:  # noqa: ARG002  a file changes as a whole
+        """Return a digest of size and age of the files."""
+        return self.state()
