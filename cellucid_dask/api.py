@@ -34,7 +34,7 @@ from cellucid_dask.runtime.cluster import active_client, blocking_client, check_
 from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
 from cellucid_dask.source import open_source
 from cellucid_dask.source.base import Source
-from cellucid_dask.source.fingerprint import watch
+from cellucid_dask.source.fingerprint import watched
 from cellucid_dask.store.scratch import open_scratch
 from cellucid_dask.store.staging import Staging, staging_folder
 from cellucid_dask.store.target import Target
@@ -90,9 +90,9 @@ def export(
     destination = Target.of(target, settings.storage_options)
     with (
         open_source(source, settings.source_storage_options, settings.allow_links) as opened,
+        watched(opened) as check_source,
         Staging(staging_folder(settings.scratch, destination.parent)) as staging,
     ):
-        check_source = watch(opened)
         request = resolve(opened, settings)
         commit.check_target(destination, request)
         fields = export_fields(request, staging.add)

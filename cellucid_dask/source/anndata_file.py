@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cellucid_dask.source.elements import Elements, Links, as_dense, as_rows, sh
 from cellucid_dask.source.fingerprint import of_files
 from cellucid_dask.source.hdf5_links import Hdf5Links
 from cellucid_dask.source.links import Reach, SymbolicLinks
+from cellucid_dask.source.lookup import Lookup
 from cellucid_dask.source.matrix import Matrix, Sliceable, SparseMatrix
 from cellucid_dask.source.reading import ZarrArray, explaining
 from cellucid_dask.source.table import StoredTable, Table, is_table
@@ -87,22 +88,27 @@ class FileSource:
         return [str(name) for name in self._obs.index]
 
     @property
-    def layers(self) -> list[str]:
+    def layers(self) -> Collection[str]:
         """Matrices that can be exported."""
-        return list(self._layers)
+        return self._layers.keys()
 
     @cached_property
-    def _layers(self) -> dict[str, str]:
-        """Their paths, by name: a layer called X or raw is found where there is no other."""
-        paths = {
-            name: path
-            for name, path in {"X": "X", "raw": self._raw("X")}.items()
-            if path in self._elements
-        }
-        layers = {name: f"layers/{name}" for name in self._elements.names("layers")}
-        if "X" in layers and not ("X" in paths and shape_of(self._elements.glance("X"))):
-            paths["X"] = layers["X"]  # X = None may be written as an empty array
-        return paths | {name: path for name, path in layers.items() if name not in paths}
+    def _layers(self) -> Mapping[str, str]:
+        """Their paths, by name."""
+
+        def names() -> Iterator[str]:
+            yield from ("X", "raw")
+            yield from self._elements.names("layers")
+
+        return Lookup(self._layer_path, names)
+
+    def _layer_path(self, name: str) -> str | None:
+        """Find a layer; one called X or raw is found where there is no other."""
+        own, other = {"X": "X", "raw": self._raw("X")}.get(name), f"layers/{name}"
+        has_own, has_other = (path in self._elements for path in (own or other, other))
+        if has_own and has_other and own == "X" and not shape_of(self._elements.glance(own)):
+            return other  # X = None may be written as an empty array
+        return own or other if has_own else other if has_other else None
 
     def _raw(self, name: str) -> str:
         """Return the path of a part of raw; AnnData before 0.7 has raw.X beside X."""
@@ -117,8 +123,8 @@ class FileSource:
         """Read one column."""
         return self._obs.column(key)
 
-    @property
-    def obsm_widths(self) -> dict[str, int]:
+    @cached_property
+    def obsm_widths(self) -> Mapping[str, int]:
         """Matrices of obsm, and their widths."""
         if "obsm" not in self._elements:
             return {}
@@ -127,8 +133,11 @@ class FileSource:
             return {
                 str(name): int(np.prod(obsm.dtype[name].shape)) for name in obsm.dtype.names or ()
             }
-        shapes = {name: self._obsm_shape(f"obsm/{name}") for name in self._elements.names("obsm")}
-        return {name: shape[1] for name, shape in shapes.items() if len(shape) == 2}
+        return Lookup(self._obsm_width, partial(self._elements.names, "obsm"))
+
+    def _obsm_width(self, name: str) -> int | None:
+        shape = self._obsm_shape(path) if (path := f"obsm/{name}") in self._elements else ()
+        return shape[1] if len(shape) == 2 else None
 
     def _obsm_shape(self, path: str) -> tuple[int, ...]:
         element = self._elements.glance(path)
@@ -156,19 +165,24 @@ class FileSource:
         return as_dense(self._elements.read(path))
 
     @property
-    def obsp_keys(self) -> list[str]:
+    def obsp_keys(self) -> Collection[str]:
         """Matrices over cells."""
-        return sorted(self._obsp())
+        return self._obsp.keys()
 
     def obsp(self, key: str) -> Matrix | None:
         """Open one of them."""
-        return self._elements.matrix(self._obsp()[key])
+        return self._elements.matrix(self._obsp[key])
 
-    def _obsp(self) -> dict[str, str]:
-        """Return their paths in the group, by name; AnnData before 0.7 kept the graph in uns."""
+    @cached_property
+    def _obsp(self) -> Mapping[str, str]:
+        """Their paths, by name; AnnData before 0.7 kept the graph in uns."""
         old = {key: f"uns/neighbors/{key}" for key in ("connectivities", "distances")}
-        paths = {key: path for key, path in old.items() if path in self._elements}
-        return paths | {key: f"obsp/{key}" for key in self._elements.names("obsp")}
+
+        def find(name: str) -> str | None:
+            paths = [f"obsp/{name}", *([old[name]] if name in old else [])]
+            return next((path for path in paths if path in self._elements), None)
+
+        return Lookup(find, lambda: sorted({*old, *self._elements.names("obsp")}))
 
     def var(self, layer: str) -> Table:
         """Open the var table of X and the layers, or of raw."""

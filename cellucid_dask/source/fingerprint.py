@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from dask.base import tokenize
 from zlib_ng import zlib_ng
 
-from cellucid_dask.errors import ExportError
+from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.store.failures import Failure, failure_of
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.retry import with_retries
@@ -22,10 +23,14 @@ _METADATA = ("zarr.json", ".zmetadata", ".zgroup", ".zattrs")
 _N_SAMPLES, _SAMPLE_VALUES = 16, 4096
 
 
-def watch(source: Any) -> Callable[[], None]:
-    """Note the state of the files of a source, and return a check that it is still the same.
+@contextmanager
+def watched(source: Any) -> Iterator[Callable[[], None]]:
+    """Watch the files of a source while the block runs; a source in memory has none.
 
-    The check raises an `ExportError`. A source in memory has no files: nothing is checked.
+    Yields
+    ------
+    A check that they have not changed, which raises an `ExportError`. It is made too when the
+    block fails, for a change explains what went wrong.
     """
     state = getattr(source, "state", lambda: None)
     before = state()
@@ -37,7 +42,13 @@ def watch(source: Any) -> Callable[[], None]:
                 "two versions: wait until nothing writes to it, then start anew with --force."
             )
 
-    return check
+    try:
+        yield check
+    except RequestError:
+        raise
+    except Exception:
+        check()
+        raise
 
 
 def of_files(location: Location, others: Sequence[str] = ()) -> str:

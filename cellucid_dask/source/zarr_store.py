@@ -107,7 +107,8 @@ class _RemoteStore(zarr.storage.WrapperStore[Any]):
         if not names.intersection(_GROUP):
             raise RequestError(
                 f"{folder or 'The group'} in {self._location} cannot be listed, so its names are "
-                "not known: have zarr.consolidate_metadata write them into the store."
+                "not known: have zarr.consolidate_metadata write them into the store, or name what "
+                "you want (--layer, --embedding, --latent)."
             )
         for name in sorted(names):
             yield name

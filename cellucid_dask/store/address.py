@@ -12,8 +12,8 @@ from fsspec import available_protocols
 
 from cellucid_dask.errors import RequestError
 
-# schemes, which fsspec chains with "::", and what follows the last of them
-_URL = re.compile(r"((?:[A-Za-z][\w+.-]*::)*[A-Za-z][\w+.-]*)://(.*)", re.DOTALL)
+# schemes, which fsspec chains with "::"
+_URL = re.compile(r"(?:[A-Za-z][\w+.-]*::)*[A-Za-z][\w+.-]*://")
 _LOST = re.compile(r"([A-Za-z][\w+.-]*):(?!:)/*([^?]*)", re.DOTALL)
 _LOCAL = ("file", "local")
 # whose first part is a bucket, container or host
@@ -50,11 +50,12 @@ def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
             "has a value."
         )
     schemes = {*available_protocols(), *_LOCAL}
-    if url := _URL.fullmatch(text):
-        _check_url(text, url[1].split("::"), url[2], schemes)
-        if url[1] not in _LOCAL:
-            return re.sub(r"^([^?]*[^?:/])/+$", r"\1", text), options
-        return os.path.realpath(url[2].removeprefix("localhost")), options
+    if _URL.match(text):
+        scheme, _, rest = text.partition("://")
+        if scheme in _LOCAL:
+            return _path_of(rest.removeprefix("localhost")), options
+        _check_url(text, schemes)
+        return re.sub(r"^([^?]*[^?:/])/+$", r"\1", text), options
     if (lost := _LOST.match(text)) and lost[1] in schemes:
         begin = "/" if lost[1] in _LOCAL else f"{lost[1]}://"
         raise RequestError(
@@ -64,22 +65,35 @@ def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
     return os.path.realpath(os.path.expanduser(text)), options  # noqa: PTH111  leaves ~unknown
 
 
-def _check_url(text: str, chain: list[str], rest: str, schemes: set[str]) -> None:
+def _path_of(rest: str) -> str:
+    """Return the local path that follows the scheme of a file URL."""
+    if not rest.startswith("/"):
+        raise RequestError(
+            f"file://{rest} is relative, which a file URL cannot be: write {Path(rest).absolute()}."
+        )
+    return os.path.realpath(rest)
+
+
+def _check_url(text: str, schemes: set[str]) -> None:
     if re.search(r"://[^/?]*:[^/?]*@", text):
         raise RequestError(
             "The URL holds a password, and URLs are shown: pass it as a storage option instead."
         )
-    if unknown := [scheme for scheme in chain if scheme not in schemes]:
+    first, *others = (link.partition("://") for link in text.split("::"))
+    if first[0] not in schemes:
         raise RequestError(
-            f"{shown(text)} cannot be opened: there is no kind of store {unknown[0]!r}. Check the "
+            f"{shown(text)} cannot be opened: there is no kind of store {first[0]!r}. Check the "
             f"address, or write a local path as {Path(shown(text)).absolute()}."
         )
-    scheme = chain[-1]
-    if scheme in _LOCAL and not rest.removeprefix("localhost").startswith("/"):
+    if any(scheme not in schemes for scheme, *_ in others) or (others and not others[-1][1]):
         raise RequestError(
-            f"{text} is relative, which a file URL cannot be: write {Path(rest).absolute()}."
+            f"{shown(text)} cannot be opened: in a URL :: leads from one store into another, as in "
+            "zip://a.zarr::s3://bucket/a.zip. Choose a name without it."
         )
-    if "::" not in text and (not rest.strip("/") or (scheme in _BUCKETS and rest.startswith("/"))):
+    if others:
+        return
+    scheme, _, rest = first
+    if not rest.strip("/") or (scheme in _BUCKETS and rest.startswith("/")):
         raise RequestError(
             f"{shown(text)} names no place in its store: write {scheme}://bucket/folder, and see "
             "that every variable in it has a value."

@@ -140,9 +140,9 @@ def _code(error: BaseException) -> str:
 def _status(error: BaseException) -> int | None:
     """Return the HTTP status that an error carries, or `None`."""
     response = getattr(error, "response", None)
-    candidates: list[Any] = [
-        getattr(error, name, None) for name in ("status", "status_code", "code")
-    ]
+    # aiohttp warns of its code, which is its status
+    names = ("status",) if hasattr(error, "status") else ("status_code", "code")
+    candidates: list[Any] = [getattr(error, name, None) for name in names]
     if isinstance(response, Mapping):
         candidates.append(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
     else:

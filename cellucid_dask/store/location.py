@@ -66,9 +66,11 @@ class Location:
 
     @property
     def name(self) -> str:
-        """Last part of the path, without the query of a URL."""
-        path = self.url if self.is_local else self.url.partition("?")[0]
-        return path.rstrip("/").rpartition("/")[2]
+        """Last part of the path, without the query of a URL; of a chain, in its first store."""
+        if self.is_local:
+            return self.url.rpartition("/")[2]
+        places = (each.partition("://")[2] for each in self.url.partition("?")[0].split("::"))
+        return next(filter(None, places), "").rstrip("/").rpartition("/")[2]
 
     @property
     def parent(self) -> str | None:
