@@ -29,6 +29,14 @@ def _is_upath(value: Any) -> bool:
     return all(hasattr(value, name) for name in ("protocol", "path", "storage_options"))
 
 
+def _options_of(upath: Any) -> dict[str, Any]:
+    """Return its options as fsspec takes them with the URL: those of a next store by its scheme."""
+    options = dict(upath.storage_options)
+    options.pop("fo", None)  # the next store is in the URL too
+    inner, scheme = options.pop("target_options", {}), options.pop("target_protocol", None)
+    return {**options, scheme: inner} if scheme else options
+
+
 def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
     """Return the absolute local path, links resolved, or the URL; and options that came with it.
 
@@ -42,7 +50,7 @@ def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
     """
     if not is_address(address):
         raise RequestError(f"A {type(address).__name__} is no place: pass a path or URL.")
-    options = address.storage_options if _is_upath(address) else {}
+    options = _options_of(address) if _is_upath(address) else {}
     text = str(address) if _is_upath(address) else os.fsdecode(address)
     if not text.strip() or "\0" in text:
         raise RequestError(

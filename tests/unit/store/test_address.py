@@ -110,6 +110,12 @@ def test_upath_brings_its_options() -> None:
     assert (location.url, dict(location.storage_options)) == ("memory://a/b", {"x": 1, "y": 2})
 
 
+def test_upath_of_a_chain() -> None:
+    options = {"target_protocol": "s3", "target_options": {"anon": True}, "fo": "b/a.zip", "x": 1}
+    given = OtherPath("zip://a.zarr::s3://b/a.zip", storage_options=options)
+    assert Location.of(given).storage_options == {"x": 1, "s3": {"anon": True}}
+
+
 @pytest.mark.parametrize("value", [3, None, {"path": 1}, object()])
 def test_other_things_are_no_address(value: Any) -> None:
     assert not is_address(value)
