@@ -72,8 +72,6 @@ def _state(location: Location) -> list[tuple[str, ...]]:
     files = _listed(location) or {
         name: info for name in ("", *_METADATA) if (info := _info(location, name)) is not None
     }
-    if not files:
-        raise ExportError(f"{location} does not exist any more: put it back, and begin again.")
     return sorted((name, *(str(info.get(key)) for key in _STATE)) for name, info in files.items())
 
 

@@ -76,10 +76,11 @@ def what_it_is(location: Location, *, there: bool = True) -> str:
 
     if way := ways.way_on(location):
         return way
-    return (
-        f"{location} cannot be read as AnnData: it is not an h5ad file or Zarr store, or it is "
-        "truncated."
-        if there
-        else f"{location} does not exist, or is not AnnData: there is neither a file of that name "
-        "nor a Zarr group."
-    )
+    if there:
+        return (
+            f"{location} cannot be read as AnnData: it is not an h5ad file or Zarr store, or it is "
+            "truncated."
+        )
+    if location.is_local:
+        return f"{location} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
+    return f"{location} does not exist: there is neither a file nor a Zarr group of that name."

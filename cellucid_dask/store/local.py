@@ -28,7 +28,7 @@ def regular(path: str, flags: int) -> int:
     raise OSError(errno.EINVAL, _IRREGULAR, path)
 
 
-_IRREGULAR = "it is a named pipe, a device or a socket, not a file"
+_IRREGULAR = "it is a named pipe, a device or a socket"
 
 
 def check_regular(path: str) -> None:
@@ -48,7 +48,9 @@ def check_regular(path: str) -> None:
     except OSError:  # explained by whoever reads or writes there
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise RequestError(f"{path} cannot be used: {_IRREGULAR}. Name another place.")
+        raise RequestError(
+            f"{path} is neither a file nor a folder, {_IRREGULAR}: name another place."
+        )
 
 
 def check_folder(path: str) -> None:
