@@ -141,6 +141,9 @@ def test_exit_code_with_a_source_in_a_bucket(small_h5ad: Path) -> None:
         for target, code in (("s3://cells/out", 0), ("s3://cells/out", 2), ("s3://no/out", 2)):
             done = run_command("export", "s3://cells/a.h5ad", target, "--no-progress", *flags)
             assert done.returncode == code, done.stderr
+        done = run_command("plan", "s3://cells/a.h5ad", "s3://no/out", *flags)
+        assert done.returncode == 2
+        assert "s3://no/out: the bucket or container does not exist" in done.stderr
     finally:
         server.stop()
 
