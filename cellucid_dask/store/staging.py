@@ -63,7 +63,7 @@ class Staging:
 
 def staging_folder(*preferred: str | None) -> str | None:
     """Choose the first local folder that can be written to; the system's may be memory."""
-    folders = [Location.of(path) for path in preferred if path]
+    folders = [Location.of(path) for path in preferred if path is not None]
     return next(
         (each.url for each in folders if each.is_local and os.access(each.url, os.W_OK)), None
     )
