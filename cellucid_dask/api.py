@@ -34,9 +34,9 @@ from cellucid_dask.runtime.cluster import active_client, blocking_client, check_
 from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
 from cellucid_dask.source import open_source
 from cellucid_dask.source.base import Source
-from cellucid_dask.store.location import Location
+from cellucid_dask.source.fingerprint import watched
 from cellucid_dask.store.scratch import open_scratch
-from cellucid_dask.store.staging import Staging
+from cellucid_dask.store.staging import Staging, staging_folder
 from cellucid_dask.store.target import Target
 
 
@@ -88,10 +88,13 @@ def export(
     started = time.perf_counter()
     settings = Settings.of(options)
     destination = Target.of(target, settings.storage_options)
-    opened = open_source(source, settings.source_storage_options, settings.allow_links)
-    request = resolve(opened, settings)
-    commit.check_target(destination, request)
-    with Staging(_staging_folder(settings, destination)) as staging:
+    with (
+        open_source(source, settings.source_storage_options, settings.allow_links) as opened,
+        watched(opened) as check_source,
+        Staging(staging_folder(settings.scratch, destination.parent)) as staging,
+    ):
+        request = resolve(opened, settings)
+        commit.check_target(destination, request)
         fields = export_fields(request, staging.add)
         messages = (*request.warnings, *fields.warnings)
         _warn(messages)
@@ -123,6 +126,7 @@ def export(
             about_genes = gene_warnings(summary, request.gene_ids, settings)
             _warn(about_genes)
             other = fields.files | (edges.files if edges else {})
+            check_source()
             publish(
                 destination,
                 settings,
@@ -186,27 +190,28 @@ def plan(
     True
     """
     settings = Settings.of(options)
-    opened = open_source(source, settings.source_storage_options, settings.allow_links)
-    request = resolve(opened, settings)
-    if target is not None:
-        commit.check_target(Target.of(target, settings.storage_options), request)
-    idle = current_rss()
-    fields = export_fields(request, lambda *_: None)
-    _warn((*request.warnings, *fields.warnings))
-    planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
-    planned = replace(
-        planned, scratch_bytes=forecast_scratch_bytes(request, request.plan, request.gene_columns)
-    )
-    planned = request.edge_plan.beside(planned) if request.edge_plan else planned
-    return replace(
-        planned,
-        embeddings={d: each.key for d, each in request.embeddings.items()},
-        peak_rss=idle + planned.peak_memory,
-        n_objects=len(fields.files) + len(request.gene_ids) + (2 if request.neighbors else 0),
-        output_bytes=sum(each.nbytes for each in fields.files.values())
-        + forecast_gene_bytes(request)
-        + forecast_edge_bytes(request),
-    )
+    with open_source(source, settings.source_storage_options, settings.allow_links) as opened:
+        request = resolve(opened, settings)
+        if target is not None:
+            commit.check_target(Target.of(target, settings.storage_options), request)
+        idle = current_rss()
+        fields = export_fields(request, lambda *_: None)
+        _warn((*request.warnings, *fields.warnings))
+        planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
+        planned = replace(
+            planned,
+            scratch_bytes=forecast_scratch_bytes(request, request.plan, request.gene_columns),
+        )
+        planned = request.edge_plan.beside(planned) if request.edge_plan else planned
+        return replace(
+            planned,
+            embeddings={d: each.key for d, each in request.embeddings.items()},
+            peak_rss=idle + planned.peak_memory,
+            n_objects=len(fields.files) + len(request.gene_ids) + (2 if request.neighbors else 0),
+            output_bytes=sum(each.nbytes for each in fields.files.values())
+            + forecast_gene_bytes(request)
+            + forecast_edge_bytes(request),
+        )
 
 
 def _check_workers(source: Source, target: Target) -> None:
@@ -222,14 +227,6 @@ def _check_workers(source: Source, target: Target) -> None:
 def _warn(texts: Any) -> None:
     for text in texts:
         warnings.warn(text, ExportWarning, stacklevel=4)  # _warn, export, its decorator, the caller
-
-
-def _staging_folder(settings: Settings, target: Target) -> str | None:
-    """Choose a disk as for scratch; the system's folder of temporary files may be memory."""
-    folders = [Location.of(path) for path in (settings.scratch, target.parent) if path]
-    return next(
-        (each.url for each in folders if each.is_local and os.access(each.url, os.W_OK)), None
-    )
 
 
 def _export_edges(request: Request, target: Target) -> EdgeFiles | None:

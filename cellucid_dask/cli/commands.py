@@ -110,8 +110,14 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     from cellucid_dask.cli.demo import demo  # noqa: PLC0415
+    from cellucid_dask.store.location import Location  # noqa: PLC0415
 
-    _print(demo(Path(options.folder)))
+    folder = Location.of(options.folder)
+    if not folder.is_local:
+        raise RequestError(
+            f"{folder} is no folder of a local disk, where the demo works: name one."
+        )
+    _print(demo(Path(folder.url)))
     return _DONE
 
 

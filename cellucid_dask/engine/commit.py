@@ -17,7 +17,7 @@ from cellucid_dask.page.publish import read_index
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.store.lease import Lease, acquire_lease, refuse_if_leased
 from cellucid_dask.store.names import check_names
-from cellucid_dask.store.preflight import check_reachable, check_writable
+from cellucid_dask.store.preflight import check_apart, check_reachable, check_writable
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Json
 
@@ -50,8 +50,10 @@ def check_target(target: Target, request: Request) -> TargetState:
     Raises
     ------
     RequestError
-        It cannot be reached, another run is writing to it, or as `check` does.
+        It cannot be reached, it is not apart from the source, another run is writing to it, or
+        as `check` does.
     """
+    check_apart(target, getattr(request.source, "location", None))  # of a source in files
     check_reachable(target)
     check_names(target, request.paths)
     refuse_if_leased(target)

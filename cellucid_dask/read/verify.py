@@ -174,21 +174,23 @@ def verify(
     compared: list[str] = []
     fields = fields_settings(documents, memory_budget)
     if source is not None and documents.parts:
-        opened = open_source(source, source_storage_options, allow_links)
-        if opened.n_cells != documents.n_cells:
-            findings.add(
-                [f"the source has {opened.n_cells:,} cells, the export {documents.n_cells:,}"]
-            )
-        else:
-            if documents.genes is not None:
-                compared = _spread(ids, max_genes if genes is not None else _N_COMPARED)
-                settings = _settings(documents.genes, layer, memory_budget)
-                sizes = export.listing or {}
+        with open_source(source, source_storage_options, allow_links) as opened:
+            if opened.n_cells != documents.n_cells:
                 findings.add(
-                    compare_genes(export.target, documents.genes, compared, opened, settings, sizes)
+                    [f"the source has {opened.n_cells:,} cells, the export {documents.n_cells:,}"]
                 )
-            if fields is not None:
-                findings.add(compare_fields(export.target, documents, opened, fields))
+            else:
+                if documents.genes is not None:
+                    compared = _spread(ids, max_genes if genes is not None else _N_COMPARED)
+                    settings = _settings(documents.genes, layer, memory_budget)
+                    sizes = export.listing or {}
+                    findings.add(
+                        compare_genes(
+                            export.target, documents.genes, compared, opened, settings, sizes
+                        )
+                    )
+                if fields is not None:
+                    findings.add(compare_fields(export.target, documents, opened, fields))
     return VerifyReport(
         target=export.target.url,
         n_cells=documents.n_cells,

@@ -163,16 +163,17 @@ def resolve(source: Source, settings: Settings, *, with_genes: bool = True) -> R
 def _without_vector_fields(widths: Mapping[str, int], settings: Settings) -> Mapping[str, int]:
     """Leave out vector fields where embeddings are searched for."""
     taken = set(settings.vectors.values()) if settings.embeddings is None else set()
-    return {key: width for key, width in widths.items() if key not in taken}
+    return {key: widths[key] for key in widths if key not in taken} if taken else widths
 
 
 def _open_matrix(source: Source, settings: Settings, warnings: list[str]) -> Matrix | None:
     known = source.layers
-    if settings.layer not in known and (settings.layer != "X" or known):
+    exists = settings.layer in known
+    if not exists and (settings.layer != "X" or known):
         raise RequestError(
             f"There is no layer {settings.layer!r}; {source.name} has {', '.join(known) or 'none'}."
         )
-    matrix = source.matrix(settings.layer) if known else None
+    matrix = source.matrix(settings.layer) if exists else None
     if matrix is None:
         text = f"{source.name} holds no expression in {settings.layer}"
         if settings.genes_only or settings.gene_identifiers or settings.genes_from:

@@ -2,100 +2,54 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
-import zarr
 
-from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 from cellucid_dask.source import hdf5, legacy, ways
 from cellucid_dask.source.elements import Elements, Links, as_dense, as_rows, shape_of
 from cellucid_dask.source.fingerprint import of_files
 from cellucid_dask.source.hdf5_links import Hdf5Links
 from cellucid_dask.source.links import Reach, SymbolicLinks
+from cellucid_dask.source.lookup import Lookup
 from cellucid_dask.source.matrix import Matrix, Sliceable, SparseMatrix
 from cellucid_dask.source.reading import ZarrArray, explaining
 from cellucid_dask.source.table import StoredTable, Table, is_table
-from cellucid_dask.store.failures import Failure, failure_of
+from cellucid_dask.source.zarr_store import open_group, open_zip_group
 from cellucid_dask.store.location import Location
-from cellucid_dask.store.preflight import check_answers
-from cellucid_dask.store.retry import with_retries_async
+from cellucid_dask.store.preflight import check_ranges
 
 
-def open_h5ad(location: Location, part: str | None, allow_links: bool) -> FileSource:
+def open_h5ad(
+    location: Location, part: str | None, allow_links: bool, opened: ExitStack
+) -> FileSource:
     """Open an h5ad file, or one modality of an h5mu file."""
-    with _refusing(location):
-        check_answers(location)
-        file = location
-        folder = None
-        if location.is_local:  # a link may come to point elsewhere while the export runs
-            file = replace(location, url=str(Path(location.url).resolve()))
-            folder = Path(file.url).parent
-        return _open(
-            hdf5.open_file(file),
-            location,
-            part,
-            Hdf5Links(Reach(location.name, folder, allow_links)),
-            lambda dataset, _: hdf5.reader(dataset, file),
-        )
-
-
-def open_zarr(location: Location, part: str | None, allow_links: bool) -> FileSource:
-    """Open an AnnData Zarr store, or one table of a SpatialData store."""
-    with _refusing(location):
-        check_answers(location, "zarr.json")
-        if location.is_local:
-            folder = Path(location.url).resolve()
-            # what lies there counts; Zarr misreads consolidated names that differ by case
-            group = zarr.open_group(folder, mode="r", use_consolidated=False)
-            return _open_zarr(group, location, part, Reach(location.name, folder, allow_links))
-        # Zarr by itself would take memory:// for a store of its own
-        fsspec_store = zarr.storage.FsspecStore.from_url(
-            location.url, dict(location.storage_options), read_only=True
-        )
-        group = zarr.open_group(_RetryingStore(fsspec_store, location), mode="r")
-        return _open_zarr(group, location, part, Reach(location.name, None))
-
-
-def open_zip(location: Location, part: str | None, _: bool) -> FileSource:
-    """Open a Zarr store in a zip archive."""
-    with _refusing(location):
-        if not location.is_local:
-            raise RequestError(f"{location.url} is a zip archive: copy it to a local disk.")
-        archive = Path(location.url).resolve()
-        store = zarr.storage.ZipStore(archive, mode="r")
-        source = _open_zarr(
-            zarr.open_group(store, path=_top_folder(archive), mode="r", use_consolidated=False),
-            location,
-            part,
-            Reach(location.name, None),
-        )
-    warnings.warn(
-        f"{location.name} is a zip archive, of which one task at a time can read: unpack it if "
-        "the export takes long.",
-        ExportWarning,
-        stacklevel=2,
+    check_ranges(location)
+    folder = Path(location.url).parent if location.is_local else None
+    return _open(
+        opened.enter_context(hdf5.open_file(location)),
+        location,
+        part,
+        Hdf5Links(Reach(location.name, folder, allow_links)),
+        lambda dataset, _: hdf5.reader(dataset, location),
     )
-    return source
 
 
-def _top_folder(archive: Path) -> str:
-    """Return the folder that all files of an archive lie in; empty if there is none."""
-    with ZipFile(archive) as opened:
-        tops = {tuple(name.partition("/")[:2]) for name in opened.namelist()}
-    (top, slash), *others = tops or {("", "")}
-    return top if slash and not others else ""
+def open_zarr(location: Location, part: str | None, allow_links: bool, _: ExitStack) -> FileSource:
+    """Open an AnnData Zarr store, or one table of a SpatialData store."""
+    folder = Path(location.url) if location.is_local else None
+    links = SymbolicLinks(Reach(location.name, folder, allow_links))
+    return _open(open_group(location), location, part, links, ZarrArray)
 
 
-def _open_zarr(group: zarr.Group, location: Location, part: str | None, reach: Reach) -> FileSource:
-    return _open(group, location, part, SymbolicLinks(reach), ZarrArray)
+def open_zip(location: Location, part: str | None, _: bool, opened: ExitStack) -> FileSource:
+    """Open a Zarr store in a zip archive."""
+    group = open_zip_group(location, opened)
+    return _open(group, location, part, SymbolicLinks(Reach(location.name, None)), ZarrArray)
 
 
 def _open(
@@ -110,55 +64,6 @@ def _open(
         elements = elements.below(path, f"{location.name}#{part}")
     ways.check_anndata(elements)
     return FileSource(elements, location)
-
-
-@contextmanager
-def _refusing(location: Location) -> Iterator[None]:
-    """Turn errors of opening into a `RequestError` that says what is wrong with the file."""
-    try:
-        yield
-    except RequestError:
-        raise
-    except FileNotFoundError:
-        raise RequestError(
-            ways.way_on(location)
-            or f"{location.url} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
-        ) from None
-    except ExportError as error:
-        raise RequestError(str(error)) from error
-    except Exception as error:  # stores raise errors of their own
-        if "lock file" in str(error) or "already open for write" in str(error):
-            raise RequestError(
-                f"{location.url} is being written by another program: end that first, or copy the "
-                "file. If none is, set HDF5_USE_FILE_LOCKING=FALSE or run h5clear -s on it."
-            ) from error
-        failure = failure_of(error)
-        if failure in (Failure.DENIED, Failure.MISSING) or (
-            failure is Failure.TRANSIENT and not location.is_local
-        ):
-            raise RequestError(location.explain(error, "read")) from error
-        if isinstance(error, OSError | ValueError | KeyError | ImportError | BadZipFile):
-            raise RequestError(
-                ways.way_on(location)
-                or f"{location.url} cannot be read as AnnData: it is not an h5ad file or Zarr "
-                "store, or it is truncated."
-            ) from error
-        raise
-
-
-class _RetryingStore(zarr.storage.WrapperStore[Any]):
-    """A Zarr store that retries reads, and explains those that fail for good."""
-
-    def __init__(self, store: Any, location: Location) -> None:
-        super().__init__(store)
-        self._location = location
-
-    def _with_store(self, store: Any) -> _RetryingStore:
-        return type(self)(store, self._location)
-
-    async def get(self, *arguments: Any, **options: Any) -> Any:
-        with self._location.explaining("read"):
-            return await with_retries_async(partial(self._store.get, *arguments, **options))
 
 
 class FileSource:
@@ -183,22 +88,27 @@ class FileSource:
         return [str(name) for name in self._obs.index]
 
     @property
-    def layers(self) -> list[str]:
+    def layers(self) -> Collection[str]:
         """Matrices that can be exported."""
-        return list(self._layers)
+        return self._layers.keys()
 
     @cached_property
-    def _layers(self) -> dict[str, str]:
-        """Their paths, by name: a layer called X or raw is found where there is no other."""
-        paths = {
-            name: path
-            for name, path in {"X": "X", "raw": self._raw("X")}.items()
-            if path in self._elements
-        }
-        layers = {name: f"layers/{name}" for name in self._elements.names("layers")}
-        if "X" in layers and not ("X" in paths and shape_of(self._elements.glance("X"))):
-            paths["X"] = layers["X"]  # X = None may be written as an empty array
-        return paths | {name: path for name, path in layers.items() if name not in paths}
+    def _layers(self) -> Mapping[str, str]:
+        """Their paths, by name."""
+
+        def names() -> Iterator[str]:
+            yield from ("X", "raw")
+            yield from self._elements.names("layers")
+
+        return Lookup(self._layer_path, names)
+
+    def _layer_path(self, name: str) -> str | None:
+        """Find a layer; one called X or raw is found where there is no other."""
+        own, other = {"X": "X", "raw": self._raw("X")}.get(name), f"layers/{name}"
+        has_own, has_other = (path in self._elements for path in (own or other, other))
+        if has_own and has_other and own == "X" and not shape_of(self._elements.glance(own)):
+            return other  # X = None may be written as an empty array
+        return own or other if has_own else other if has_other else None
 
     def _raw(self, name: str) -> str:
         """Return the path of a part of raw; AnnData before 0.7 has raw.X beside X."""
@@ -213,8 +123,8 @@ class FileSource:
         """Read one column."""
         return self._obs.column(key)
 
-    @property
-    def obsm_widths(self) -> dict[str, int]:
+    @cached_property
+    def obsm_widths(self) -> Mapping[str, int]:
         """Matrices of obsm, and their widths."""
         if "obsm" not in self._elements:
             return {}
@@ -223,8 +133,11 @@ class FileSource:
             return {
                 str(name): int(np.prod(obsm.dtype[name].shape)) for name in obsm.dtype.names or ()
             }
-        shapes = {name: self._obsm_shape(f"obsm/{name}") for name in self._elements.names("obsm")}
-        return {name: shape[1] for name, shape in shapes.items() if len(shape) == 2}
+        return Lookup(self._obsm_width, partial(self._elements.names, "obsm"))
+
+    def _obsm_width(self, name: str) -> int | None:
+        shape = self._obsm_shape(path) if (path := f"obsm/{name}") in self._elements else ()
+        return shape[1] if len(shape) == 2 else None
 
     def _obsm_shape(self, path: str) -> tuple[int, ...]:
         element = self._elements.glance(path)
@@ -252,19 +165,24 @@ class FileSource:
         return as_dense(self._elements.read(path))
 
     @property
-    def obsp_keys(self) -> list[str]:
+    def obsp_keys(self) -> Collection[str]:
         """Matrices over cells."""
-        return sorted(self._obsp())
+        return self._obsp.keys()
 
     def obsp(self, key: str) -> Matrix | None:
         """Open one of them."""
-        return self._elements.matrix(self._obsp()[key])
+        return self._elements.matrix(self._obsp[key])
 
-    def _obsp(self) -> dict[str, str]:
-        """Return their paths in the group, by name; AnnData before 0.7 kept the graph in uns."""
+    @cached_property
+    def _obsp(self) -> Mapping[str, str]:
+        """Their paths, by name; AnnData before 0.7 kept the graph in uns."""
         old = {key: f"uns/neighbors/{key}" for key in ("connectivities", "distances")}
-        paths = {key: path for key, path in old.items() if path in self._elements}
-        return paths | {key: f"obsp/{key}" for key in self._elements.names("obsp")}
+
+        def find(name: str) -> str | None:
+            paths = [f"obsp/{name}", *([old[name]] if name in old else [])]
+            return next((path for path in paths if path in self._elements), None)
+
+        return Lookup(find, lambda: sorted({*old, *self._elements.names("obsp")}))
 
     def var(self, layer: str) -> Table:
         """Open the var table of X and the layers, or of raw."""
@@ -275,6 +193,10 @@ class FileSource:
         """Open X, raw or a layer."""
         return self._elements.matrix(self._layers[layer])
 
-    def fingerprint(self, layer: str) -> str:  # noqa: ARG002  a file changes as a whole
+    def state(self) -> str:
         """Return a digest of size and age of the files."""
         return of_files(self.location, self._elements.others())
+
+    def fingerprint(self, layer: str) -> str:  # noqa: ARG002  a file changes as a whole
+        """Return a digest of size and age of the files."""
+        return self.state()

@@ -17,6 +17,7 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.source import hdf5
 from cellucid_dask.source.dask_matrix import DaskMatrix
 from cellucid_dask.source.elements import as_dense, as_rows, stored_matrix, without_mask
+from cellucid_dask.source.fingerprint import of_files
 from cellucid_dask.source.hdf5_links import Hdf5Links, file_of
 from cellucid_dask.source.links import Reach
 from cellucid_dask.source.matrix import DenseMatrix, Matrix, Sliceable, SparseMatrix, Storage
@@ -38,8 +39,9 @@ class AnnDataSource:
     def __init__(self, adata: Any, allow_links: bool = False) -> None:
         self._adata = adata
         filename = getattr(adata, "filename", None)
-        self.name = Path(filename).name if filename else "the source"
-        folder = Path(filename).resolve().parent if filename else None
+        self.location = Location.of(filename) if filename else None
+        self.name = self.location.name if self.location else "the source"
+        folder = Path(self.location.url).parent if self.location else None
         # arrays of a file that the caller opened and put together himself are his own choice
         self._links = Hdf5Links(Reach(self.name, folder, allow_links or folder is None))
         self.n_cells = int(adata.n_obs)
@@ -126,6 +128,10 @@ class AnnDataSource:
 
     def _matrix(self, values: Any, what: str) -> Matrix | None:
         return matrix_of(values, what, self._links)
+
+    def state(self) -> str | None:
+        """Return a digest of size and age of the file that backs it, if one does."""
+        return None if self.location is None else of_files(self.location)
 
     def fingerprint(self, layer: str) -> str:
         """Return a digest of a layer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from cellucid_dask.source.matrix import Matrix, Sliceable
@@ -12,6 +12,10 @@ from cellucid_dask.source.table import Table
 @runtime_checkable
 class Source(Protocol):
     """An AnnData, of which as little as possible is read, as late as possible.
+
+    One in files also has a ``location``, and a ``state()`` that changes when they do. Where a
+    store does not list its files, iterating over `layers`, `obsm_widths` or `obsp_keys` raises a
+    `RequestError`; asking for a name does not.
 
     Attributes
     ----------
@@ -33,13 +37,13 @@ class Source(Protocol):
     n_cells: int
 
     @property
-    def layers(self) -> list[str]: ...  # noqa: D102
+    def layers(self) -> Collection[str]: ...  # noqa: D102
     @property
     def obs_keys(self) -> list[str]: ...  # noqa: D102
     @property
-    def obsm_widths(self) -> dict[str, int]: ...  # noqa: D102
+    def obsm_widths(self) -> Mapping[str, int]: ...  # noqa: D102
     @property
-    def obsp_keys(self) -> list[str]: ...  # noqa: D102
+    def obsp_keys(self) -> Collection[str]: ...  # noqa: D102
 
     def obs(self, key: str) -> Any:
         """Read one column of obs: an array or Series, or text to be read a slice at a time.

@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from dask.base import tokenize
 from zlib_ng import zlib_ng
 
+from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.store.failures import Failure, failure_of
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.retry import with_retries
 
 # Properties that file systems and stores report of a file and that change with its content.
 _STATE = ("size", "mtime", "ETag", "LastModified", "md5Hash", "updated", "etag",
-          "last_modified")  # fmt: skip
+          "last_modified", "Last-Modified")  # fmt: skip
+_METADATA = ("zarr.json", ".zmetadata", ".zgroup", ".zattrs")
 # Arrays that are not in memory are sampled: number of samples, and values of each.
 _N_SAMPLES, _SAMPLE_VALUES = 16, 4096
 
 
+@contextmanager
+def watched(source: Any) -> Iterator[Callable[[], None]]:
+    """Watch the files of a source while the block runs; a source in memory has none.
+
+    Yields
+    ------
+    A check that they have not changed, which raises an `ExportError`. It is made too when the
+    block fails, for a change explains what went wrong.
+    """
+    state = getattr(source, "state", lambda: None)
+    before = state()
+
+    def check() -> None:
+        if state() != before:
+            raise ExportError(
+                f"{source.location} has changed while it was exported, and what was written is of "
+                "two versions: wait until nothing writes to it, then start anew with --force."
+            )
+
+    try:
+        yield check
+    except RequestError:
+        raise
+    except Exception:
+        check()
+        raise
+
+
 def of_files(location: Location, others: Sequence[str] = ()) -> str:
     """Return a digest of the size and age of a file, or of every file in a folder.
+
+    If the store does not list the folder, only the metadata of a Zarr group are looked at.
 
     Parameters
     ----------
@@ -34,14 +68,37 @@ def of_files(location: Location, others: Sequence[str] = ()) -> str:
 
 
 def _state(location: Location) -> list[tuple[str, ...]]:
+    location.filesystem.invalidate_cache()
+    files = _listed(location) or {
+        name: info for name in ("", *_METADATA) if (info := _info(location, name)) is not None
+    }
+    return sorted((name, *(str(info.get(key)) for key in _STATE)) for name, info in files.items())
+
+
+def _listed(location: Location) -> dict[str, Mapping[str, Any]]:
+    """Return what the store knows of each file; nothing where it does not list them."""
+    if location.is_web:
+        return {}
     fs, path = location.filesystem, location.path()
-    files = with_retries(lambda: fs.find(path, detail=True))
-    if not isinstance(files, Mapping) or not files:  # adlfs lists a single file
-        files = {path: with_retries(lambda: fs.info(path))}
-    return sorted(
-        (name.removeprefix(path), *(str(info.get(key)) for key in _STATE))
-        for name, info in files.items()
-    )
+    files = _allowed(location, lambda: fs.find(path, detail=True))
+    if not isinstance(files, Mapping):  # adlfs lists a single file
+        return {}
+    return {str(name).removeprefix(path): info for name, info in files.items()}
+
+
+def _info(location: Location, name: str) -> Any:
+    return _allowed(location, lambda: location.filesystem.info(location.path(name)))
+
+
+def _allowed(location: Location, call: Callable[[], Any]) -> Any:
+    """Call, and return ``None`` if there is nothing or it may not be seen."""
+    with location.explaining("read"):
+        try:
+            return with_retries(call)
+        except Exception as error:
+            if failure_of(error) in (Failure.DENIED, Failure.MISSING):
+                return None
+            raise
 
 
 def checksum(array: Any) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,14 +28,23 @@ _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 _ABSENT = np.iinfo(np.uint64).max
 
 
-def open_file(file: Location) -> h5py.File:
-    """Open a file for the HDF5 library; of a remote one a few small blocks are cached."""
+@contextmanager
+def open_file(file: Location) -> Iterator[h5py.File]:
+    """Open a file for the HDF5 library; of a remote one a few small blocks are cached.
+
+    It must be closed: HDF5 calls back into a remote file that is open when the interpreter ends,
+    and the process dies.
+    """
     load_filters()
-    if file.is_local:
-        return h5py.File(file.url, "r")
-    # metadata are small reads close together: blocks of 1 MiB
-    remote = file.filesystem.open(file.path(), "rb", block_size=2**20, cache_type="blockcache")
-    return h5py.File(remote, "r")
+    with ExitStack() as opened:
+        stored: Any = file.url
+        if not file.is_local:
+            # metadata are small reads close together: blocks of 1 MiB
+            remote = file.filesystem.open(
+                file.path(), "rb", block_size=2**20, cache_type="blockcache"
+            )
+            stored = opened.enter_context(remote)
+        yield opened.enter_context(h5py.File(stored, "r"))
 
 
 @dataclass(frozen=True)

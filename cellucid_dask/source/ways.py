@@ -39,15 +39,15 @@ def way_on(location: Location) -> str | None:
     if location.is_local and Path(location.url).is_dir():
         if not any(Path(location.url).glob("matrix.mtx*")):
             return None
-        return f"{location.url} is of Cell Ranger: read it with scanpy.read_10x_mtx {_WRITE}."
+        return f"{location} is of Cell Ranger: read it with scanpy.read_10x_mtx {_WRITE}."
     for suffixes, way in _SUFFIXES.items():
         if location.name.lower().endswith(suffixes):
-            return f"{location.url} {way}."
+            return f"{location} {way}."
     first = location.fetch({"": 32})[""]
     if isinstance(first, bytes):
         for magic, way in _MAGIC.items():
             if first.lstrip().startswith(magic):
-                return f"{location.url} {way}."
+                return f"{location} {way}."
     return None
 
 
@@ -75,10 +75,10 @@ def part_of(elements: Elements, location: Location, part: str | None) -> str:
             return f"{folder}/{part}"
         known = first_few([f"{folder}/{name}" for name in names], 20)
         choice = f": choose one, as {location.name}#{names[0]}" if names else ""
-        raise RequestError(f"{location.url} is {kind} of {known or 'no AnnData'}{choice}.")
+        raise RequestError(f"{location} is {kind} of {known or 'no AnnData'}{choice}.")
     if part is not None:
         raise RequestError(
-            f"{location.url} is one data set without parts: leave out #{part} after its name."
+            f"{location} is one data set without parts: leave out #{part} after its name."
         )
     return ""
 

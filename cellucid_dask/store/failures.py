@@ -79,9 +79,29 @@ _CLASSES = dict.fromkeys(
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Classify an error of any store, or else the first of its causes that can be classified."""
-    kinds = (_kind(each) for each in _with_causes(error))
+    """Classify an error of any store, or else the first of its causes that can be classified.
+
+    fsspec says of whatever goes wrong on a web server that a file is not found, and why in the
+    error's cause.
+    """
+    errors = list(_with_causes(error))
+    if _hides_its_cause(error):
+        errors = [*errors[1:], error]
+    kinds = (_kind(each) for each in errors)
     return next((kind for kind in kinds if kind is not None), Failure.OTHER)
+
+
+def _hides_its_cause(error: BaseException) -> bool:
+    return isinstance(error, FileNotFoundError) and error.__cause__ is not None
+
+
+def is_missing_bucket(error: BaseException) -> bool:
+    """Whether what is missing is the bucket or container itself."""
+    return any(
+        _code(each) in {"NoSuchBucket", "ContainerNotFound"}
+        or re.search(r"(?i)the specified (bucket|container) does not exist", str(each))
+        for each in _with_causes(error)
+    )
 
 
 def _with_causes(error: BaseException) -> Iterator[BaseException]:
@@ -120,9 +140,9 @@ def _code(error: BaseException) -> str:
 def _status(error: BaseException) -> int | None:
     """Return the HTTP status that an error carries, or `None`."""
     response = getattr(error, "response", None)
-    candidates: list[Any] = [
-        getattr(error, name, None) for name in ("status", "status_code", "code")
-    ]
+    # aiohttp warns of its code, which is its status
+    names = ("status",) if hasattr(error, "status") else ("status_code", "code")
+    candidates: list[Any] = [getattr(error, name, None) for name in names]
     if isinstance(response, Mapping):
         candidates.append(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
     else:
@@ -139,6 +159,10 @@ def reason(error: BaseException, storage_options: Mapping[str, Any]) -> str:
         code = _code(each)
         if code and not code.isdigit():
             return code
+    if _hides_its_cause(error) and error.__cause__ is not None:
+        error = error.__cause__
+    if (status := _status(error)) and (words := getattr(error, "message", "")):
+        return f"{status} {words}"  # aiohttp's; its text repeats the whole address
     text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
     text = str(text).splitlines()[0]
     for secret in _texts(storage_options):
@@ -172,8 +196,9 @@ def explain(error: BaseException, url: str, done: str, storage_options: Mapping[
         "the address, the network and the state of the store.",
         Failure.DENIED: f"{url} may not be {done} ({why}): check its permissions and your "
         "credentials.",
-        Failure.MISSING: f"{url} does not exist, nor perhaps its bucket or container: create "
-        "that first.",
+        Failure.MISSING: f"{url} does not exist: check the address."
+        if done == "read"
+        else f"{url} does not exist, nor perhaps its bucket or container: create that first.",
         Failure.FULL: f"{url} could not be {done}, the disk is full ({why}): free some space or "
         "choose another place.",
         Failure.QUOTA: f"{url} could not be {done}, a quota is used up ({why}): remove files, or "

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import fsspec
 
 from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.store.address import parse_address, shown
 from cellucid_dask.store.failures import explain, reason
+from cellucid_dask.store.local import regular
 from cellucid_dask.store.retry import with_retries
 from cellucid_dask.store.transfer import fetch_ranges
 
@@ -26,6 +25,7 @@ _EXTRAS = {
 }  # fmt: skip
 # botocore keeps 10 connections, fewer than there are objects in flight
 _CONNECTIONS = {"max_pool_connections": 64}
+_PLACE = ("endpoint_url", "account_name", "connection_string", "host", "port")
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,20 @@ class Location:
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(
-        cls, path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
-    ) -> Self:
-        """Return the location of a path or URL; workers may run in another folder."""
-        location = cls(os.fspath(path).removeprefix("file://"), dict(storage_options or {}))
-        if location.is_local:
-            return replace(location, url=str(Path(location.url).expanduser().absolute()))
-        return replace(location, url=re.sub(r"^([^?]*[^?:/])/+$", r"\1", location.url))
+    def of(cls, path: Any, storage_options: Mapping[str, Any] | None = None) -> Self:
+        """Return the location of a path or URL, the same in whichever folder a worker runs.
+
+        Raises
+        ------
+        RequestError
+            It is empty, a URL that lost something, or of no known store.
+        """
+        url, options = parse_address(path)
+        return cls(url, {**options, **(storage_options or {})})
+
+    def __str__(self) -> str:
+        """Return the path, or the URL without what may be a signature."""
+        return shown(self.url)
 
     @property
     def is_local(self) -> bool:
@@ -60,9 +66,11 @@ class Location:
 
     @property
     def name(self) -> str:
-        """Last part of the path, without the query of a URL."""
-        path = self.url if self.is_local else self.url.partition("?")[0]
-        return path.rstrip("/").rpartition("/")[2]
+        """Last part of the path, without the query of a URL; of a chain, in its first store."""
+        if self.is_local:
+            return self.url.rpartition("/")[2]
+        places = (each.partition("://")[2] for each in self.url.partition("?")[0].split("::"))
+        return next(filter(None, places), "").rstrip("/").rpartition("/")[2]
 
     @property
     def parent(self) -> str | None:
@@ -72,10 +80,6 @@ class Location:
     @cached_property
     def _store(self) -> tuple[Any, str]:
         protocol = "" if self.is_local else self.url.partition(":")[0]
-        if protocol and urlsplit(self.url).password:
-            raise RequestError(
-                "The URL holds a password, and URLs are shown: pass it as a storage option instead."
-            )
         options = dict(self.storage_options)
         if protocol in ("s3", "s3a"):
             options["config_kwargs"] = _CONNECTIONS | dict(options.get("config_kwargs") or {})
@@ -88,7 +92,7 @@ class Location:
             ) from error
         except Exception as error:  # stores raise errors of their own
             raise RequestError(
-                f"{self.url} cannot be opened ({reason(error, self.storage_options)}): check the "
+                f"{self} cannot be opened ({reason(error, self.storage_options)}): check the "
                 "address and its storage options."
             ) from error
         return fs, str(path).rstrip("/")
@@ -104,13 +108,42 @@ class Location:
         """
         return self._store[0]
 
+    @property
+    def protocols(self) -> set[str]:
+        """The names of its kind of store."""
+        names = self.filesystem.protocol
+        return {names} if isinstance(names, str) else set(names)
+
+    @property
+    def is_web(self) -> bool:
+        """Whether it is on a web server: it has no listings to rely on, nor always byte ranges."""
+        return bool({"http", "https"} & self.protocols)
+
+    def holds(self, other: Location) -> bool:
+        """Whether another location is this one or lies in it, as far as paths tell."""
+        if self.is_local or other.is_local:
+            mine, theirs = self.url, other.url
+            if self.is_local != other.is_local:
+                return False
+        else:
+            if not self.protocols & other.protocols or self._place != other._place:
+                return False
+            mine, theirs = (each.path().partition("?")[0] for each in (self, other))
+        return f"{theirs}/".startswith(f"{mine.rstrip('/')}/")
+
+    @property
+    def _place(self) -> list[Any]:
+        """Options that tell stores of one kind apart."""
+        options = {**dict(self.storage_options.get("client_kwargs") or {}), **self.storage_options}
+        return [options.get(key) for key in _PLACE]
+
     def path(self, name: str = "") -> str:
         """Return the path of a file below in the file system, or of the location itself."""
         root = self.url if self.is_local else self._store[1]
         return f"{root}/{name}" if name else root
 
-    def _url_of(self, name: str) -> str:
-        return f"{self.url}/{name}" if name else self.url
+    def _shown(self, name: str) -> str:
+        return f"{self}/{name}" if name else str(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file system behind: each process opens its own."""
@@ -118,7 +151,7 @@ class Location:
 
     def explain(self, error: BaseException, done: str, name: str = "") -> str:
         """Say in a sentence why this, or a file below, could not be `done` ("read")."""
-        return explain(error, self._url_of(name), done, self.storage_options)
+        return explain(error, self._shown(name), done, self.storage_options)
 
     @contextmanager
     def explaining(self, done: str, advice: str = "") -> Iterator[None]:
@@ -142,9 +175,23 @@ class Location:
         """Read a file; ``None`` when there is none."""
         with self.explaining("read"):
             try:
+                if self.is_local:
+                    return _read(self.path(name))
                 return bytes(with_retries(lambda: self.filesystem.cat_file(self.path(name))))
             except (FileNotFoundError, NotADirectoryError):
                 return None
+
+    def beginning(self, max_bytes: int) -> bytes:
+        """Read the first bytes of the file; errors are raised as they are."""
+        if self.is_local:
+            return _read(self.url, max_bytes)
+
+        def read() -> bytes:
+            options = {"block_size": max_bytes, "cache_type": "none"}
+            with self.filesystem.open(self.path(), "rb", **options) as file:
+                return bytes(file.read(max_bytes))
+
+        return with_retries(read)
 
     def read_ranges(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
         """Read byte ranges ``(name, start, stop)``, many at once where the store can.
@@ -169,14 +216,14 @@ class Location:
                 raise ExportError(self.explain(data, "read", name)) from data
             if len(data) != stop - start:
                 raise ExportError(
-                    f"{self._url_of(name)} is truncated: it ends before byte {stop:,}."
+                    f"{self._shown(name)} is truncated: it ends before byte {stop:,}."
                 )
             results.append(data)
         return results
 
     def _read_local(self, ranges: Sequence[tuple[str, int, int]]) -> Iterator[bytes]:
         for name, group in groupby(ranges, key=lambda each: each[0]):
-            with open(self.path(name), "rb", buffering=0) as file:  # noqa: PTH123  faster
+            with open(self.path(name), "rb", 0, opener=regular) as file:
                 for _, start, stop in group:
                     yield os.pread(file.fileno(), stop - start, start)
 
@@ -194,13 +241,13 @@ class Location:
             By name the contents, or the error that reading met.
         """
         if self.is_local:
-            return {name: _read(self.path(name), limit) for name, limit in max_bytes.items()}
+            return {name: _try_read(self.path(name), limit) for name, limit in max_bytes.items()}
         ranges = [(self.path(name), 0, limit) for name, limit in max_bytes.items()]
         return dict(zip(max_bytes, fetch_ranges(self.filesystem, ranges), strict=True))
 
     def tree(self) -> dict[str, int] | None:
         """Return the sizes of all files below, by name; ``None`` where a store has no lists."""
-        if {"http", "https"} & set(self.filesystem.protocol):
+        if self.is_web:
             return None
         self.filesystem.invalidate_cache()
         with self.explaining("listed"):
@@ -216,9 +263,14 @@ class Location:
         }
 
 
-def _read(path: str, max_bytes: int) -> bytes | Exception:
+def _read(path: str, max_bytes: int | None = None) -> bytes:
+    with open(path, "rb", opener=regular) as file:
+        size = os.fstat(file.fileno()).st_size
+        return file.read(size if max_bytes is None else min(max_bytes, size))
+
+
+def _try_read(path: str, max_bytes: int) -> bytes | Exception:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            return file.read(min(max_bytes, os.fstat(file.fileno()).st_size))
+        return _read(path, max_bytes)
     except OSError as error:
         return error

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cellucid_dask.errors import RequestError
-from cellucid_dask.store.failures import Failure, failure_of
+from cellucid_dask.store.failures import Failure, failure_of, is_missing_bucket
+from cellucid_dask.store.local import check_folder, write_local
 from cellucid_dask.store.location import Location
-from cellucid_dask.store.target import write_local
 from cellucid_dask.store.transfer import is_async, with_timeout
 
 _PROBE = ".cellucid-dask-write-test"
@@ -23,8 +23,10 @@ def check_reachable(location: Location, seconds: float = _SECONDS) -> None:
     Raises
     ------
     RequestError
-        It cannot be listed, or does not answer in time.
+        It cannot be listed, does not answer in time, or is no place for files.
     """
+    if location.is_local:
+        check_folder(location.url)
     with _refusing(location, "listed", seconds):
         _call(location, seconds, "ls", location.path())
 
@@ -48,6 +50,51 @@ def check_answers(location: Location, name: str = "", seconds: float = _SECONDS)
         except Exception as error:
             if failure_of(error) is Failure.TRANSIENT:
                 raise
+
+
+def check_ranges(location: Location) -> None:
+    """Make sure that parts of a file can be read: some web servers only send the whole.
+
+    Raises
+    ------
+    RequestError
+        They cannot.
+    """
+    if not location.is_web:
+        return
+    with location.filesystem.open(location.path(), "rb", cache_type="none") as file:
+        try:
+            file.seek(1)
+            file.read(1)
+        except ValueError as error:
+            raise RequestError(
+                f"{location} can only be read whole, its server knows no byte ranges: download "
+                "it first."
+            ) from error
+
+
+def check_apart(target: Location, source: Location | None) -> None:
+    """Refuse a target that is the source, lies in it or holds it.
+
+    Files of an older export are removed by their names, and whatever else lies in an export is
+    published with it.
+
+    Raises
+    ------
+    RequestError
+        Saying which.
+    """
+    if source is None:
+        return
+    if source.holds(target):
+        raise RequestError(
+            f"{target} is the source, or lies in it: name a folder of its own for the export."
+        )
+    if target.holds(source):
+        raise RequestError(
+            f"{target} holds the source {source}: name a folder of its own for the export, such "
+            f"as {target}/export."
+        )
 
 
 def check_writable(location: Location, seconds: float = _SECONDS) -> None:
@@ -99,20 +146,18 @@ def _refusing(location: Location, done: str, seconds: float = _SECONDS) -> Itera
         raise
     except Exception as error:  # stores raise errors of their own
         missing = failure_of(error) is Failure.MISSING
-        if missing and done == "listed":  # nothing there yet, as it should be
-            return
+        if missing and done == "listed" and not is_missing_bucket(error):
+            return  # nothing there yet, as it should be
         if isinstance(error, NotADirectoryError):
             raise RequestError(
-                f"{location.url} is a file, or lies under one: name a folder."
+                f"{location} is a file, or lies under one: name a folder."
             ) from error
         if missing and location.is_local:
-            raise RequestError(
-                f"{location.url} cannot be made there: name another folder."
-            ) from error
+            raise RequestError(f"{location} cannot be made there: name another folder.") from error
         raise RequestError(
-            f"{location.url}: the bucket or container does not exist; create it first."
+            f"{location}: the bucket or container does not exist; create it first."
             if missing
-            else f"{location.url} did not answer within {seconds:.0f} seconds: check the "
+            else f"{location} did not answer within {seconds:.0f} seconds: check the "
             "address, the network and the credentials."
             if isinstance(error, TimeoutError)
             else location.explain(error, done)

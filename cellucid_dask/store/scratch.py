@@ -80,7 +80,7 @@ def open_scratch(
     if needed is None:
         yield None
         return
-    parent = Location.of(path, storage_options) if path else None
+    parent = None if path is None else Location.of(path, storage_options)
     if parent and not parent.is_local:
         yield from _open_remote(parent)
         return

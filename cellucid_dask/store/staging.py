@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from typing import Self
 
 from cellucid_dask.errors import ExportError
+from cellucid_dask.store.location import Location
 
 
 class Staging:
@@ -57,3 +59,11 @@ class Staging:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+
+def staging_folder(*preferred: str | None) -> str | None:
+    """Choose the first local folder that can be written to; the system's may be memory."""
+    folders = [Location.of(path) for path in preferred if path is not None]
+    return next(
+        (each.url for each in folders if each.is_local and os.access(each.url, os.W_OK)), None
+    )

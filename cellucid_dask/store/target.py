@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from cellucid_dask.store.durable import flush_file, flush_file_system
+from cellucid_dask.store.local import regular, write_local
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.retry import with_retries
 from cellucid_dask.store.transfer import Uploads, content_type, headers
@@ -74,7 +75,7 @@ class Target(Location):
         with self.explaining_writes():
             if self.is_local:
                 Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
-                with open(self.path(name), "wb") as out:  # noqa: PTH123
+                with open(self.path(name), "wb", opener=regular) as out:
                     yield out
             else:
                 options = headers(self.filesystem, content_type(name))
@@ -210,25 +211,3 @@ def _md5(entry: Mapping[str, Any]) -> str | None:
             return (base64.b64decode(given) if isinstance(given, str) else bytes(given)).hex()
     tag = entry.get("ETag")
     return str(tag).strip('"') if tag else None
-
-
-def write_local(path: str, data: bytes, *, exclusive: bool = False) -> None:
-    """Write a local file, and make its folder if there is none.
-
-    Raises
-    ------
-    FileExistsError
-        There is such a file, and `exclusive` forbids to replace it.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if exclusive else os.O_TRUNC)
-    try:
-        file = os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, flags, 0o666)
-    try:
-        left = memoryview(data)
-        while left:  # a disk that fills up takes a part first, and fails at the next
-            left = left[os.write(file, left) :]
-    finally:
-        os.close(file)

@@ -22,14 +22,28 @@ def is_async(fs: Any) -> bool:
 
 
 def with_timeout(fs: Any, seconds: float, call: Callable[[], Awaitable[Any]]) -> Any:
-    """Await a call of an asynchronous file system for a limited time.
+    """Await a call of an asynchronous file system for a limited time, and retry it so long.
 
     Raises
     ------
     TimeoutError
-        It took longer.
+        It took longer; or the error of the last try, if one had ended.
     """
-    return sync(fs.loop, asyncio.wait_for, with_retries_async(call), seconds)
+    errors: list[Exception] = []
+
+    async def noted() -> Any:
+        try:
+            return await call()
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    try:
+        return sync(fs.loop, asyncio.wait_for, with_retries_async(noted), seconds)
+    except TimeoutError:
+        if errors:
+            raise errors[-1] from errors[-1].__cause__
+        raise
 
 
 class Uploads:

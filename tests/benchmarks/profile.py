@@ -42,7 +42,8 @@ def profile(source: Path, folder: Path) -> str:
 
 
 def _n_values(source: Path) -> int:
-    matrix = resolve(open_source(source), Settings()).matrix
+    with open_source(source) as opened:
+        matrix = resolve(opened, Settings()).matrix
     return int(getattr(matrix, "nnz", 0) or matrix.shape[0] * matrix.shape[1])
 
 

@@ -54,12 +54,11 @@ REAL = [
 
 
 def test_no_real_graph_is_left_out(shared_data: Path) -> None:
-    found = {
-        (file.name, key)
-        for file in shared_data.glob("*.h5ad")
-        if file.name != "zellkonverter_example.h5ad"  # it has no embedding to draw a graph over
-        for key in open_source(str(file)).obsp_keys
-    }
+    found = set()
+    for file in shared_data.glob("*.h5ad"):
+        if file.name != "zellkonverter_example.h5ad":  # it has no embedding to draw a graph over
+            with open_source(file) as source:
+                found |= {(file.name, key) for key in source.obsp_keys}
     assert found == set(REAL)
 
 
@@ -185,7 +184,8 @@ def test_any_budget(
 
 def test_a_small_budget_cuts_the_graph(graph_file: Path) -> None:
     options = Settings(connectivities="graph", memory_budget="500kB")
-    plan = resolve(open_source(str(graph_file)), options).edge_plan
+    with open_source(graph_file) as source:
+        plan = resolve(source, options).edge_plan
 
     assert plan is not None
     assert len(plan.row_blocks) > 4

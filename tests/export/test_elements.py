@@ -73,7 +73,8 @@ def test_layer_called_like_a_matrix(tmp_path: Path, kept: Kept, name: str, form:
         adata.X = None
     expected = dense(adata.layers[name])
     source = kept(adata, tmp_path)
-    assert open_source(source).layers.count(name) == 1
+    with open_source(source) as opened:
+        assert list(opened.layers).count(name) == 1
     cellucid_dask.export(source, tmp_path / "out", layer=name, **SETTINGS)
     assert_matrix(tmp_path / "out", expected)
 
@@ -105,7 +106,7 @@ def test_embedding_in_a_table(tmp_path: Path, kept: Kept) -> None:
     umap = adata.obsm.pop("X_umap").astype(np.float64)
     adata.obsm["spatial"] = pd.DataFrame(umap, index=adata.obs_names, columns=["x", "y"])
     source = kept(adata, tmp_path)
-    assert open_source(source).obsm_widths == {"spatial": 2, "X_pca": 6}
+    assert widths(source) == {"spatial": 2, "X_pca": 6}
     cellucid_dask.export(source, tmp_path / "out", **SETTINGS)
     assert_points(tmp_path / "out", umap)
 
@@ -133,7 +134,7 @@ def test_sparse_embedding_of_anndata_0_6(tmp_path: Path, form: str) -> None:
             for name in list(group.attrs):
                 del group.attrs[name]
             group.attrs.update(h5sparse_shape=shape, h5sparse_format=kind[:3])
-    assert open_source(source).obsm_widths == {"X_umap": 2, "X_pca": 6}
+    assert widths(source) == {"X_umap": 2, "X_pca": 6}
     cellucid_dask.export(source, tmp_path / "out", **SETTINGS)
     assert_points(tmp_path / "out", umap)
     assert_matrix(tmp_path / "out", adata.X)
@@ -143,9 +144,15 @@ def test_sparse_embedding_of_anndata_0_6(tmp_path: Path, form: str) -> None:
 def test_sparse_latent_space_is_read_by_rows(tmp_path: Path, block_rows: int) -> None:
     adata = small_anndata(extras=False)
     adata.obsm["wide"] = sparse.random(40, 300, density=0.1, format="csc", random_state=0)
-    values = open_source(write_h5ad(adata, tmp_path / "a.h5ad")).obsm("wide")
-    rows = [values[start : start + block_rows] for start in range(0, 40, block_rows)]
+    with open_source(write_h5ad(adata, tmp_path / "a.h5ad")) as opened:
+        values = opened.obsm("wide")
+        rows = [values[start : start + block_rows] for start in range(0, 40, block_rows)]
     np.testing.assert_array_equal(np.concatenate(rows), adata.obsm["wide"].toarray())
+
+
+def widths(source: Any) -> dict[str, int]:
+    with open_source(source) as opened:
+        return dict(opened.obsm_widths)
 
 
 def test_elements_without_columns_are_passed_over(tmp_path: Path) -> None:
@@ -155,7 +162,7 @@ def test_elements_without_columns_are_passed_over(tmp_path: Path) -> None:
     ragged = SimpleNamespace(ndim=2)
     obsm = {**adata.obsm, "airr": ragged, 5: adata.obsm["X_pca"]}
     source = SimpleNamespace(n_obs=40, obs_names=adata.obs_names, obsm=obsm, **plain)
-    assert open_source(source).obsm_widths == {"X_umap": 2, "X_pca": 6, "5": 6}
+    assert widths(source) == {"X_umap": 2, "X_pca": 6, "5": 6}
     cellucid_dask.export(source, tmp_path / "out", embeddings=["5:0,1"], **SETTINGS)
     assert_points(tmp_path / "out", adata.obsm["X_pca"][:, :2])
 
@@ -165,7 +172,7 @@ def test_awkward_array(tmp_path: Path) -> None:
     adata = small_anndata(extras=False)
     adata.obsm["airr"] = awkward.Array([[{"locus": "TRA"}] * (i % 3) for i in range(40)])
     for kept in (in_memory, h5ad, zarr_store):
-        assert open_source(kept(adata, tmp_path)).obsm_widths == {"X_umap": 2, "X_pca": 6}
+        assert widths(kept(adata, tmp_path)) == {"X_umap": 2, "X_pca": 6}
 
 
 # Names

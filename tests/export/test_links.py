@@ -164,10 +164,11 @@ def test_links_that_nobody_needs(tmp_path: Path) -> None:
 def test_a_linked_file_that_changes_is_noticed(tmp_path: Path) -> None:
     source, other = pair(tmp_path)
     relink(source, "X", h5py.ExternalLink("other.h5ad", "X"))
-    before = open_source(source).fingerprint("X")
-    assert open_source(source).fingerprint("X") == before
-    os.utime(other, (1, 1))
-    assert open_source(source).fingerprint("X") != before
+    with open_source(source) as opened:
+        before = opened.fingerprint("X")
+        assert opened.fingerprint("X") == before
+        os.utime(other, (1, 1))
+        assert opened.fingerprint("X") != before
 
 
 # Values of a data set in other files

@@ -210,8 +210,8 @@ def test_text_and_latent_in_blocks_and_from_the_spool(
     }
     manifest = json.loads((tmp_path / "whole" / "obs_manifest.json").read_text())
     for path in paths:
-        request = resolve(open_source(path), settings)
-        with staging.Staging(str(tmp_path), max_memory=1) as staged:
+        with open_source(path) as opened, staging.Staging(str(tmp_path), max_memory=1) as staged:
+            request = resolve(opened, settings)
             fields = export_fields(request, staged.add, block_rows=7, max_latent_bytes=0)
             assert dict(staged) == expected
         assert fields.files == {name: len(data) for name, data in expected.items()}

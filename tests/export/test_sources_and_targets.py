@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import fsspec
 import h5py
 import numpy as np
 import pytest
@@ -69,6 +70,62 @@ def test_target_is_the_source(small_h5ad: Path) -> None:
     with pytest.raises(RequestError):
         cellucid_dask.export(small_h5ad, small_h5ad, force=True)
     assert small_h5ad.read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["same", "below", "above", "memory", "linked"])
+def test_target_and_source_in_each_other(tmp_path: Path, place: str) -> None:
+    source = tmp_path / "folder/a.zarr"
+    source.parent.mkdir()
+    small_anndata().write_zarr(source)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(source), f"/{tmp_path.name}/a.zarr", recursive=True)
+    (tmp_path / "link").symlink_to(source)
+    url = f"memory://{tmp_path.name}/a.zarr"
+    given, target = {
+        "same": (source, source),
+        "below": (source, source / "export"),
+        "above": (source, source.parent),
+        "memory": (url, f"memory:///{tmp_path.name}/a.zarr/out/"),
+        "linked": (source, tmp_path / "link/../a.zarr"),
+    }[place]
+    before = tree_bytes(tmp_path), sorted(memory.find(f"/{tmp_path.name}"))
+    for call in (cellucid_dask.plan, cellucid_dask.export):
+        with pytest.raises(RequestError, match="a folder of its own for the export"):
+            call(given, target, force=True)
+    assert (tree_bytes(tmp_path), sorted(memory.find(f"/{tmp_path.name}"))) == before
+
+
+def test_colons_in_local_names(small_h5ad: Path, tmp_path: Path) -> None:
+    source = small_h5ad.rename(small_h5ad.parent / "a::b.h5ad")
+    cellucid_dask.export(source, tmp_path / "exp", page=False)
+    before = tree_bytes(tmp_path / "exp")
+    for _ in range(2):
+        cellucid_dask.export(source, f"{tmp_path}/exp::v2", page=False, force=True)
+    assert tree_bytes(tmp_path / "exp") == before
+    assert check(tmp_path / "exp::v2").genes == check(tmp_path / "exp").genes
+
+
+@pytest.mark.parametrize(
+    "place", ["", "s3://", "s3:/b/x", "file:x", Path("s3://b/x"), "nowhere://b/x", "memory://a::b"]
+)
+def test_no_place(
+    small_h5ad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = tree_bytes(tmp_path)
+    for call in (
+        lambda: cellucid_dask.export(small_h5ad, place),
+        lambda: cellucid_dask.plan(small_h5ad, place),
+        lambda: cellucid_dask.plan(place),
+        lambda: cellucid_dask.export(small_h5ad, "out", scratch=place),
+        lambda: cellucid_dask.verify(place),
+        lambda: cellucid_dask.open_export(place),
+        lambda: cellucid_dask.catalog(place),
+    ):
+        with pytest.raises(RequestError, match=r"empty|URL|store"):
+            call()
+    assert tree_bytes(tmp_path) == before
+    assert not [path for path in tmp_path.iterdir() if path.name != small_h5ad.name]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

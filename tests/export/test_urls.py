@@ -58,7 +58,8 @@ def test_relative_source_is_read_from_another_directory(
     adata.write_h5ad(data / "a.h5ad") if form == "h5ad" else adata.write_zarr(data / "a.zarr")
 
     monkeypatch.chdir(data)
-    sent = cloudpickle.dumps(open_source(f"a.{form}").matrix("X"))
+    with open_source(f"a.{form}") as source:
+        sent = cloudpickle.dumps(source.matrix("X"))
     monkeypatch.chdir(elsewhere)  # as a worker of a cluster that was started there
     found = cloudpickle.loads(sent).read(slice(100, 400), slice(0, 40))
 

@@ -112,11 +112,11 @@ def differences(target: Path, source: Any, stream_bytes: int) -> list[str]:
     genes = read_documents(opened).genes
     assert genes is not None
     settings = Settings(genes_only=True)
-    found = compare.compare_genes(
-        opened, genes, list(genes.vectors), open_source(source), settings, {},
-        stream_bytes=stream_bytes,
-    )  # fmt: skip
-    return list(found)
+    with open_source(source) as cells:
+        found = compare.compare_genes(
+            opened, genes, list(genes.vectors), cells, settings, {}, stream_bytes=stream_bytes
+        )
+        return list(found)
 
 
 @pytest.mark.parametrize("form", ["csr", "dense", "lazy"])

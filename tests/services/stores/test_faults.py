@@ -93,8 +93,11 @@ def test_nobody_answers(host: str, source: Path) -> None:
 def test_source_that_does_not_answer(name: str) -> None:
     options = {"key": "k", "secret": "s-e-c-r-e-t", "endpoint_url": f"http://[::1]:{free_port()}"}
     began = time.monotonic()
-    with pytest.raises(RequestError, match="check the address") as refusal:
-        open_source(f"s3://bucket/{name}", options)
+    with (
+        pytest.raises(RequestError, match="check the address") as refusal,
+        open_source(f"s3://bucket/{name}", options),
+    ):
+        pass
     assert time.monotonic() - began < 20
     assert "s-e-c-r-e-t" not in str(refusal.value)
 

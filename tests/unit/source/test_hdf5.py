@@ -129,3 +129,17 @@ def test_file_cut_short(tmp_path: Path, options: dict[str, Any]) -> None:
     path.write_bytes(path.read_bytes()[:-50_000])
     with pytest.raises(ExportError, match="truncated"):
         reader[0:100_000]
+
+
+@pytest.mark.parametrize("n_others", [0, 1, 3])
+def test_other_handles_of_a_dataset_stay_good(tmp_path: Path, n_others: int) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", data=np.arange(100.0), chunks=10, compression="gzip")
+    with h5py.File(path) as file:
+        others = [file["a"] for _ in range(n_others)]
+        found = hdf5.reader(file["a"], Location(str(path)))
+        np.testing.assert_array_equal(found[5:25], np.arange(5.0, 25.0))
+        while others:
+            assert h5py.h5f.get_obj_count(file.id, h5py.h5f.OBJ_DATASET) == len(others)
+            np.testing.assert_array_equal(others.pop()[5:25], np.arange(5.0, 25.0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +18,13 @@ from cellucid_dask.store.location import Location
 from tests.helpers import small_anndata
 
 
-def names_of(source: Any) -> str:
+def opened(path: Any, storage_options: dict[str, Any] | None = None) -> Any:
+    with open_source(path, storage_options) as source:
+        return source
+
+
+def name_of(path: Any) -> str:
+    source = opened(path)
     assert isinstance(source, FileSource)
     return source.name
 
@@ -28,10 +34,10 @@ def names_of(source: Any) -> str:
 def test_local_file_of_any_name(tmp_path: Path, name: str, form: str) -> None:
     adata = small_anndata(extras=False)
     adata.write_h5ad(tmp_path / name) if form == "h5ad" else adata.write_zarr(tmp_path / name)
-    assert names_of(open_source(tmp_path / name)) == name
-    assert names_of(open_source(f"file://{tmp_path / name}")) == name
+    assert name_of(tmp_path / name) == name
+    assert name_of(f"file://{tmp_path / name}") == name
     with pytest.raises(RequestError, match=rf"{name} is one data set .*: leave out #rna after"):
-        open_source(f"{tmp_path / name}#rna")
+        opened(f"{tmp_path / name}#rna")
 
 
 @pytest.mark.parametrize("name", ["a.h5ad", "a.zarr", "a", "a#b.h5ad", "run#3/a.zarr"])
@@ -42,20 +48,22 @@ def test_url(small_h5ad: Path, tmp_path: Path, name: str) -> None:
         small_anndata(extras=False).write_zarr(local)
     url = f"memory://{tmp_path.name}/{name}"
     fsspec.filesystem("memory").put(str(local), f"/{tmp_path.name}/{name}", recursive=True)
-    assert names_of(open_source(url)) == name.rpartition("/")[2]
+    assert name_of(url) == name.rpartition("/")[2]
     if name != "a":
         with pytest.raises(RequestError, match=rf"{name} is one data set .*: leave out #rna after"):
-            open_source(f"{url}#rna")
+            opened(f"{url}#rna")
 
 
 @pytest.mark.parametrize("name", ["a.h5ad", "a.h5ad#rna", "a"])
 def test_file_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(RequestError, match=rf"{name} does not exist\."):
-        open_source(tmp_path / name)
+        opened(tmp_path / name)
 
 
 def test_kind_that_takes_a_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def opener(location: Location, part: str | None, _: bool) -> tuple[str, str | None]:
+    def opener(
+        location: Location, part: str | None, _: bool, __: ExitStack
+    ) -> tuple[str, str | None]:
         return location.url, part
 
     module = ModuleType("some_package")
@@ -65,20 +73,19 @@ def test_kind_that_takes_a_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setitem(KINDS, "parts", kind)
     path = tmp_path / "a.parts"
     path.touch()
-    opened: Callable[..., Any] = open_source
     assert opened(path) == (str(path), None)
     assert opened(f"{path}#rna") == (str(path), "rna")
     assert opened("s3://b/a.parts#rna") == ("s3://b/a.parts", "rna")
     assert opened("s3://b/a.parts") == ("s3://b/a.parts", None)
     (tmp_path / "a.parts#rna").touch()
     with pytest.raises(RequestError, match="cannot be read as AnnData"):
-        open_source(f"{path}#rna")  # the file of this name, which is empty
+        opened(f"{path}#rna")  # the file of this name, which is empty
 
 
 @pytest.mark.parametrize("name", ["a.h5ad", "a.zarr"])
 def test_url_that_cannot_be_opened(name: str) -> None:
     with pytest.raises(RequestError, match="storage option") as refusal:
-        open_source(f"s3://me:hush@bucket/{name}")
+        opened(f"s3://me:hush@bucket/{name}")
     assert "hush" not in str(refusal.value)
     with pytest.raises(RequestError, match=r"^nowhere://a/.* cannot be opened"):
-        open_source(f"nowhere://a/{name}")
+        opened(f"nowhere://a/{name}")

@@ -135,5 +135,5 @@ def test_tries_are_bounded(error: Exception, tries: int) -> None:
 
 def test_a_password_in_a_url_is_refused() -> None:
     with pytest.raises(RequestError, match="storage option") as refusal:
-        _ = Location("sftp://me:hush@host/x").filesystem
+        Location.of("sftp://me:hush@host/x")
     assert "hush" not in str(refusal.value)

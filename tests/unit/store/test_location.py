@@ -33,7 +33,6 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
         ("s3://bucket/atlas", "s3://bucket/atlas", "atlas"),
         ("s3://bucket/a/b.zarr//", "s3://bucket/a/b.zarr", "b.zarr"),
         ("s3://bucket", "s3://bucket", "bucket"),
-        ("memory://", "memory://", "memory:"),
         ("https://host/a.h5ad?sig=x/y/", "https://host/a.h5ad?sig=x/y/", "a.h5ad"),
         ("file:///data/a.h5ad", "/data/a.h5ad", "a.h5ad"),
         ("/data/a#b?c/", "/data/a#b?c", "a#b?c"),

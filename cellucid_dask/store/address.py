@@ -1,0 +1,113 @@
+"""What a path or URL given by a caller means; what may be meant otherwise is refused."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fsspec import available_protocols
+
+from cellucid_dask.errors import RequestError
+
+# schemes, which fsspec chains with "::"
+_URL = re.compile(r"(?:[A-Za-z][\w+.-]*::)*[A-Za-z][\w+.-]*://")
+_LOST = re.compile(r"([A-Za-z][\w+.-]*):(?!:)/*([^?]*)", re.DOTALL)
+_LOCAL = ("file", "local")
+# whose first part is a bucket, container or host
+_BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https"}
+
+
+def is_address(value: Any) -> bool:
+    """Whether a value is a path or URL: text, a path, or a `UPath` of universal_pathlib."""
+    return isinstance(value, str | bytes | os.PathLike) or _is_upath(value)
+
+
+def _is_upath(value: Any) -> bool:
+    return all(hasattr(value, name) for name in ("protocol", "path", "storage_options"))
+
+
+def _options_of(upath: Any) -> dict[str, Any]:
+    """Return its options as fsspec takes them with the URL: those of a next store by its scheme."""
+    options = dict(upath.storage_options)
+    options.pop("fo", None)  # the next store is in the URL too
+    inner, scheme = options.pop("target_options", {}), options.pop("target_protocol", None)
+    return {**options, scheme: inner} if scheme else options
+
+
+def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
+    """Return the absolute local path, links resolved, or the URL; and options that came with it.
+
+    Only what begins with the ``scheme://`` of a store is a URL: any other text is a local path,
+    to the letter.
+
+    Raises
+    ------
+    RequestError
+        It is empty, a URL that lost something, or of no known store.
+    """
+    if not is_address(address):
+        raise RequestError(f"A {type(address).__name__} is no place: pass a path or URL.")
+    options = _options_of(address) if _is_upath(address) else {}
+    text = str(address) if _is_upath(address) else os.fsdecode(address)
+    if not text.strip() or "\0" in text:
+        raise RequestError(
+            "A path or URL is empty: name a file or folder, and see that every variable in it "
+            "has a value."
+        )
+    schemes = {*available_protocols(), *_LOCAL}
+    if _URL.match(text):
+        scheme, _, rest = text.partition("://")
+        if scheme in _LOCAL:
+            return _path_of(rest.removeprefix("localhost")), options
+        _check_url(text, schemes)
+        return re.sub(r"^([^?]*[^?:/])/+$", r"\1", text), options
+    if (lost := _LOST.match(text)) and lost[1] in schemes:
+        begin = "/" if lost[1] in _LOCAL else f"{lost[1]}://"
+        raise RequestError(
+            f"{lost[0]} is not the URL it looks like: write {begin}{lost[2]} as text, or a local "
+            f"path as {Path(lost[0]).absolute()}."
+        )
+    return os.path.realpath(os.path.expanduser(text)), options  # noqa: PTH111  leaves ~unknown
+
+
+def _path_of(rest: str) -> str:
+    """Return the local path that follows the scheme of a file URL."""
+    if not rest.startswith("/"):
+        raise RequestError(
+            f"file://{rest} is relative, which a file URL cannot be: write {Path(rest).absolute()}."
+        )
+    return os.path.realpath(rest)
+
+
+def _check_url(text: str, schemes: set[str]) -> None:
+    if re.search(r"://[^/?]*:[^/?]*@", text):
+        raise RequestError(
+            "The URL holds a password, and URLs are shown: pass it as a storage option instead."
+        )
+    first, *others = (link.partition("://") for link in text.split("::"))
+    if first[0] not in schemes:
+        raise RequestError(
+            f"{shown(text)} cannot be opened: there is no kind of store {first[0]!r}. Check the "
+            f"address, or write a local path as {Path(shown(text)).absolute()}."
+        )
+    if any(scheme not in schemes for scheme, *_ in others) or (others and not others[-1][1]):
+        raise RequestError(
+            f"{shown(text)} cannot be opened: in a URL :: leads from one store into another, as in "
+            "zip://a.zarr::s3://bucket/a.zip. Choose a name without it."
+        )
+    if others:
+        return
+    scheme, _, rest = first
+    if not rest.strip("/") or (scheme in _BUCKETS and rest.startswith("/")):
+        raise RequestError(
+            f"{shown(text)} names no place in its store: write {scheme}://bucket/folder, and see "
+            "that every variable in it has a value."
+        )
+
+
+def shown(url: str) -> str:
+    """Return a URL for messages: what follows a ``?`` may be a signature, which is a secret."""
+    return re.sub(r"\?.*", "?...", url, flags=re.DOTALL) if "://" in url else url

@@ -1,0 +1,104 @@
+"""Files on a local disk. Only regular ones are opened: a named pipe would wait for ever."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from cellucid_dask.errors import RequestError
+
+
+def regular(path: str, flags: int) -> int:
+    """Open a regular file; the ``opener`` of `open`.
+
+    Raises
+    ------
+    OSError
+        It is a folder, a named pipe, a device or a socket.
+    """
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise OSError(errno.EINVAL, _IRREGULAR, path)
+
+
+_IRREGULAR = "it is a named pipe, a device or a socket"
+
+
+def check_regular(path: str) -> None:
+    """Refuse what is neither a file nor a folder, and a path below a file.
+
+    Raises
+    ------
+    RequestError
+        Saying which.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise RequestError(f"{path} lies under a file: name another place.") from None
+    except OSError:  # explained by whoever reads or writes there
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise RequestError(
+            f"{path} is neither a file nor a folder, {_IRREGULAR}: name another place."
+        )
+
+
+def check_folder(path: str) -> None:
+    """Refuse a folder that is not one, or that holds anything but files and folders.
+
+    Its own entries and those of its folders are looked at, as deep as an export lies.
+
+    Raises
+    ------
+    RequestError
+        Naming the first that is neither.
+    """
+    check_regular(path)
+    if not Path(path).exists():
+        return
+    if not Path(path).is_dir():
+        raise RequestError(f"{path} is a file: name a folder.")
+    for folder in [path, *(each.path for each in _entries(path) if each.is_dir())]:
+        for entry in _entries(folder):
+            if not (entry.is_file() or entry.is_dir()):
+                check_regular(entry.path)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:  # explained by whoever reads or writes there
+        return []
+
+
+def write_local(path: str, data: bytes, *, exclusive: bool = False) -> None:
+    """Write a local file, and make its folder if there is none.
+
+    Raises
+    ------
+    FileExistsError
+        There is such a file, and `exclusive` forbids to replace it.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if exclusive else os.O_TRUNC)
+    try:
+        file = regular(path, flags)
+    except FileNotFoundError:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        file = regular(path, flags)
+    try:
+        left = memoryview(data)
+        while left:  # a disk that fills up takes a part first, and fails at the next
+            left = left[os.write(file, left) :]
+    finally:
+        os.close(file)

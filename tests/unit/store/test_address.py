@@ -1,0 +1,166 @@
+"""A local path is not a URL, and what may be either, or nothing, is refused."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellucid_dask.errors import RequestError
+from cellucid_dask.store.address import is_address, parse_address, shown
+from cellucid_dask.store.location import Location
+from cellucid_dask.store.preflight import check_apart
+
+
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [
+        ("exp::v2", "{cwd}/exp::v2"),
+        ("zip::a", "{cwd}/zip::a"),
+        ("run 3: final", "{cwd}/run 3: final"),
+        ("2024:a", "{cwd}/2024:a"),
+        ("./s3:b", "{cwd}/s3:b"),
+        ("/data/s3:/b", "/data/s3:/b"),
+        ("s3", "{cwd}/s3"),
+        (b"a b", "{cwd}/a b"),
+        ("a/../b", "{cwd}/b"),
+        ("file:///data/a::b", "/data/a::b"),
+        ("file://localhost/data/a", "/data/a"),
+        ("local:///data/a", "/data/a"),
+        ("zip://a::simplecache::s3://b/a.zip", "zip://a::simplecache::s3://b/a.zip"),
+        ("zip://::file:///a.zip", "zip://::file:///a.zip"),
+        ("simplecache::https://host/a.h5ad", "simplecache::https://host/a.h5ad"),
+        ("memory:///a/", "memory:///a"),
+    ],
+)
+def test_what_is_meant(given: Any, means: str) -> None:
+    url, options = parse_address(given)
+    assert url == means.format(cwd=os.path.realpath(Path.cwd()))
+    assert not options
+    assert Location.of(given).is_local == ("://" not in means)
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("", "variable"),
+        ("  ", "variable"),
+        ("s3://", "names no place .* s3://bucket/folder"),
+        ("gs:///x", "names no place"),
+        ("memory://", "names no place"),
+        ("https://", "names no place"),
+        ("s3:/bucket/x", "write s3://bucket/x as text, or a local path as /"),
+        ("s3:bucket", "write s3://bucket as text"),
+        ("file:/x", "write /x as text, or a local path as /"),
+        (Path("s3://bucket/x"), "write s3://bucket/x as text"),
+        (PurePosixPath("https://host/x?sig=hush"), "write https://host/x.* as text"),
+        ("file://data/x", "write /.*/data/x"),
+        ("file://", "is relative"),
+        ("local://a::b", "is relative"),
+        ("nowhere://bucket/x", "no kind of store 'nowhere'"),
+        ("S3://bucket/x", "no kind of store 'S3'"),
+        ("s3://bucket/exp::v2", "name without it"),
+        ("memory://a::b", "name without it"),
+        ("zip://a::s3", "name without it"),
+        ("exp::s3://bucket/x", "no kind of store 'exp'"),
+        ("https://me:hush@host/x", "storage option"),
+        ("zip://::https://me:hush@host/x", "storage option"),
+    ],
+)
+def test_refused(given: Any, remedy: str) -> None:
+    with pytest.raises(RequestError, match=remedy) as refusal:
+        Location.of(given)
+    assert "hush" not in str(refusal.value)
+
+
+@given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1))
+def test_an_absolute_path_is_taken_to_the_letter(text: str) -> None:
+    assert Location.of(f"/{text}").url == os.path.realpath(f"/{text}")
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "latest").symlink_to("v1")
+    location = Location.of(tmp_path / "latest/../latest/a")
+    assert location.url == str(tmp_path.resolve() / "v1/a")
+
+
+@dataclass
+class OtherPath:
+    """What `UPath` has, without its package."""
+
+    url: str
+    protocol: str = "memory"
+    path: str = ""
+    storage_options: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def test_upath_brings_its_options() -> None:
+    given = OtherPath("memory://a/b", storage_options={"x": 1, "y": 1})
+    assert is_address(given)
+    location = Location.of(given, {"y": 2})
+    assert (location.url, dict(location.storage_options)) == ("memory://a/b", {"x": 1, "y": 2})
+
+
+def test_upath_of_a_chain() -> None:
+    options = {"target_protocol": "s3", "target_options": {"anon": True}, "fo": "b/a.zip", "x": 1}
+    given = OtherPath("zip://a.zarr::s3://b/a.zip", storage_options=options)
+    assert Location.of(given).storage_options == {"x": 1, "s3": {"anon": True}}
+
+
+@pytest.mark.parametrize("value", [3, None, {"path": 1}, object()])
+def test_other_things_are_no_address(value: Any) -> None:
+    assert not is_address(value)
+    with pytest.raises(RequestError, match="pass a path or URL"):
+        Location.of(value)
+
+
+def test_signatures_are_not_shown() -> None:
+    assert shown("https://h/a.h5ad?sig=hush&x=1") == "https://h/a.h5ad?..."
+    assert shown("/data/what?.h5ad") == "/data/what?.h5ad"
+    assert str(Location.of("https://h/a?sig=hush")) == "https://h/a?..."
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "apart"),
+    [
+        ("/d/a.zarr", "/d/a.zarr", False),
+        ("/d/a.zarr", "/d/a.zarr/out", False),
+        ("/d/a.zarr", "/d", False),
+        ("/d/a.h5ad", "/d", False),
+        ("/d/a.zarr", "/d/b/../a.zarr", False),
+        ("/d/a.zarr", "/d/a.zarr2", True),
+        ("/d/a.h5ad", "/d/a", True),
+        ("memory://d/a.zarr", "memory:///d/a.zarr", False),
+        ("memory://d/a.zarr", "memory://d/a.zarr/x", False),
+        ("memory://d/a.zarr", "memory://d", False),
+        ("memory://d/a.zarr", "memory://d/a", True),
+        ("memory://d/a.zarr", "/d/a.zarr", True),
+        ("/d/a.zarr", "file:///d/a.zarr", False),
+    ],
+)
+def test_source_and_target_are_apart(source: str, target: str, apart: bool) -> None:
+    places = Location.of(target), Location.of(source)
+    if apart:
+        check_apart(*places)
+    else:
+        with pytest.raises(RequestError, match="of its own for the export"):
+            check_apart(*places)
+
+
+def test_buckets_of_two_servers_are_apart() -> None:
+    pytest.importorskip("s3fs")
+    here, there = ({"anon": True, "endpoint_url": f"http://{host}"} for host in ("a", "b"))
+    source = Location.of("s3://cells/x", here)
+    check_apart(Location.of("s3://cells/x", there), source)
+    for scheme in ("s3", "s3a"):
+        with pytest.raises(RequestError, match="is the source"):
+            check_apart(Location.of(f"{scheme}://cells/x/out", here), source)

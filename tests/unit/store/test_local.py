@@ -1,0 +1,78 @@
+"""Named pipes, devices and sockets are refused at once, whether read or written."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.source import open_source
+from cellucid_dask.store.local import check_folder, write_local
+from cellucid_dask.store.preflight import check_reachable
+from cellucid_dask.store.target import Target
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+def make_link_to_device(path: Path) -> None:
+    path.symlink_to("/dev/null")
+
+
+KINDS = pytest.mark.parametrize("make", [os.mkfifo, make_socket, make_link_to_device])
+Make = Callable[[Path], None]
+
+
+@KINDS
+@pytest.mark.parametrize("name", ["", "obs_manifest.json", "var/gene.bin", "x/lease.json"])
+def test_target(tmp_path: Path, make: Make, name: str) -> None:
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make(path)
+    with pytest.raises(RequestError, match="named pipe, a device or a socket"):
+        check_reachable(Target.of(tmp_path / "out"))
+
+
+@KINDS
+def test_source(tmp_path: Path, make: Make) -> None:
+    make(tmp_path / "a.h5ad")
+    with (
+        pytest.raises(RequestError, match="named pipe, a device or a socket"),
+        open_source(tmp_path / "a.h5ad"),
+    ):
+        pass
+
+
+@KINDS
+def test_file_that_became_one(tmp_path: Path, make: Make) -> None:
+    make(tmp_path / "x")
+    target = Target.of(tmp_path)
+    with pytest.raises(ExportError, match=r"tmp|x could not be read"):
+        target.read("x")
+    with pytest.raises(OSError, match=r"."):
+        target.read_ranges([("x", 0, 1)])
+    assert isinstance(target.fetch({"x": 1})["x"], OSError)
+    with pytest.raises(OSError, match=r"."):
+        write_local(str(tmp_path / "x"), b"1")
+
+
+@pytest.mark.parametrize("below", ["", "/out", "/a/b"])
+def test_target_that_is_a_file_or_below_one(tmp_path: Path, below: str) -> None:
+    (tmp_path / "f").write_text("mine")
+    with pytest.raises(RequestError, match=r"is a file|lies under a file"):
+        check_folder(f"{tmp_path}/f{below}")
+
+
+def test_folder_of_files_and_links(tmp_path: Path) -> None:
+    (tmp_path / "obs").mkdir()
+    (tmp_path / "obs/a").write_text("a")
+    (tmp_path / "link").symlink_to("obs")
+    (tmp_path / "broken").symlink_to("nowhere")
+    check_folder(str(tmp_path))
+    check_folder(str(tmp_path / "new/folder"))
