@@ -138,7 +138,7 @@ def export(
             resume.end(destination)
     destination.flush()
     return ExportResult(
-        target=destination.url,
+        target=str(destination),
         n_cells=request.source.n_cells,
         n_genes=len(summary.column),
         n_objects=len(summary.column) + len(other),

@@ -135,7 +135,7 @@ def _view(options: argparse.Namespace) -> int:
 
     target = Target.of(options.target, _settings(options).get("storage_options", {}))
     server = Server(target, options.port)
-    _print(f"{target.url} is shown at {server.url}\nCtrl-C stops.")
+    _print(f"{target} is shown at {server.url}\nCtrl-C stops.")
     if options.browser:
         webbrowser.open(server.url)
     with suppress(KeyboardInterrupt):

@@ -96,19 +96,19 @@ def check(target: Target, request: Request) -> TargetState:
         begun = resume.check_same(target, request)
     elif not settings.force and resume.was_interrupted(target):
         raise RequestError(
-            f"{target.url} holds an export that was interrupted: go on with --resume, or start "
+            f"{target} holds an export that was interrupted: go on with --resume, or start "
             "anew with --force."
         )
     if settings.genes_only and names.IDENTITY in existing:
         if names.VAR_MANIFEST in existing and not settings.force and not begun:
-            raise RequestError(f"{target.url} has genes already: pass --force to replace them.")
+            raise RequestError(f"{target} has genes already: pass --force to replace them.")
         identity = _joinable(target, settings, request.source.n_cells)
         return TargetState(identity, begun, _other_checksums(target))
     documents = sorted(existing.intersection(layout.DOCUMENTS))
     if documents and not settings.force and not begun:
         remedy = "there is nothing to resume" if settings.resume else "choose another place"
         raise RequestError(
-            f"{target.url} already holds an export ({documents[0]}): {remedy}, or pass "
+            f"{target} already holds an export ({documents[0]}): {remedy}, or pass "
             "--force to replace it."
         )
     return TargetState(None, begun)
@@ -121,16 +121,16 @@ def _joinable(target: Target, settings: Settings, n_cells: int) -> Json:
         compressed = identity["export_settings"]["compression"] is not None
     except (ValueError, KeyError, TypeError):
         raise RequestError(
-            f"{target.url}/{names.IDENTITY} cannot be read: export everything with --force."
+            f"{target}/{names.IDENTITY} cannot be read: export everything with --force."
         ) from None
     if n_existing != n_cells:
         raise RequestError(
-            f"{target.url} holds {n_existing:,} cells, the source {n_cells:,}: genes can only be "
+            f"{target} holds {n_existing:,} cells, the source {n_cells:,}: genes can only be "
             "added to an export of the same cells."
         )
     if compressed != (settings.compression is not None):
         raise RequestError(
-            f"{target.url} is {'' if compressed else 'not '}compressed: genes that are added "
+            f"{target} is {'' if compressed else 'not '}compressed: genes that are added "
             f"to it must be {'too' if compressed else 'uncompressed, --compression none'}."
         )
     return checksums.unsigned(identity)
@@ -145,7 +145,7 @@ def _other_checksums(target: Target) -> dict[str, str] | None:
         of_files = checksums.parse(data)
     except DamageError as error:
         raise RequestError(
-            f"{target.url}/{names.CHECKSUMS} {error}: export everything with --force."
+            f"{target}/{names.CHECKSUMS} {error}: export everything with --force."
         ) from None
     return {path: each for path, each in of_files.items() if not layout.is_of_genes(path)}
 

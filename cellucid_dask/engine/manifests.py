@@ -59,7 +59,7 @@ def make_documents(
         )
         documents[names.IDENTITY] = describe_dataset(
             {
-                "id": names.dataset_id(settings.dataset_id, settings.dataset_name, target.url),
+                "id": names.dataset_id(settings.dataset_id, settings.dataset_name, str(target)),
                 "name": settings.dataset_name or target.name,
                 "description": settings.dataset_description or "",
                 "created_at": settings.created_at,

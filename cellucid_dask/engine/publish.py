@@ -86,7 +86,7 @@ def _look(target: Target, files: Mapping[str, FileDigest]) -> None:
     """Make sure that the target still contains what was written there."""
     if wrong := altered(target, files):
         raise ExportError(
-            f"{len(wrong)} files of {target.url} changed or went missing while the export ran "
+            f"{len(wrong)} files of {target} changed or went missing while the export ran "
             f"({first_few(wrong, 3)}), so it is not published: find out what writes there, and go "
             "on with --resume."
         )

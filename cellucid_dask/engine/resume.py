@@ -73,7 +73,7 @@ def check_same(target: Target, request: Request) -> bool:
         version, source, settings = old["version"], old["source"], dict(old["settings"])
     except (ValueError, KeyError, TypeError):
         raise RequestError(
-            f"What a run left in {target.url} cannot be read: start anew with --force."
+            f"What a run left in {target} cannot be read: start anew with --force."
         ) from None
     new = record_of(request)
     other = [name for name, token in new["settings"].items() if settings.get(name) != token]
@@ -86,13 +86,14 @@ def check_same(target: Target, request: Request) -> bool:
     else:
         return True
     raise RequestError(
-        f"The export in {target.url} was begun {different}: resume it as it was, or start anew "
+        f"The export in {target} was begun {different}: resume it as it was, or start anew "
         "with --force."
     )
 
 
 def begin(target: Target, request: Request, *, clean: bool) -> None:
     """Record this run; starting over, drop the receipts of another."""
+    target.remove_unfinished(RUN_DIR)
     if clean:
         target.remove(target.files(_RECEIPTS))
     target.put({_RECORD: json.dumps(record_of(request)).encode()})

@@ -22,7 +22,7 @@ def read_index(target: Target) -> bytes | None:
     index = target.read(INDEX)
     if index is not None and not is_page(index):
         raise RequestError(
-            f"{target.url} has an {INDEX} of its own, which the page would replace: choose another "
+            f"{target} has an {INDEX} of its own, which the page would replace: choose another "
             "folder, or leave out the page with --no-page."
         )
     return index

@@ -76,7 +76,7 @@ def describe_root(target: Target, default: str | None = None) -> dict[str, Any]:
     entries = _entries(target)
     if not entries:
         raise RequestError(
-            f"{target.url} holds no export: name the folder whose subfolders are exports."
+            f"{target} holds no export: name the folder whose subfolders are exports."
         )
     by_id: dict[str, Entry] = {}
     for entry in entries:
@@ -88,7 +88,7 @@ def describe_root(target: Target, default: str | None = None) -> dict[str, Any]:
             )
     if default is not None and default not in by_id:
         raise RequestError(
-            f"There is no data set {default!r} in {target.url}; it has {', '.join(by_id)}."
+            f"There is no data set {default!r} in {target}; it has {', '.join(by_id)}."
         )
     return catalog_document(entries, entries[0].id if default is None else default)
 
@@ -104,7 +104,7 @@ def _entries(target: Target) -> list[Entry]:
             entries.append(Entry.of(folder, json.loads(identity)))
         except (ValueError, KeyError, TypeError, AttributeError):
             warnings.warn(
-                f"{target.url}/{folder}/{names.IDENTITY} cannot be read: {folder} is left out.",
+                f"{target}/{folder}/{names.IDENTITY} cannot be read: {folder} is left out.",
                 ExportWarning,
                 stacklevel=3,
             )

@@ -200,7 +200,7 @@ class Export:
             self.points(dimension)
         ends = list(read_files(self._target, list(self._edges.files())))
         if max(end.max(initial=0) for end in ends) >= max(self.n_cells, 1):
-            raise ExportError(f"The edges of {self._target.url} name cells that do not exist.")
+            raise ExportError(f"The edges of {self._target} name cells that do not exist.")
         return assemble.adjacency(ends[0], ends[1], self.n_cells)
 
     def to_anndata(self, genes: Sequence[str] | None = None) -> anndata.AnnData:
@@ -273,12 +273,10 @@ class Export:
 
     def __repr__(self) -> str:
         """Summarize the content in a few lines."""
-        return "\n".join(
-            [f"Export {self._target.url}", *(f"  {a:12} {b}" for a, b in self._rows())]
-        )
+        return "\n".join([f"Export {self._target}", *(f"  {a:12} {b}" for a, b in self._rows())])
 
     def _repr_html_(self) -> str:
-        return table(f"Export {self._target.url}", self._rows())
+        return table(f"Export {self._target}", self._rows())
 
     def _rows(self) -> list[tuple[str, str]]:
         columns = self._columns

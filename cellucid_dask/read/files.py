@@ -43,7 +43,7 @@ def fetch_documents(target: Target) -> dict[str, bytes]:
         if not isinstance(data, FileNotFoundError | NotADirectoryError)
     }
     if not files:
-        raise RequestError(f"{target.url} holds no export: it has no {names.IDENTITY}.")
+        raise RequestError(f"{target} holds no export: it has no {names.IDENTITY}.")
     return files
 
 
@@ -65,7 +65,7 @@ def content_of(target: Target, name: str, data: bytes | Exception) -> bytes:
         The file could not be read; the message names it and the cause.
     """
     if isinstance(data, FileNotFoundError | NotADirectoryError):
-        raise ExportError(f"{target.url}/{name} is missing.") from data
+        raise ExportError(f"{target}/{name} is missing.") from data
     if isinstance(data, Exception):
         raise ExportError(target.explain(data, "read", name)) from data
     return data
@@ -98,4 +98,4 @@ def read_files(target: Target, files: Sequence[schema.File]) -> Iterator[Array]:
             try:
                 yield file.decode(data)
             except DamageError as error:
-                raise ExportError(f"{target.url}/{file.path} {error}.") from error
+                raise ExportError(f"{target}/{file.path} {error}.") from error

@@ -49,12 +49,12 @@ def open_export(
     opened = Target.of(target, storage_options or {})
     documents = read_documents(opened)
     if documents.damage:
-        raise ExportError(f"{opened.url}/{documents.damage[0]}.")
+        raise ExportError(f"{opened}/{documents.damage[0]}.")
     if names.IDENTITY not in documents.json and names.OBS_MANIFEST in documents.json:
         raise RequestError(
-            f"{opened.url} holds no whole export: it has no {names.IDENTITY}, which is "
+            f"{opened} holds no whole export: it has no {names.IDENTITY}, which is "
             "written last. Run its export again."
         )
     if len({part.n_cells for part in documents.parts.values()}) != 1:
-        raise ExportError(f"The documents of {opened.url} do not agree on how many cells.")
+        raise ExportError(f"The documents of {opened} do not agree on how many cells.")
     return Export(opened, documents)

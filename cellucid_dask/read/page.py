@@ -41,7 +41,7 @@ def add_page(
     documents = opened.names()
     if names.IDENTITY not in documents and names.CATALOG not in documents:
         raise RequestError(
-            f"{opened.url} holds no complete export and no {names.CATALOG}: name an export, or "
+            f"{opened} holds no complete export and no {names.CATALOG}: name an export, or "
             "list several with cellucid-dask catalog first."
         )
     check_writable(opened)

@@ -164,8 +164,8 @@ def _chunks(target: Target, file: schema.File, data: bytes | Exception) -> Itera
     try:
         yield from file.chunks(content_of(target, file.path, data))
     except DamageError as error:
-        raise ExportError(f"{target.url}/{file.path} {error}.") from error
+        raise ExportError(f"{target}/{file.path} {error}.") from error
 
 
 def _finding(target: Target, error: ExportError) -> str:
-    return str(error).removeprefix(f"{target.url}/").rstrip(".")
+    return str(error).removeprefix(f"{target}/").rstrip(".")

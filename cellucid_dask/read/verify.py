@@ -192,7 +192,7 @@ def verify(
                 if fields is not None:
                     findings.add(compare_fields(export.target, documents, opened, fields))
     return VerifyReport(
-        target=export.target.url,
+        target=str(export.target),
         n_cells=documents.n_cells,
         n_genes=len(ids),
         n_files=len(files),

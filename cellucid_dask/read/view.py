@@ -38,7 +38,7 @@ class View:
 
     def __repr__(self) -> str:
         """Return the address."""
-        return f"{self._target.url} at {self.url}"
+        return f"{self._target} at {self.url}"
 
     def _repr_html_(self) -> str:
         url = escape(self.url)

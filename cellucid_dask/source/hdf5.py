@@ -103,7 +103,7 @@ class ChunkedDataset:
                         str(at * size) for at, size in zip(position, self.chunks, strict=True)
                     )
                     raise ExportError(
-                        f"{self.file.url} is damaged: the chunk of {self.name} from ({first}) on "
+                        f"{self.file} is damaged: the chunk of {self.name} from ({first}) on "
                         f"cannot be decompressed ({error}). Copy or write the file again from "
                         "its origin."
                     ) from error
@@ -175,7 +175,7 @@ class LibraryDataset:
             except OSError as error:
                 rows = selection[0] if isinstance(selection, tuple) else selection
                 raise ExportError(
-                    f"{self.file.url} is damaged, or cannot be read: {self.name} from row "
+                    f"{self.file} is damaged, or cannot be read: {self.name} from row "
                     f"{rows.start or 0:,} on ({error}). Copy or write the file again from its "
                     "origin."
                 ) from error

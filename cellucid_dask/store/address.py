@@ -83,7 +83,7 @@ def _path_of(rest: str) -> str:
 
 
 def _check_url(text: str, schemes: set[str]) -> None:
-    if re.search(r"://[^/?]*:[^/?]*@", text):
+    if re.search(r"://[^/?]*:(?!\d+/)[^?]*@", text):  # a password may have slashes
         raise RequestError(
             "The URL holds a password, and URLs are shown: pass it as a storage option instead."
         )
@@ -109,5 +109,9 @@ def _check_url(text: str, schemes: set[str]) -> None:
 
 
 def shown(url: str) -> str:
-    """Return a URL for messages: what follows a ``?`` may be a signature, which is a secret."""
-    return re.sub(r"\?.*", "?...", url, flags=re.DOTALL) if "://" in url else url
+    """Return a URL for messages, without what may be secret: user, signature and fragment."""
+    if "://" not in url:
+        return url
+    plain = re.sub(r"[?#].*", lambda rest: f"{rest[0][0]}...", url, flags=re.DOTALL)
+    # abfs://container@account names no user
+    return re.sub(r"(?<!abfs)(?<!abfss)://[^/]*@", "://...@", plain)

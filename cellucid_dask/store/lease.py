@@ -64,9 +64,7 @@ class Fence:
             return
         record = _read(target)
         if record is None or record.get("token") != self._token:
-            raise ExportError(
-                f"Another run has taken {target.url} over, or cleared it: let it finish."
-            )
+            raise ExportError(f"Another run has taken {target} over, or cleared it: let it finish.")
         self._asked = time_of_asking
 
     def __getstate__(self) -> dict[str, Any]:
@@ -181,7 +179,7 @@ def refuse_if_leased(target: Target) -> None:
 
 def _taken(target: Target, record: Mapping[str, Any]) -> RequestError:
     return RequestError(
-        f"{target.url} is being written to by another run (process {record.get('pid')} on "
+        f"{target} is being written to by another run (process {record.get('pid')} on "
         f"{record.get('host')}): wait for it, or stop it and try again."
     )
 

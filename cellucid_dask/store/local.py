@@ -56,7 +56,8 @@ def check_regular(path: str) -> None:
 def check_folder(path: str) -> None:
     """Refuse a folder that is not one, or that holds anything but files and folders.
 
-    Its own entries and those of its folders are looked at, as deep as an export lies.
+    Its own entries and those of its folders are looked at, as deep as an export lies. Links are
+    refused too: what is written or removed through one lies elsewhere.
 
     Raises
     ------
@@ -70,6 +71,11 @@ def check_folder(path: str) -> None:
         raise RequestError(f"{path} is a file: name a folder.")
     for folder in [path, *(each.path for each in _entries(path) if each.is_dir())]:
         for entry in _entries(folder):
+            if entry.is_symlink():
+                raise RequestError(
+                    f"{entry.path} is a link, and an export writes and removes nothing through "
+                    "one: remove it, or name another folder."
+                )
             if not (entry.is_file() or entry.is_dir()):
                 check_regular(entry.path)
 
@@ -90,7 +96,7 @@ def write_local(path: str, data: bytes, *, exclusive: bool = False) -> None:
     FileExistsError
         There is such a file, and `exclusive` forbids to replace it.
     """
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if exclusive else os.O_TRUNC)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_EXCL if exclusive else os.O_TRUNC)
     try:
         file = regular(path, flags)
     except FileNotFoundError:

@@ -65,7 +65,7 @@ def _check_case(location: Location, paths: Iterable[str]) -> None:
     ]
     if pairs:
         raise RequestError(
-            f"{location.url} does not tell letter case apart, so {len(pairs)} pairs of files would "
+            f"{location} does not tell letter case apart, so {len(pairs)} pairs of files would "
             f"overwrite each other ({first_few(pairs, 2)}): rename one, or export to another disk "
             "or a bucket."
         )
@@ -81,6 +81,6 @@ def _length(path: str) -> int:
 
 def _too_long(location: Location, path: str) -> str:
     return (
-        f"{location.url} cannot keep a file named {abbreviated(path)}: choose a target with a "
+        f"{location} cannot keep a file named {abbreviated(path)}: choose a target with a "
         "shorter path, rename the gene or column, or pass --shorten-gene-names."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Mapping
@@ -35,6 +36,28 @@ def is_running(owner: Mapping[str, Any]) -> bool | None:
         return bool(_started(int(owner["pid"])) == owner["started"])
     except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return False
+
+
+def owner_tag() -> str:
+    """Name this process in the name of a folder: what is created says at once whose it is."""
+    pid = os.getpid()
+    return f"{_digest()}-{pid}-{_started(pid):.2f}"
+
+
+def is_left_by_the_dead(tag: str) -> bool:
+    """Whether a process that `owner_tag` named ran in this system, and does not run any more."""
+    digest, _, rest = tag.partition("-")
+    pid, _, started = rest.partition("-")
+    if digest != _digest() or not pid.isdecimal():
+        return False
+    try:
+        return f"{_started(int(pid)):.2f}" != started
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def _digest() -> str:
+    return hashlib.sha256(f"{socket.gethostname()} {_system()}".encode()).hexdigest()[:12]
 
 
 def _system() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -18,14 +17,13 @@ import psutil
 from cellucid_dask.errors import ExportWarning, RequestError
 from cellucid_dask.store.failures import reason
 from cellucid_dask.store.location import Location
-from cellucid_dask.store.owner import is_running, this_process
+from cellucid_dask.store.owner import is_left_by_the_dead, owner_tag
 from cellucid_dask.store.preflight import check_writable
 from cellucid_dask.store.retry import with_retries
 from cellucid_dask.store.transfer import is_async
 from cellucid_dask.types import Array
 
 _PREFIX = "cellucid-dask-scratch-"
-_OWNER = "owner.json"
 
 
 class Scratch(Location):
@@ -86,18 +84,25 @@ def open_scratch(
         return
     folders = [parent.url] if parent else [tempfile.gettempdir(), *([beside] if beside else [])]
     chosen = _choose(folders, needed)
-    _remove_stale(chosen)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=chosen))
+    for stale in _left_by_the_dead(os.listdir(chosen)):  # noqa: PTH208  names alone
+        shutil.rmtree(Path(chosen, stale), ignore_errors=True)
+    folder = Path(chosen, _new_name())
+    folder.mkdir(mode=0o700)
     try:
-        (folder / _OWNER).write_text(json.dumps(this_process()))
         yield Scratch(str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open_remote(parent: Location) -> Iterator[Scratch]:
-    scratch = Scratch(parent.url + f"/{_PREFIX}{uuid.uuid4().hex}", parent.storage_options)
+    scratch = Scratch(f"{parent.url}/{_new_name()}", parent.storage_options)
     fs, path = scratch.filesystem, scratch.path()
+    with suppress(Exception):  # there may be no such folder yet, or no right to list it
+        names = [
+            str(each).rstrip("/").rpartition("/")[2] for each in fs.ls(parent.path(), detail=False)
+        ]
+        for stale in _left_by_the_dead(names):
+            fs.rm(parent.path(stale), recursive=True)
     if not is_async(fs):  # object stores have no folders
         fs.makedirs(path, exist_ok=True)
     check_writable(scratch)
@@ -111,7 +116,7 @@ def _open_remote(parent: Location) -> Iterator[Scratch]:
         except Exception as error:  # noqa: BLE001  must not hide how the export ended
             why = reason(error, scratch.storage_options)
             warnings.warn(
-                f"Scratch at {scratch.url} could not be removed ({why}): remove it yourself.",
+                f"Scratch at {scratch} could not be removed ({why}): remove it yourself.",
                 ExportWarning,
                 stacklevel=2,
             )
@@ -142,10 +147,13 @@ def _in_memory(path: str) -> bool:
     return best[1] in {"tmpfs", "ramfs"}
 
 
-def _remove_stale(parent: str) -> None:
-    """Remove the scratch of runs of this host that have died."""
-    for folder in Path(parent).glob(f"{_PREFIX}*"):
-        with suppress(OSError, ValueError, KeyError):
-            owner = json.loads((folder / _OWNER).read_text())
-            if is_running(owner) is False:
-                shutil.rmtree(folder, ignore_errors=True)
+def _new_name() -> str:
+    return f"{_PREFIX}{owner_tag()}-{uuid.uuid4().hex[:8]}"
+
+
+def _left_by_the_dead(names: Iterable[str]) -> list[str]:
+    """Return the folders of runs of this system that were killed."""
+    mine = [name for name in names if name.startswith(_PREFIX)]
+    return [
+        name for name in mine if is_left_by_the_dead(name.removeprefix(_PREFIX).rpartition("-")[0])
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from cellucid_dask.store.transfer import Uploads, content_type, headers
 
 # What a run keeps in the target until it is complete; never part of an export.
 RUN_DIR = ".cellucid-dask"
+_UNFINISHED = re.compile(r"(^|/)\.[^/]+\.\d+\.part$")  # see `Target.publish`
 _MAX_BYTES = 2**30  # of a file that is read whole
 
 
@@ -93,6 +95,11 @@ class Target(Location):
             write_local(temporary, data)
             flush_file(temporary)  # or its name might reach the disk before its content
             os.replace(temporary, self.path(name))  # noqa: PTH105
+
+    def remove_unfinished(self, *folders: str) -> None:
+        """Remove what a process left that was killed while it published a file."""
+        if self.is_local:
+            self.remove(name for name in self.names(*folders) if _UNFINISHED.search(name))
 
     def flush(self) -> None:
         """Wait until all that was written to a local target is on the disk."""

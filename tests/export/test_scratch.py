@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import fsspec
 import numpy as np
 import pytest
 from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask.cli import commands as cli
+from cellucid_dask.store.scratch import open_scratch
 from cellucid_dask.store.target import Target, Writer
 
 
@@ -183,3 +185,24 @@ def test_disk_too_small(
     with pytest.raises(cellucid_dask.RequestError, match=r"needs 0\.\d\d GB.*--scratch"):
         export(tall, tmp_path / "out", scratch)
     assert not list((tmp_path / "out").glob("**/*"))
+
+
+@pytest.mark.parametrize("kind", ["local", "store"])
+def test_scratch_says_whose_it_is_from_its_first_moment(tmp_path: Path, kind: str) -> None:
+    """Of dead processes of this system it is removed; of others nobody can tell."""
+    url = str(tmp_path) if kind == "local" else f"memory:/{tmp_path}"
+    fs, folder = fsspec.core.url_to_fs(url)
+    with open_scratch(url, None, 1, {}) as living:
+        assert living is not None
+        mine = living.path().rpartition("/")[2]
+        digest = mine.split("-")[3]
+        dead = f"cellucid-dask-scratch-{digest}-{2**22 - 1}-5.00-abcdef01"
+        strange = f"cellucid-dask-scratch-{digest[::-1]}-{2**22 - 1}-5.00-abcdef01"
+        for name in (dead, strange, "cellucid-dask-scratch-x", "other"):
+            fs.makedirs(f"{folder}/{name}", exist_ok=True)
+            fs.pipe_file(f"{folder}/{name}/1.tiles", b"1")
+        living.write("1.tiles", [np.arange(3)])
+        with open_scratch(url, None, 1, {}):
+            left = {name.rpartition("/")[2] for name in fs.ls(folder, detail=False)}
+        assert {mine, strange, "cellucid-dask-scratch-x", "other"} < left
+        assert dead not in left

@@ -164,3 +164,29 @@ def test_buckets_of_two_servers_are_apart() -> None:
     for scheme in ("s3", "s3a"):
         with pytest.raises(RequestError, match="is the source"):
             check_apart(Location.of(f"{scheme}://cells/x/out", here), source)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("s3://bucket/atlas", "s3://bucket/atlas"),
+        ("https://host/a.h5ad?X-Amz-Signature=abc&b=1", "https://host/a.h5ad?..."),
+        ("https://host:8080/a@b", "https://host:8080/a@b"),
+        ("https://acct.blob.core.windows.net/c/a.h5ad?sv=1&sig=abc", "https://acct.blob.core.windows.net/c/a.h5ad?..."),
+        ("github://token@org/repo", "github://...@org/repo"),
+        ("https://host/a#access_token=abc", "https://host/a#..."),
+        ("abfs://container@account.dfs.core.windows.net/x", "abfs://container@account.dfs.core.windows.net/x"),
+        ("zip://x::https://token@host/a.zip?sig=1", "zip://x::https://...@host/a.zip?..."),
+        ("/local/what?is#this", "/local/what?is#this"),
+    ],
+)  # fmt: skip
+def test_secrets_of_a_url_are_not_shown(url: str, expected: str) -> None:
+    assert shown(url) == expected
+
+
+@pytest.mark.parametrize("url", ["https://me:pass/word@host/x", "ftp://me:p@host/x"])
+def test_a_password_in_a_url_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(RequestError) as refusal:
+        parse_address(url)
+    assert "pass/word" not in str(refusal.value)
+    assert "storage option" in str(refusal.value)

@@ -188,3 +188,12 @@ def test_a_fence_asks_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         fence.check(target)
         clock.now += 1
     assert 4 <= len(asked) <= 6
+
+
+def test_what_a_killed_rename_left_is_removed(tmp_path: Path) -> None:
+    target = Target(str(tmp_path))
+    names = [".identity.json.12.part", ".cellucid-dask/.lease.json.345.part"]
+    kept = ["notes.part", ".part", "var/.gene.12.part", ".hidden.12"]
+    target.put(dict.fromkeys([*names, *kept], b"1"))
+    target.remove_unfinished(".cellucid-dask")
+    assert target.names(".cellucid-dask", "var") == set(kept)

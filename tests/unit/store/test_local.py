@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+import cellucid_dask
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.source import open_source
 from cellucid_dask.store.local import check_folder, write_local
 from cellucid_dask.store.preflight import check_reachable
 from cellucid_dask.store.target import Target
+from tests.helpers import small_anndata
 
 
 def make_socket(path: Path) -> None:
@@ -35,7 +37,7 @@ def test_target(tmp_path: Path, make: Make, name: str) -> None:
     path = tmp_path / "out" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     make(path)
-    with pytest.raises(RequestError, match="named pipe, a device or a socket"):
+    with pytest.raises(RequestError, match=r"named pipe, a device or a socket|is a link"):
         check_reachable(Target.of(tmp_path / "out"))
 
 
@@ -69,10 +71,29 @@ def test_target_that_is_a_file_or_below_one(tmp_path: Path, below: str) -> None:
         check_folder(f"{tmp_path}/f{below}")
 
 
-def test_folder_of_files_and_links(tmp_path: Path) -> None:
+def test_folder_of_files(tmp_path: Path) -> None:
     (tmp_path / "obs").mkdir()
     (tmp_path / "obs/a").write_text("a")
-    (tmp_path / "link").symlink_to("obs")
-    (tmp_path / "broken").symlink_to("nowhere")
     check_folder(str(tmp_path))
     check_folder(str(tmp_path / "new/folder"))
+
+
+@pytest.mark.parametrize("name", ["var", ".cellucid-dask", "var/gene.values.u8.gz", "broken"])
+def test_nothing_is_written_or_removed_through_a_link(tmp_path: Path, name: str) -> None:
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "out" / name
+    elsewhere.mkdir()
+    (elsewhere / "run.json").write_text("mine")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(tmp_path / "nowhere" if name == "broken" else elsewhere)
+    with pytest.raises(RequestError, match="is a link"):
+        cellucid_dask.export(small_anndata(), tmp_path / "out", force=True, progress=False)
+    assert [each.name for each in elsewhere.iterdir()] == ["run.json"]
+    assert (elsewhere / "run.json").read_text() == "mine"
+
+
+def test_a_link_that_appears_later_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "gene").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="symbolic link"):
+        write_local(str(tmp_path / "gene"), b"other")
+    assert (tmp_path / "mine").read_text() == "mine"
