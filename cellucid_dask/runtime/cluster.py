@@ -98,10 +98,15 @@ def connect(address: str, timeout: float = _ANSWER) -> Any:
 
 
 def start(n_workers: int) -> Any:
-    """Start worker processes and return their client; they end when it is closed."""
+    """Start worker processes and return their client; they end when it is closed.
+
+    They accept nobody else: a scheduler runs what it is sent, and every user of the machine
+    reaches its ports. The certificates live as long as the client.
+    """
     from distributed import Client  # noqa: PLC0415  slow to import
 
     return Client(
+        security=True,  # with temporary certificates
         n_workers=n_workers, threads_per_worker=1, dashboard_address=None,
         silence_logs=logging.CRITICAL,  # the run itself reports what ends it
         preload=[__name__],

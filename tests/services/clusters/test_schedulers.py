@@ -212,3 +212,15 @@ def test_name_that_a_client_left_behind(tmp_path: Path) -> None:
     with dask.config.set(scheduler="dask.distributed"):
         cellucid_dask.export(small_anndata(), tmp_path / "out", **SETTINGS)
         assert cellucid_dask.verify(tmp_path / "out").ok
+
+
+def test_processes_that_are_started_accept_nobody_else() -> None:
+    """A scheduler runs what it is sent, and every user of the machine reaches its port."""
+    with cluster.start(1) as client:
+        address = client.scheduler.address
+        assert address.startswith("tls://")
+        assert all(worker.startswith("tls://") for worker in client.nthreads())
+        assert client.submit(sum, [1, 2]).result() == 3
+        for other in (address, address.replace("tls://", "tcp://")):
+            with pytest.raises((OSError, TypeError)):
+                Client(other, timeout=3)
