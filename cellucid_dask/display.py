@@ -22,6 +22,11 @@ def abbreviated(name: str, limit: int = 40) -> str:
     return name if len(name) <= limit else f"{name[:limit]}... of {len(name):,} characters"
 
 
+def printable(text: object) -> str:
+    """Return text for a terminal: control characters of names could move its cursor, or worse."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in str(text))
+
+
 def say(text: object, stream: TextIO) -> None:
     """Write to a stream of the terminal; nothing is lost if its reader, such as `head`, is gone."""
     try:

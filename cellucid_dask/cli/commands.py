@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cellucid_dask.cli.parser import build_parser
-from cellucid_dask.display import say
+from cellucid_dask.display import printable, say
 from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 from cellucid_dask.request.settings import Settings
 
@@ -57,7 +57,7 @@ def _report(error: BaseException, code: int, options: argparse.Namespace) -> int
         text = "Memory ran out: give a smaller --memory-budget, or lift this process's limit."
     elif not isinstance(error, RequestError | ExportError):
         text = f"{type(error).__name__}: {text[:300]} (--debug shows where)"
-    say(f"error: {text}\n", sys.stderr)
+    say(f"error: {printable(text)}\n", sys.stderr)
     return code
 
 
@@ -74,7 +74,7 @@ def _print_warning(
     message: Warning | str, category: type[Warning], *_: object, **__: object
 ) -> None:
     if issubclass(category, ExportWarning):
-        say(f"warning: {message}\n", sys.stderr)
+        say(f"warning: {printable(message)}\n", sys.stderr)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -153,7 +153,7 @@ def _page(options: argparse.Namespace) -> int:
 
 
 def _print(result: object) -> None:
-    say(f"{result}\n", sys.stdout)
+    say(f"{printable(result)}\n", sys.stdout)
 
 
 def _scheduler(options: argparse.Namespace) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.display import table
+from cellucid_dask.display import printable, table
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format.invariants import disagreements
 from cellucid_dask.format.schema import Genes
@@ -246,4 +246,4 @@ class _Findings:
         for finding in findings:
             self.count += 1
             if self.count <= _MAX_LISTED:
-                self.first.append("".join(c if c.isprintable() else "\ufffd" for c in finding))
+                self.first.append(printable(finding.replace("\n", "\ufffd")))

@@ -158,3 +158,25 @@ def test_a_reader_that_goes_away(small_h5ad: Path, target: Path, stream: str) ->
     assert run.returncode == 0
     assert "Pipe" not in f"{run.stdout}{run.stderr}"
     assert check(target).genes == ["gene1"]
+
+
+@pytest.mark.parametrize("command", ["plan", "export", "verify", "catalog"])
+def test_names_do_not_reach_the_terminal_as_commands(tmp_path: Path, command: str) -> None:
+    """A name may hold what moves the cursor, sets the title, or clears the screen."""
+    evil = "\x1b]0;mine\x07\x1b[2J\x9b1m"
+    adata = small_anndata(genes=[f"{evil}a", f"{evil}A", "b"])
+    adata.obs[f"{evil}column"] = [f"{evil}{i}" for i in range(40)]
+    source = write_h5ad(adata, tmp_path / "a.h5ad")
+    options = {"dataset_name": f"{evil}name", "dataset_id": f"{evil}id", "page": False}
+    cellucid_dask.export(source, tmp_path / "all/made", progress=False, **options)
+    (tmp_path / f"all/made/{evil}").write_text("left over")
+    arguments: dict[str, list[str | Path]] = {
+        "plan": [source],
+        "export": [source, tmp_path / "out", "--dataset-name", evil],
+        "verify": [tmp_path / "all/made"],
+        "catalog": [tmp_path / "all"],
+    }
+    run = run_command(command, *arguments[command])
+    assert run.returncode == (1 if command == "verify" else 0), run.stderr
+    shown = run.stdout + run.stderr
+    assert shown.replace("\n", "").isprintable(), repr(shown)
