@@ -63,11 +63,11 @@ def unfit(array: Any, block_rows: int = 2**17) -> str | None:
     """
     if array.dtype.kind not in "iuf":
         return f"holds {array.dtype}, not real numbers"
-    broken = 0
+    broken: list[int] = []
     for start in range(0, array.shape[0], block_rows):
         rows = as_float32(np.asarray(array[start : start + block_rows]))
-        broken += int((~np.isfinite(rows).all(axis=1)).sum())
-    return f"is not finite in {broken:,} cells" if broken else None
+        broken += (start + np.flatnonzero(~np.isfinite(rows).all(axis=1))).tolist()
+    return f"is not finite in {len(broken):,} cells (rows {first_few(broken)})" if broken else None
 
 
 def _matrix(coordinates: Any, name: str) -> npt.NDArray[Any]:

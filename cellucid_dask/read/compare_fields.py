@@ -58,11 +58,12 @@ def compare_fields(
         return
     yield from comparison.findings
     stated = documents.json[names.OBS_MANIFEST]
-    for key, made in (
-        ("_continuousFields", fields.continuous),
-        ("_categoricalFields", fields.categorical),
-    ):
-        yield from _entries(stated.get(key, []), json.loads(to_json({"made": made}))["made"])
+    made = json.loads(to_json({"fields": [*fields.continuous, *fields.categorical]}))["fields"]
+    if documents.columns is not None:
+        yield from comparison.other_labels(documents.columns, fields.categorical)
+    yield from _entries(
+        [*stated.get("_continuousFields", []), *stated.get("_categoricalFields", [])], made
+    )
     if request.neighbors is not None and documents.edges is not None:
         yield from _edges(target, documents.edges, request)
 
@@ -106,6 +107,7 @@ class _Comparison:
     target: Target
     files: dict[str, schema.File]
     findings: list[str] = field(default_factory=list)
+    codes: dict[str, tuple[Array, Array]] = field(default_factory=dict)
 
     def compare(self, name: str, data: bytes) -> None:
         """Compare one file; damage of it is reported elsewhere."""
@@ -117,8 +119,26 @@ class _Comparison:
             stored = read_file(self.target, file)
         except (ExportError, DamageError):
             return
-        if different := _n_different(file, stored, file.decode(data)):
+        if isinstance(file, schema.Codes):  # categories may come in another order
+            pairs = stored.astype(np.int64) << 16 | file.decode(data)
+            self.codes[file.key] = np.unique(pairs, return_counts=True)
+        elif different := _n_different(file, stored, file.decode(data)):
             self.findings.append(f"{name}: {different:,} values are not the source's")
+
+    def other_labels(self, columns: schema.Columns, made: list[list[Any]]) -> Iterator[str]:
+        """Report cells that have another category than in the source."""
+        for key, categories, _, missing, *_ in made:
+            file = columns.categorical[key]
+            stated = dict(enumerate(file.categories)) | {file.missing: None}
+            labels = dict(enumerate(categories)) | {missing: None}
+            pairs, counts = self.codes.get(key, ([], []))
+            different = sum(
+                int(count)
+                for pair, count in zip(pairs, counts, strict=True)
+                if stated.get(int(pair) >> 16) != labels.get(int(pair) & 0xFFFF)
+            )
+            if different:
+                yield f"{file.path}: {different:,} values are not the source's"
 
 
 def _n_different(file: schema.File, stored: Array, made: Array) -> int:
@@ -132,11 +152,22 @@ def _n_different(file: schema.File, stored: Array, made: Array) -> int:
 
 
 def _entries(stated: list[Any], made: list[Any]) -> Iterator[str]:
-    """Compare the entries of columns: categories, ranges, centroids."""
+    """Compare the entries of columns: categories and centroids in any order, ranges."""
     for one, other in zip_longest(stated, made):
-        if not _alike(one, other):
+        if not _alike(_in_order(one), _in_order(other)):
             key = (one or other)[0]
             yield f"{names.OBS_MANIFEST}: what it says of {key!r} is not the source's"
+
+
+def _in_order(entry: list[Any] | None) -> list[Any] | None:
+    if entry is None or len(entry) < 5:
+        return entry
+    key, categories, dtype, missing, centroids, *outlier_range = entry
+    sorted_centroids = {
+        dimension: sorted(each, key=lambda centroid: str(centroid["category"]))
+        for dimension, each in centroids.items()
+    }
+    return [key, sorted(categories), dtype, missing, sorted_centroids, *outlier_range]
 
 
 def _alike(one: Any, other: Any) -> bool:

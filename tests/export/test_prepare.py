@@ -42,6 +42,8 @@ def adata() -> ad.AnnData:
 
 def without_time(tree: Tree) -> Tree:
     identity = json.loads(tree["dataset_identity.json"])
+    for key in ("embeddings", "latent", "checksums_sha256", "identity_sha256"):
+        del identity["export_settings"][key]  # what the source calls them, and the time
     del identity["created_at"]
     return tree | {"dataset_identity.json": json.dumps(identity).encode()}
 
