@@ -46,11 +46,11 @@ static void crc_prepare(Crc *crc) {
   for (int i = 0; i < 4; i++) fill_by_xor(crc->block[i], 8);
 }
 
-static uint32_t crc_term(const Crc *crc, int64_t place, uint8_t byte) {
+static inline uint32_t crc_term(const Crc *crc, uint64_t place, uint8_t byte) {
   return crc->low[place][byte & 15] ^ crc->high[place][byte >> 4];
 }
 
-static uint32_t crc_blocks(const Crc *crc, uint32_t state, int64_t n, uint32_t background_term) {
+static uint32_t crc_blocks(const Crc *crc, uint32_t state, uint64_t n, uint32_t background_term) {
   for (; n > 0; n--)
     state = crc->block[0][state & 255] ^ crc->block[1][state >> 8 & 255] ^
             crc->block[2][state >> 16 & 255] ^ crc->block[3][state >> 24] ^ background_term;
@@ -61,24 +61,19 @@ static uint32_t crc_of_tokens(const Crc *crc, const Tokens *tokens) {
   const uint8_t background = tokens->background;
   uint32_t background_term = 0;
   if (background)
-    for (int place = 0; place < CRC_BLOCK; place++)
+    for (uint64_t place = 0; place < CRC_BLOCK; place++)
       background_term ^= crc_term(crc, place, background);
   /* Blocks are counted from the end of the vector, so that only the first may be shorter. */
   const int64_t lead = tokens->n_cells % CRC_BLOCK;
   uint32_t state = 0xffffffffu;
   for (int64_t i = 0; i < lead; i++) state = state >> 8 ^ crc->byte[(state ^ background) & 255];
-  int64_t at = lead ? CRC_BLOCK - lead : CRC_BLOCK; /* of the next cell, with blocks as below */
-  int64_t block = 0;                                /* 0: the shorter one, or none */
+  uint64_t at = lead ? CRC_BLOCK - (uint64_t)lead : CRC_BLOCK; /* the next cell, by blocks as below */
+  uint64_t block = 0; /* 0: the shorter one, or none */
   for (int64_t i = 0; i < tokens->n_tokens; i++) {
-    uint32_t gap = tokens->gaps[i];
+    const uint32_t gap = tokens->gaps[i];
     const uint8_t difference = tokens->codes[i] ^ background;
-    uint32_t copies = 1;
-    if (gap & REPEAT) {
-      copies = gap & ~REPEAT;
-      gap = 0;
-    }
-    at += gap;
-    for (; copies > 0; copies--, at++) {
+    const uint64_t end = at + (gap & REPEAT ? gap & ~REPEAT : gap + 1);
+    for (at = gap & REPEAT ? at : end - 1; at < end; at++) {
       if (at / CRC_BLOCK != block) {
         state = crc_blocks(crc, state, at / CRC_BLOCK - block, background_term);
         block = at / CRC_BLOCK;
@@ -86,6 +81,6 @@ static uint32_t crc_of_tokens(const Crc *crc, const Tokens *tokens) {
       state ^= crc_term(crc, at % CRC_BLOCK, difference);
     }
   }
-  const int64_t last = (tokens->n_cells - lead) / CRC_BLOCK;
+  const uint64_t last = (uint64_t)tokens->n_cells / CRC_BLOCK;
   return crc_blocks(crc, state, last - block, background_term) ^ 0xffffffffu;
 }

@@ -44,31 +44,29 @@ static void tokens_of_vector(Tokens *tokens, const uint8_t *vector, int64_t n_ce
   tokens->background = background;
 }
 
-/* Replaces runs of one code by one token, where there are any. */
+/* Replaces runs of one code by its first token and one for the copies. */
 static void fold_repeats(Tokens *tokens) {
   const int64_t n = tokens->n_tokens;
   uint32_t *gaps = tokens->gaps;
   uint8_t *codes = tokens->codes;
-  int64_t equal = 0;
-  for (int64_t i = 1; i < n; i++) equal += (gaps[i] == 0) & (codes[i] == codes[i - 1]);
-  if (equal < MIN_MATCH) return;
-  int64_t kept = 0;
-  for (int64_t i = 0; i < n;) {
-    const uint8_t code = codes[i];
-    gaps[kept] = gaps[i];
-    codes[kept++] = code;
-    int64_t end = i + 1;
-    while (end < n && gaps[end] == 0 && codes[end] == code) end++;
-    int64_t more = end - i - 1;
-    if (more >= MIN_MATCH) {
-      gaps[kept] = REPEAT | (uint32_t)more;
-      codes[kept++] = code;
-    } else {
-      for (; more > 0; more--) gaps[kept] = 0, codes[kept++] = code;
-    }
-    i = end;
+  int64_t kept = 0, moved = 0, run = 0; /* moved: tokens that were kept or folded */
+  for (int64_t i = 1; i < n; i++) {
+    run = gaps[i] == 0 && codes[i] == codes[i - 1] ? run + 1 : 0;
+    if (run < MIN_MATCH) continue;
+    const int64_t first = i + 1 - run; /* of the copies */
+    while (i + 1 < n && gaps[i + 1] == 0 && codes[i + 1] == codes[i]) i++;
+    memmove(gaps + kept, gaps + moved, (size_t)(first - moved) * sizeof *gaps);
+    memmove(codes + kept, codes + moved, (size_t)(first - moved));
+    kept += first - moved;
+    moved = i + 1;
+    gaps[kept] = REPEAT | (uint32_t)(moved - first);
+    codes[kept++] = codes[i];
+    run = 0;
   }
-  tokens->n_tokens = kept;
+  if (moved == 0) return;
+  memmove(gaps + kept, gaps + moved, (size_t)(n - moved) * sizeof *gaps);
+  memmove(codes + kept, codes + moved, (size_t)(n - moved));
+  tokens->n_tokens = kept + n - moved;
 }
 
 /* Whether a search for matches may pay. It does where sequences of tokens come again: of independent
