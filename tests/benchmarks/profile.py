@@ -17,11 +17,11 @@ from cellucid_dask.source import open_source
 # A stage is the time spent in and below these functions; generators count where they run.
 STAGES = {
     "read and inflate chunks": ("matrix.py", "read"),
-    "transpose tiles": ("tiles.py", "_sparse_tile"),
+    "transpose tiles": ("transpose.py", "__call__"),
     "write scratch": ("<method 'write' of '_io.BufferedWriter' objects>",),
     "read scratch": ("stored_tiles.py", "read_tiles"),
-    "quantize": ("gene_vectors.py", "gene_vectors"),
-    "gzip": ("compress.py", "compress"),
+    "ranges": ("gene_vectors.py", "__init__"),
+    "quantize and gzip": ("gene_vectors.py", "members"),
     "put files": ("target.py", "put"),
 }
 

@@ -74,7 +74,7 @@ static void fold_repeats(Tokens *tokens) {
    code of their own, at least a bit long, is too long. `n_bits` is what all tokens take without.
    Looks at some stretches of a long vector. */
 static bool is_repetitive(const Tokens *tokens, int64_t n_bits) {
-  enum { SEQUENCE_BITS = 28, MAX_SEQUENCE = 16, STRETCH = 1024, N_STRETCHES = 4, TABLE_BITS = 12 };
+  enum { SEQUENCE_BITS = 28, MAX_SEQUENCE = 16, STRETCH = 512, N_STRETCHES = 4, TABLE_BITS = 11 };
   const uint64_t factor = 0x9e3779b97f4a7c15u;
   const int64_t n = tokens->n_tokens;
   int64_t length = SEQUENCE_BITS * n / (n_bits + 1) + 1;
