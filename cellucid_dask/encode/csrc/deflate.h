@@ -210,8 +210,12 @@ static void plan_fixed(Block *block, const Histogram *histogram, uint8_t backgro
 /* Chooses the form of a block that takes the fewest bits, starting from its plan. */
 static void choose_form(Block *block, const Histogram *histogram, uint8_t background, int n_bits) {
   Block other;
-  plan_dynamic(&other, histogram, background, block->lengths, 1);
-  if (other.bits < block->bits) *block = other;
+  uint32_t counts[MAX_SYMBOLS], n_matches;
+  plan_gaps(&other, histogram, background, block->lengths, 1, counts, &n_matches);
+  if (memcmp(other.matched, block->matched, sizeof other.matched) != 0) {
+    plan_dynamic(&other, histogram, background, block->lengths, 1);
+    if (other.bits < block->bits) *block = other;
+  }
   plan_fixed(&other, histogram, background);
   if (other.bits < block->bits) *block = other;
   const int64_t n_stored = (histogram->n_cells + MAX_STORED - 1) / MAX_STORED;

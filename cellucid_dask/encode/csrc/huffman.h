@@ -112,8 +112,12 @@ static void canonical_codes(const uint8_t *lengths, int n_symbols, uint16_t *cod
     next[length] = code;
   }
   for (int symbol = 0; symbol < n_symbols; symbol++) {
-    uint32_t forward = lengths[symbol] ? next[lengths[symbol]]++ : 0, reversed = 0;
-    for (int bit = 0; bit < lengths[symbol]; bit++) reversed = reversed << 1 | (forward >> bit & 1);
-    codes[symbol] = (uint16_t)reversed;
+    const int length = lengths[symbol];
+    uint32_t bits = length ? next[length]++ : 0;
+    bits = (bits & 0x5555) << 1 | (bits >> 1 & 0x5555); /* reversed by halves */
+    bits = (bits & 0x3333) << 2 | (bits >> 2 & 0x3333);
+    bits = (bits & 0x0f0f) << 4 | (bits >> 4 & 0x0f0f);
+    bits = (bits & 0x00ff) << 8 | bits >> 8;
+    codes[symbol] = (uint16_t)(bits >> (16 - length));
   }
 }
