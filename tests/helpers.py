@@ -17,6 +17,20 @@ from scipy import sparse
 
 ROOT = Path(__file__).parents[1]
 
+# For node: reads paths of gzip files as JSON, prints the SHA-256 of what a browser makes of each.
+INFLATE = """
+const { readFileSync } = require("node:fs");
+const { createHash } = require("node:crypto");
+async function digest(path) {
+  const inflate = new DecompressionStream("gzip");
+  const plain = new Blob([readFileSync(path)]).stream().pipeThrough(inflate);
+  const bytes = Buffer.from(await new Response(plain).arrayBuffer());
+  return createHash("sha256").update(bytes).digest("hex");
+}
+const files = JSON.parse(readFileSync(0, "utf-8"));
+Promise.all(files.map(digest)).then((digests) => console.log(JSON.stringify(digests)));
+"""
+
 MatrixForm = Literal["csr", "csc", "dense"]
 Tree = dict[str, bytes]  # the files below a folder, by relative path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from zlib_ng import zlib_ng
 
+from cellucid_dask.encode.library import address, checked, library
 from cellucid_dask.types import Array
 
 # No name, no time, unknown system: the same bytes on every machine (RFC 1952).
@@ -12,12 +13,9 @@ GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 # Up to this size every strategy is tried: here a few bytes are a per cent.
 _SMALL_BYTES = 4096
-# In longer vectors finding runs is cheaper than searching for matches, so that matches get less
-# effort there.
-_LONG_VALUES = 16384
 
 
-def compress(vector: Array, level: int | None) -> bytes:
+def compress(vector: Array, level: int | None) -> memoryview:
     """Return the vector's bytes, as one gzip member if a level is given.
 
     Parameters
@@ -27,71 +25,75 @@ def compress(vector: Array, level: int | None) -> bytes:
     level
         gzip level 1-9, or ``None`` for the plain bytes.
     """
-    payload = np.ascontiguousarray(vector).data.cast("B")
+    vector = np.ascontiguousarray(vector)
     if level is None:
-        return bytes(payload)
-    member = _gzip(vector, payload, level)
-    return b"".join((GZIP_HEADER, memoryview(member)[len(GZIP_HEADER) :]))
+        return vector.data.cast("B")
+    if vector.itemsize == 1:
+        return _codes_member(vector, level)
+    return memoryview(_wide_member(vector, level))
 
 
 def compress_text(data: bytes, level: int | None) -> bytes:
     """Return text as one gzip member when there is a level (1-9), else as it is."""
     if level is None:
         return data
-    member = _member(memoryview(data), zlib_ng.Z_DEFAULT_STRATEGY, level)
-    return GZIP_HEADER + member[len(GZIP_HEADER) :]
+    return _member(memoryview(data), zlib_ng.Z_DEFAULT_STRATEGY, level)
 
 
-def _gzip(vector: Array, payload: memoryview, level: int) -> bytes:
-    """Return the smallest gzip member of the strategies that suit the vector.
+def member_bound(n_cells: int) -> int:
+    """Return the most bytes that the kernel needs for the member of a vector of 8-bit codes."""
+    return int(library().cellucid_member_bound(n_cells))
+
+
+def smaller_member(member: memoryview, vector: Array, level: int) -> memoryview:
+    """Search for matches in 8-bit codes; return the smaller of the result and `member`.
+
+    The kernel's members have no matches but runs, and it says where a search may pay.
+    """
+    effort = 9 if vector.size <= _SMALL_BYTES else min(level + 1, 9)
+    found = _member(vector.data.cast("B"), zlib_ng.Z_DEFAULT_STRATEGY, effort)
+    return memoryview(found) if len(found) < len(member) else member
+
+
+def _codes_member(codes: Array, level: int) -> memoryview:
+    buffer = np.empty(member_bound(codes.size), np.uint8)
+    repetitive = np.empty(1, bool)
+    size = library().cellucid_member(
+        address(codes), codes.size, address(buffer), buffer.size, address(repetitive)
+    )
+    member = buffer[: checked(size, "A vector has too many cells.")].data
+    return smaller_member(member, codes, level) if repetitive[0] else member
+
+
+def _wide_member(vector: Array, level: int) -> bytes:
+    """Return the smallest gzip member of the strategies that suit wider values.
 
     The codes of a sparse gene contain little redundancy but runs of zero: searching for
     nothing else (Z_RLE) is several times faster than the general search, and the result is
-    smaller; dense codes do not even contain runs (Z_HUFFMAN_ONLY). Searching for matches pays
-    where a gene has few distinct values, such as counts; the size that Z_RLE achieved shows,
-    at no cost, whether it does. The bounds were measured on real and synthetic genes of 50 to
-    200,000 cells.
+    smaller. Searching for matches pays where a gene has few distinct values, such as counts; the
+    size that Z_RLE achieved shows, at no cost, whether it does. The bounds were measured on real
+    and synthetic genes of 50 to 200,000 cells.
     """
+    payload = vector.data.cast("B")
     match_level = min(level + 1, 9)  # zlib-ng finds at level n + 1 what zlib finds at n
     small = len(payload) <= _SMALL_BYTES
     if vector.itemsize > 2:
         return _member(payload, zlib_ng.Z_DEFAULT_STRATEGY, 9 if small else match_level)
+    runs = _member(payload, zlib_ng.Z_RLE, level)
     if small:
         return min(
-            _member(payload, zlib_ng.Z_RLE, level),
+            runs,
             _member(payload, zlib_ng.Z_HUFFMAN_ONLY, level),
             _member(payload, zlib_ng.Z_DEFAULT_STRATEGY, 9),
             key=len,
         )
-    n_codes, n_non_zero = vector.size, int(np.count_nonzero(vector))
-    density = n_non_zero / n_codes
-    if vector.itemsize == 2:
-        runs = _member(payload, zlib_ng.Z_RLE, level)
-        if density <= 0.002 or 8 * len(runs) >= 28 * n_non_zero:
-            return runs
-        return min(runs, _member(payload, zlib_ng.Z_DEFAULT_STRATEGY, match_level), key=len)
-    if density <= 0.15:
-        strategies = [zlib_ng.Z_RLE]
-    elif _is_scattered(vector, density):
-        strategies = [zlib_ng.Z_HUFFMAN_ONLY]
-    else:
-        strategies = [zlib_ng.Z_RLE, zlib_ng.Z_HUFFMAN_ONLY]
-    best = min((_member(payload, strategy, level) for strategy in strategies), key=len)
-    if density > 0.04 and 8 * len(best) < n_codes * min(12 * density, 1.5):
-        reduced = max(level, 2) if n_codes > _LONG_VALUES else match_level
-        best = min(best, _member(payload, zlib_ng.Z_DEFAULT_STRATEGY, reduced), key=len)
-    return best
-
-
-def _is_scattered(codes: Array, density: float) -> bool:
-    """Return whether adjacent codes are equal hardly more often than in random order.
-
-    The fewer zeros, the fewer runs of them, and the less it matters that some are longer.
-    """
-    equal = np.count_nonzero(codes[1:] == codes[:-1]) / len(codes)
-    return bool(equal < (1 - density) ** 2 + min(density / 2 - 0.07, 0.05))
+    n_non_zero = int(np.count_nonzero(vector))
+    if n_non_zero <= 0.002 * vector.size or 8 * len(runs) >= 28 * n_non_zero:
+        return runs
+    return min(runs, _member(payload, zlib_ng.Z_DEFAULT_STRATEGY, match_level), key=len)
 
 
 def _member(payload: memoryview, strategy: int, level: int) -> bytes:
     deflate = zlib_ng.compressobj(level, zlib_ng.DEFLATED, 31, 9, strategy)
-    return bytes(deflate.compress(payload) + deflate.flush())
+    first = deflate.compress(payload) + deflate.flush()
+    return b"".join((GZIP_HEADER, memoryview(first)[len(GZIP_HEADER) :]))

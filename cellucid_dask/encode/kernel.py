@@ -1,7 +1,7 @@
 """The boundary between the engine and the kernel: tiles of some genes -> the bytes of their files.
 
 Whoever encodes genes, for a run or for a forecast, calls `encode_genes`; whoever plans memory
-calls `working_bytes`.
+calls `working_bytes`. What is compiled is in `csrc/`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cellucid_dask.encode.compress import compress
-from cellucid_dask.encode.gene_vectors import RUN_VALUES, gene_vectors
-from cellucid_dask.encode.tiles import Tile
+import numpy as np
+import numpy.typing as npt
+
+from cellucid_dask.encode.compress import compress, member_bound, smaller_member
+from cellucid_dask.encode.gene_vectors import GeneVectors
+from cellucid_dask.encode.tiles import DenseTile, Tile
 from cellucid_dask.types import Array
 
-# Working memory per value between tile and vector: position, offset, scale, float64 code, masks.
-_WORK_BYTES = 48
+# Bytes of files that one call makes: calls are few, and files are still in cache when written.
+_FILES_BYTES = 2**20
+# Bytes a cell of the gene that is encoded: gap and code of a token, and the vector.
+_TOKEN_BYTES = 4 + 1 + 1
 
 
 @dataclass(frozen=True)
@@ -25,14 +30,14 @@ class EncodedGenes:
     Attributes
     ----------
     files
-        Bytes of each gene's file, in order; each is compressed when it is taken.
+        Bytes of each gene's file, in order; they are made some at a time, when taken.
     lowest, highest
         float64, (n_genes,): the range of the finite float32 values.
     n_missing
         int64, (n_genes,): number of values that are NaN or infinite.
     """
 
-    files: Iterator[bytes]
+    files: Iterator[memoryview]
     lowest: Array
     highest: Array
     n_missing: Array
@@ -55,9 +60,54 @@ def encode_genes(
     level
         gzip level 1-9, or ``None`` for the plain bytes.
     """
-    genes = gene_vectors(tiles, n_cells, bits)
-    files = (compress(vector, level) for vector in genes.vectors)
+    genes = GeneVectors(tiles, n_cells)
+    files = _files(genes, bits, level) if bits != 8 or level is None else _members(genes, level)
     return EncodedGenes(files, genes.lowest, genes.highest, genes.n_missing)
+
+
+def _files(genes: GeneVectors, bits: int | None, level: int | None) -> Iterator[memoryview]:
+    n_together = max(1, _FILES_BYTES // max(1, vector_bytes(genes.n_cells, bits)))
+    for first in range(0, genes.n_genes, n_together):
+        for vector in genes.vectors(first, min(first + n_together, genes.n_genes), bits):
+            yield compress(vector, level)
+
+
+def _members(genes: GeneVectors, level: int) -> Iterator[memoryview]:
+    first = 0
+    while first < genes.n_genes:
+        buffer = np.empty(max(_FILES_BYTES, member_bound(genes.n_cells)), np.uint8)
+        ends, repetitive = genes.members(first, buffer)
+        start = 0
+        for gene, (end, again) in enumerate(zip(ends.tolist(), repetitive.tolist(), strict=True)):
+            member = buffer[start:end].data
+            if again:
+                (vector,) = genes.vectors(first + gene, first + gene + 1, 8)
+                member = smaller_member(member, vector, level)
+            yield member
+            start = end
+        first += len(ends)
+
+
+def quantize(values: npt.NDArray[np.float32], bits: int) -> tuple[Array, float, float]:
+    """Encode one vector over its own finite range.
+
+    Parameters
+    ----------
+    values
+        float32, (n,).
+    bits
+        8 or 16.
+
+    Returns
+    -------
+    codes
+        uint8 or uint16, (n,); ``MISSING_CODE[bits]`` where a value is not finite.
+    lowest, highest
+        The finite range: exact, never -0.0; both 0.0 if no value is finite.
+    """
+    vector = GeneVectors([DenseTile(0, values[None])], len(values))
+    (codes,) = vector.vectors(0, 1, bits)
+    return codes, float(vector.lowest[0]), float(vector.highest[0])
 
 
 def vector_bytes(n_cells: int, bits: int | None) -> int:
@@ -65,14 +115,11 @@ def vector_bytes(n_cells: int, bits: int | None) -> int:
     return n_cells * (4 if bits is None else bits // 8)
 
 
-def working_bytes(n_cells: int, bits: int | None) -> tuple[int, int]:
-    """Return the memory that `encode_genes` needs beside its tiles.
+def working_bytes(n_cells: int, bits: int | None) -> int:
+    """Return the memory that `encode_genes` needs beside its tiles, for any number of genes.
 
-    Returns
-    -------
-    fixed
-        Bytes that any call needs.
-    per_gene
-        Bytes of one gene: its vector and its compressed copy.
+    These are the files of one call and of the call before, and either what the kernel needs for
+    one gene or what a search for matches does: a vector and its compressed copy.
     """
-    return RUN_VALUES * _WORK_BYTES, 2 * vector_bytes(n_cells, bits)
+    files = max(_FILES_BYTES, vector_bytes(n_cells, bits), member_bound(n_cells))
+    return 2 * files + max(_TOKEN_BYTES * n_cells, 2 * vector_bytes(n_cells, bits))

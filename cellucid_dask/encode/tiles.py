@@ -14,6 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from cellucid_dask.encode.quantize import as_float32
+from cellucid_dask.encode.transpose import DAMAGED, Transpose
 from cellucid_dask.errors import ExportError
 from cellucid_dask.types import Array
 
@@ -140,12 +141,15 @@ def tiles_of(
         yield _sparse_tile(block if columns is None else block[:, columns], first_cell)
     else:
         rows = block.tocsr()
-        check_indices(rows)
-        lookup = None if columns is None else _lookup(columns, rows.shape[1])
+        transpose = Transpose(rows, columns)
         for start, stop in split_by_count(rows.indptr, tile_values, TILE_CELLS):
-            part = _rows(rows, start, stop)
-            part = part if lookup is None else _select_columns(part, lookup)
-            yield _sparse_tile(part, first_cell + start)
+            tile = transpose(start, stop)
+            if tile is None:  # an entry came more than once: rare, and scipy adds them up
+                part = rows[start:stop] if columns is None else rows[start:stop, columns]
+                yield _sparse_tile(part.tocsc(), first_cell + start)
+            else:
+                indptr, cells, values = tile
+                yield SparseTile(first_cell + start, stop - start, indptr, cells, values)
 
 
 def split_by_count(indptr: Array, max_values: int, max_rows: int) -> Iterator[tuple[int, int]]:
@@ -189,41 +193,11 @@ def _cell_dtype(n_cells: int) -> type[np.unsignedinteger[Any]]:
     return np.uint16 if n_cells <= TILE_CELLS else np.uint32
 
 
-def _rows(matrix: Any, start: int, stop: int) -> Any:
-    """Return rows of a CSR matrix as views; scipy's own slicing copies."""
-    indptr = matrix.indptr[start : stop + 1]
-    part = slice(int(indptr[0]), int(indptr[-1]))
-    return sparse.csr_matrix(
-        (matrix.data[part], matrix.indices[part], indptr - indptr[0]),
-        shape=(stop - start, matrix.shape[1]),
-    )
-
-
-def _lookup(columns: Array, n_columns: int) -> Array:
-    lookup = np.full(n_columns, -1, np.int32)
-    lookup[columns] = np.arange(len(columns), dtype=np.int32)
-    return lookup
-
-
-def _select_columns(rows: Any, lookup: Array) -> Any:
-    """Drop the columns that `lookup` maps to -1 and renumber the rest."""
-    column = lookup[rows.indices]
-    kept = column >= 0
-    n_kept_before = np.concatenate(([0], np.cumsum(kept)))
-    return sparse.csr_matrix(
-        (rows.data[kept], column[kept], n_kept_before[rows.indptr]),
-        shape=(rows.shape[0], int(lookup.max(initial=-1)) + 1),
-    )
-
-
 def _sparse_tile(matrix: Any, first_cell: int) -> SparseTile:
     n_cells = matrix.shape[0]
-    if matrix.format == "csc":
-        check_indices(matrix)
-        if not matrix.has_sorted_indices:
-            matrix = matrix.tocsr().tocsc()  # sorts a copy, in linear time
-    else:
-        matrix = matrix.tocsc()
+    check_indices(matrix)
+    if not matrix.has_sorted_indices:
+        matrix = matrix.tocsr().tocsc()  # sorts a copy, in linear time
     if _has_duplicates(matrix):
         matrix = matrix.copy()
         matrix.sum_duplicates()  # in the source's dtype, as scipy does
@@ -255,10 +229,7 @@ def check_indices(matrix: Any) -> None:
     indices, indptr = matrix.indices, matrix.indptr
     bad = len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= limit)
     if bad or indptr[0] < 0 or indptr[-1] > len(indices) or np.any(np.diff(indptr) < 0):
-        raise ExportError(
-            "The sparse matrix is damaged: it holds indices outside its shape. "
-            "Write the file again from its origin."
-        )
+        raise ExportError(DAMAGED)
 
 
 def _has_duplicates(matrix: Any) -> bool:

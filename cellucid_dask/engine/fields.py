@@ -95,7 +95,7 @@ def export_fields(
     compressed = level is not None
 
     def add(name: str, values: Any) -> None:
-        put(name, compress(values, level))
+        put(name, bytes(compress(values, level)))
 
     def put(name: str, data: bytes) -> None:
         keep(name, data)

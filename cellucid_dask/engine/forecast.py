@@ -112,9 +112,5 @@ def _of_row_blocks(request: Request, plan: ExportPlan, array: Any, columns: Arra
 
 def _sizes(request: Request, tiles: list[Tile], n_cells: int) -> list[int]:
     settings = request.settings
-    sizes = []
-    for gene in range(tiles[0].n_genes):
-        mine = [tile.genes(gene, gene + 1) for tile in tiles]
-        genes = encode_genes(mine, n_cells, settings.var_quantization, settings.compression)
-        sizes += [len(data) for data in genes.files]
-    return sizes
+    genes = encode_genes(tiles, n_cells, settings.var_quantization, settings.compression)
+    return [len(data) for data in genes.files]

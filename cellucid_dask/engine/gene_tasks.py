@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cellucid_dask.encode.kernel import encode_genes, vector_bytes
+from cellucid_dask.encode.kernel import encode_genes
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.encode.tiles import SparseTile, Tile, tiles_of
 from cellucid_dask.engine.resume import write_receipt
@@ -117,16 +117,9 @@ class GeneJob:
             columns, encoded.lowest, encoded.highest, encoded.n_missing, nbytes, sha256, md5
         )
 
-    def encode_in_batches(self, tiles: Sequence[Tile], first: int) -> Iterator[GeneSummary]:
-        """Encode and put the genes of some tiles, as many at once as fit in memory."""
-        vector = np.array(vector_bytes(self.plan.shape[0], self.bits))
-        costs = sum((tile.gene_nbytes for tile in tiles), vector)
-        for start, stop in split_by_cost(costs, self.plan.batch_memory):
-            yield self.encode([tile.genes(start, stop) for tile in tiles], first + start)
-
-    def finish(self, batches: Iterable[GeneSummary], first: int) -> GeneSummary:
+    def finish(self, parts: Iterable[GeneSummary], first: int) -> GeneSummary:
         """Leave a receipt for the genes of a task, once they are all in the target."""
-        summary = GeneSummary.joined(list(batches))
+        summary = GeneSummary.joined(list(parts))
         files = self.files[first : first + len(summary.column)]
         write_receipt(self.target, files, summary)
         return summary
@@ -137,7 +130,7 @@ def encode_block(reader: Reader, job: GeneJob, _: int, j: int) -> GeneSummary:
     """Read all cells of a gene block, one row block after the other, and encode it (task)."""
     tiles = [tile for i in range(len(job.plan.row_blocks)) for tile in job.tiles(reader, i, j)]
     first = int(job.bounds[j])
-    return job.finish(job.encode_in_batches(tiles, first), first)
+    return job.finish([job.encode(tiles, first)], first)
 
 
 @final
@@ -156,13 +149,13 @@ def encode_stored(job: GeneJob, stored: Sequence[StoredTile], first: int, last: 
     for tile, indptr in zip(mine, indptrs, strict=True):
         nbytes += tile.gene_nbytes(indptr)
 
-    def batches() -> Iterator[GeneSummary]:
+    def parts() -> Iterator[GeneSummary]:
         for start, stop in split_by_cost(nbytes, job.plan.gather_memory):
             some = [indptr[start : stop + 1] for indptr in indptrs]
             tiles = read_tiles(job.tile_store, mine, some, first + start, first + stop)
-            yield from job.encode_in_batches(tiles, first + start)
+            yield job.encode(tiles, first + start)
 
-    return job.finish(batches(), first)
+    return job.finish(parts(), first)
 
 
 @final
@@ -186,4 +179,4 @@ def _own(tile: Tile) -> Tile:
 def encode_tiles(job: GeneJob, blocks: Sequence[list[Tile]], first: int) -> GeneSummary:
     """Encode the genes that the tiles of all row blocks share (task)."""
     tiles = list(itertools.chain.from_iterable(blocks))
-    return job.finish(job.encode_in_batches(tiles, first), first)
+    return job.finish([job.encode(tiles, first)], first)

@@ -12,8 +12,6 @@ from cellucid_dask.planning.blocks import Blocking, Layout, choose_blocks, split
 from cellucid_dask.planning.plan import ExportPlan
 from cellucid_dask.types import Sizes
 
-# Vectors and values of the genes that are quantized together; larger batches gain little.
-_BATCH_BYTES = 16 * 2**20
 # Bytes that an encode task gathers from scratch at once.
 _GATHER_BYTES = 16 * 2**20
 # Where workers keep the tiles, each pair of a row block and an encode block is a task of its own.
@@ -58,22 +56,18 @@ def make_plan(
     per_task = max(memory_budget - shared_memory, 0) // n_workers
     n_cells, _ = layout.shape
     stored = _stored_nbytes(layout)
-    fixed, per_gene = working_bytes(n_cells, bits)
-    reading = choose_blocks(layout, per_task - fixed - per_gene, n_workers)
+    encoding = working_bytes(n_cells, bits)
+    reading = choose_blocks(layout, per_task - encoding, n_workers)
     encode_blocks = _encode_blocks(layout, reading, n_workers, shared_disk=shared_disk)
     if reading.direct:
-        available = per_task - fixed - reading.memory
         gather = 0
-        batch = max(min(_BATCH_BYTES, available), per_gene)
-        task = fixed + reading.memory + batch
+        task = encoding + reading.memory
     else:
-        available = per_task - fixed
         max_gene = n_cells * stored  # every cell may have a value
-        batch = max(min(_BATCH_BYTES, available // 4), per_gene + max_gene)
-        gather = max(min(_GATHER_BYTES, available - batch), max_gene)
+        gather = max(min(_GATHER_BYTES, per_task - encoding), max_gene)
         if not shared_disk:  # a task receives all tiles of its genes at once
             gather = max(gather, int(max(encode_blocks, default=0) * _gene_nbytes(layout)))
-        task = max(reading.memory, fixed + gather + batch)
+        task = max(reading.memory, encoding + gather)
     plan = ExportPlan(
         shape=layout.shape,
         n_genes=layout.n_selected,
@@ -84,7 +78,6 @@ def make_plan(
         task_memory=task,
         tile_values=reading.tile_values,
         gather_memory=gather,
-        batch_memory=batch,
         memory_budget=memory_budget,
         n_workers=n_workers,
         scratch_bytes=0 if reading.direct else _scratch_nbytes(layout, reading),

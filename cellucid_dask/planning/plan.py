@@ -36,8 +36,6 @@ class ExportPlan:
         Maximal number of stored values in a tile.
     gather_memory
         Bytes of stored values that an encode task gathers at once.
-    batch_memory
-        Bytes of the vectors and values of the genes that are quantized together.
     peak_memory
         Projected peak memory of all concurrent tasks, in bytes, beyond that of an idle process.
     shared_memory
@@ -70,7 +68,6 @@ class ExportPlan:
     task_memory: int
     tile_values: int
     gather_memory: int
-    batch_memory: int
     memory_budget: int
     n_workers: int
     scratch_bytes: int
@@ -85,8 +82,8 @@ class ExportPlan:
         """Return the plan of an export without expression."""
         return cls(
             shape=(n_cells, 0), n_genes=0, route="direct", row_blocks=(), gene_blocks=(),
-            encode_blocks=(), task_memory=0, tile_values=0, gather_memory=0, batch_memory=0,
-            memory_budget=0, n_workers=1, scratch_bytes=0, n_objects=0,
+            encode_blocks=(), task_memory=0, tile_values=0, gather_memory=0, memory_budget=0,
+            n_workers=1, scratch_bytes=0, n_objects=0,
         )  # fmt: skip
 
     @property

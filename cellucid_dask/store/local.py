@@ -88,7 +88,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
-def write_local(path: str, data: bytes, *, exclusive: bool = False) -> None:
+def write_local(path: str, data: bytes | memoryview, *, exclusive: bool = False) -> None:
     """Write a local file, and make its folder if there is none.
 
     Raises

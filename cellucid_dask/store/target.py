@@ -193,14 +193,14 @@ class Writer:
         self._target = target
         self._uploads = None if target.is_local else Uploads(target.filesystem)
 
-    def put(self, name: str, data: bytes) -> None:
+    def put(self, name: str, data: bytes | memoryview) -> None:
         """Write a file, or begin to."""
         path = self._target.path(name)
         with self._target.explaining_writes():
             if self._uploads is None:
                 write_local(path, data)
             else:
-                self._uploads.put(path, data, content_type(name))
+                self._uploads.put(path, bytes(data), content_type(name))
 
     def __enter__(self) -> Self:
         return self

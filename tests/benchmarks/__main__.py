@@ -20,7 +20,7 @@ from tests.benchmarks.profile import profile
 PROJECT = Path(__file__).parents[2]
 PEERS = Path(__file__).parent / "peers"
 IN_MEMORY = "cellucid==0.9.4"
-CONTENDERS = ("ours", "naive", "in_memory")
+CONTENDERS = ("ours", "floor", "naive", "in_memory")  # the floor needs the sizes of ours
 
 Figure = tuple[str, Callable[[Measurement], float], str]
 FIGURES: tuple[Figure, ...] = (
@@ -47,7 +47,9 @@ def main() -> None:
             print(f"turn {turn + 1} of {options.repeat}: {name}", file=sys.stderr)
             target = outputs / f"{name}-{turn}"
             try:
-                runs[name].append(measure(_command(name, source, target, cache), target))
+                command = [*_command(name, source, target, cache)]
+                command += [outputs / f"ours-{turn}"] if name == "floor" else []
+                runs[name].append(measure(command, target))
             except RuntimeError as error:
                 print(f"{name} failed: {error}", file=sys.stderr)
     shutil.rmtree(outputs)
@@ -81,8 +83,8 @@ def _command(name: str, source: Path, target: Path, cache: Path) -> Sequence[str
         python = _python_with(cache / IN_MEMORY.replace("==", "-"), IN_MEMORY)
         return python, PEERS / "in_memory.py", source, target
     python = _python_with(cache / "cellucid-dask", "--editable", PROJECT)
-    if name == "naive":
-        return python, PEERS / "naive_dask.py", source, target
+    if name in {"naive", "floor"}:
+        return python, PEERS / ("naive_dask.py" if name == "naive" else "floor.py"), source, target
     return python, "-m", "cellucid_dask", "export", source, target, "--no-progress"
 
 
@@ -110,8 +112,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=Path(".benchmarks"))
     parser.add_argument("--output", type=Path, help="folder for the exports (default the cache)")
     options = parser.parse_args()
-    if options.storage == "zarr" and options.only == CONTENDERS:
-        options.only = tuple(name for name in CONTENDERS if name != "naive")  # it reads h5ad
+    if options.only == CONTENDERS:
+        unable = {"csr": (), "dense": ("floor",), "zarr": ("floor", "naive")}[options.storage]
+        options.only = tuple(name for name in CONTENDERS if name not in unable)
     return options
 
 

@@ -1,10 +1,11 @@
-"""Where the time goes: nanoseconds a stored value, by stage, on one core."""
+"""Where the time goes: nanoseconds of CPU a stored value, by stage, on one core."""
 
 from __future__ import annotations
 
 import cProfile
 import pstats
 import tempfile
+import time
 from pathlib import Path
 
 import dask
@@ -17,11 +18,11 @@ from cellucid_dask.source import open_source
 # A stage is the time spent in and below these functions; generators count where they run.
 STAGES = {
     "read and inflate chunks": ("matrix.py", "read"),
-    "transpose tiles": ("tiles.py", "_sparse_tile"),
+    "transpose tiles": ("transpose.py", "__call__"),
     "write scratch": ("<method 'write' of '_io.BufferedWriter' objects>",),
     "read scratch": ("stored_tiles.py", "read_tiles"),
-    "quantize": ("gene_vectors.py", "gene_vectors"),
-    "gzip": ("compress.py", "compress"),
+    "ranges": ("gene_vectors.py", "__init__"),
+    "quantize and gzip": ("gene_vectors.py", "members"),
     "put files": ("target.py", "put"),
 }
 
@@ -29,7 +30,7 @@ STAGES = {
 def profile(source: Path, folder: Path) -> str:
     """Export once on the synchronous scheduler and return a markdown table."""
     target = tempfile.mkdtemp(prefix="profile-", dir=folder)
-    watch = cProfile.Profile()
+    watch = cProfile.Profile(time.thread_time)
     with dask.config.set(scheduler="synchronous"):
         watch.enable()
         cellucid_dask.export(source, target, progress=False)

@@ -52,7 +52,7 @@ def crash(source: Any, target: Path, at: int | None, **options: Any) -> bool:
             setattr(kind, name, _dying(getattr(kind, name), dies))
         try:
             with dask.config.set(scheduler="sync"):
-                export(source, target, **{"memory_budget": "7MiB", **options})  # many blocks
+                export(source, target, **{"memory_budget": "3MiB", **options})  # many blocks
         except BaseException:  # noqa: BLE001
             os._exit(1)
         os._exit(0)

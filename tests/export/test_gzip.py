@@ -14,24 +14,11 @@ import numpy as np
 import pytest
 
 import cellucid_dask
-from tests.helpers import small_anndata
+from tests.helpers import INFLATE, small_anndata
 from tests.viewer_reader import GZIP_HEADER, check, gunzip
 
 N_CELLS = 5_000
 DENSITIES = (0.0, 0.001, 0.01, 0.06, 0.2, 0.25, 0.5, 0.9, 1.0)
-
-INFLATE = """
-const { readFileSync } = require("node:fs");
-const { createHash } = require("node:crypto");
-async function digest(path) {
-  const inflate = new DecompressionStream("gzip");
-  const plain = new Blob([readFileSync(path)]).stream().pipeThrough(inflate);
-  const bytes = Buffer.from(await new Response(plain).arrayBuffer());
-  return createHash("sha256").update(bytes).digest("hex");
-}
-const files = JSON.parse(readFileSync(0, "utf-8"));
-Promise.all(files.map(digest)).then((digests) => console.log(JSON.stringify(digests)));
-"""
 
 
 def matrix_of_many_densities() -> Any:

@@ -36,7 +36,7 @@ def test_the_hops_are_called_in_their_order(tmp_path: Path) -> None:
         sys.setprofile(note)
         try:
             result = cellucid_dask.export(
-                source, tmp_path / "out", memory_budget="20MiB", progress=False
+                source, tmp_path / "out", memory_budget="12MiB", progress=False
             )
         finally:
             sys.setprofile(None)

@@ -61,7 +61,7 @@ def test_finished_genes_are_not_made_again(
 
 def test_resumes_with_other_means(source: Path, tmp_path: Path) -> None:
     export(source, tmp_path / "whole")
-    target = stopped(source, tmp_path / "out", memory_budget="9MiB")
+    target = stopped(source, tmp_path / "out", memory_budget="4MiB")
     with dask.config.set(scheduler="processes", num_workers=2):
         export(source, target, resume=True, memory_budget="64MiB")
     assert tree_bytes(target) == tree_bytes(tmp_path / "whole")

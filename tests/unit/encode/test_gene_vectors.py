@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from cellucid_dask import ExportError
-from cellucid_dask.encode import gene_vectors as vectors_module
 from cellucid_dask.encode.compress import compress
-from cellucid_dask.encode.gene_vectors import gene_vectors
-from cellucid_dask.encode.tiles import tiles_of
+from cellucid_dask.encode.gene_vectors import GeneVectors
+from cellucid_dask.encode.tiles import Tile, tiles_of
 
 SPECIAL = [0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45, -1.5, 2.0, 3e38, 7.0]
 DTYPES = ["?", "i1", "u2", "i8", "f2", "f4", "f8"]
@@ -50,6 +49,12 @@ def expected(gene: np.ndarray[Any, Any], bits: int | None) -> tuple[Any, float, 
     return codes, low, high
 
 
+def vectors_of(tiles: list[Tile], n_cells: int, bits: int | None) -> np.ndarray[Any, Any]:
+    """Make the vectors of all genes."""
+    genes = GeneVectors(tiles, n_cells)
+    return genes.vectors(0, genes.n_genes, bits)
+
+
 def cut(matrix: np.ndarray[Any, Any], form: str, height: int) -> list[Any]:
     """Cut a matrix into row blocks of a form."""
     if matrix.dtype == np.float16 and form != "dense":
@@ -64,7 +69,7 @@ def cut(matrix: np.ndarray[Any, Any], form: str, height: int) -> list[Any]:
     st.sampled_from([8, 16, None]),
     st.integers(1, 30),
     st.sampled_from([1, 3, 1000]),
-    st.sampled_from([1, 5, 2**16]),
+    st.booleans(),
 )
 def test_vectors_of_any_cut(
     matrix: np.ndarray[Any, Any],
@@ -72,19 +77,18 @@ def test_vectors_of_any_cut(
     bits: int | None,
     height: int,
     tile_values: int,
-    run_values: int,
+    backwards: bool,
 ) -> None:
     tiles = [
         tile
         for number, block in enumerate(cut(matrix, form, height))
         for tile in tiles_of(block, number * height, tile_values=tile_values)
     ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vectors_module, "RUN_VALUES", run_values)
-        found = gene_vectors(tiles, len(matrix), bits)
+    found = GeneVectors(tiles[::-1] if backwards else tiles, len(matrix))
+    vectors = found.vectors(0, found.n_genes, bits)
     for gene in range(matrix.shape[1]):
         codes, low, high = expected(matrix[:, gene], bits)
-        np.testing.assert_array_equal(found.vectors[gene], codes)
+        np.testing.assert_array_equal(vectors[gene], codes)
         assert (found.lowest[gene], found.highest[gene]) == (low, high)
         with np.errstate(over="ignore"):
             missing = ~np.isfinite(matrix[:, gene].astype(np.float32))
@@ -98,9 +102,9 @@ def test_chosen_columns(matrix: np.ndarray[Any, Any], data: st.DataObject) -> No
     columns = np.array(sorted(chosen.tolist()))
     for form in ("csr", "csc", "dense"):
         tiles = list(tiles_of(cut(matrix, form, 99)[0], 0, columns, tile_values=7))
-        found = gene_vectors(tiles, len(matrix), 8)
+        vectors = vectors_of(tiles, len(matrix), 8)
         for row, gene in enumerate(columns):
-            np.testing.assert_array_equal(found.vectors[row], expected(matrix[:, gene], 8)[0])
+            np.testing.assert_array_equal(vectors[row], expected(matrix[:, gene], 8)[0])
 
 
 @given(
@@ -125,11 +129,9 @@ def test_entries_in_any_order_and_more_than_once(
         for at in range(indptr[line], indptr[line + 1]):
             place = (line, indices[at]) if kind is sparse.csr_matrix else (indices[at], line)
             dense[place] += data[at]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vectors_module, "RUN_VALUES", 4)
-        found = gene_vectors(list(tiles_of(block, 0, tile_values=tile_values)), n_cells, bits)
+    vectors = vectors_of(list(tiles_of(block, 0, tile_values=tile_values)), n_cells, bits)
     for gene in range(n_genes):
-        np.testing.assert_array_equal(found.vectors[gene], expected(dense[:, gene], bits)[0])
+        np.testing.assert_array_equal(vectors[gene], expected(dense[:, gene], bits)[0])
     np.testing.assert_array_equal(block.indices, indices)
 
 
@@ -138,8 +140,8 @@ def test_duplicates_and_order_are_read_as_scipy_does() -> None:
     block = sparse.csr_matrix((data, [2, 0, 2, 1, 1], [0, 3, 5]), shape=(2, 3))
     for each in (block, sparse.csc_matrix((data, [1, 0, 1, 0, 1], [0, 3, 4, 5]), shape=(2, 3))):
         untouched = each.copy()
-        found = gene_vectors(list(tiles_of(each, 0, tile_values=100)), 2, None)
-        np.testing.assert_array_equal(found.vectors.T, each.toarray())
+        vectors = vectors_of(list(tiles_of(each, 0, tile_values=100)), 2, None)
+        np.testing.assert_array_equal(vectors.T, each.toarray())
         np.testing.assert_array_equal(each.indices, untouched.indices)
 
 
@@ -150,8 +152,8 @@ def test_zeros_stored_dense_are_not_held(dtype: str, height: int) -> None:
     matrix[5:20, 0] = matrix[height - 1, 2] = 1
     (tile,) = tiles_of(matrix, 0, tile_values=10)
     assert tile.gene_nbytes.sum() <= 16 * (4 + 4)
-    found = gene_vectors([tile], height, None)
-    np.testing.assert_array_equal(found.vectors.T, matrix)
+    vectors = vectors_of([tile], height, None)
+    np.testing.assert_array_equal(vectors.T, matrix)
 
 
 def test_blocks_of_a_dense_matrix_may_be_full_or_not() -> None:
@@ -162,9 +164,9 @@ def test_blocks_of_a_dense_matrix_may_be_full_or_not() -> None:
         each for at in (0, 20, 40) for each in tiles_of(matrix[at : at + 20], at, tile_values=9)
     ]
     assert len({type(tile) for tile in tiles}) == 2
-    found = gene_vectors(tiles, 60, 8)
+    vectors = vectors_of(tiles, 60, 8)
     for gene in range(2):
-        np.testing.assert_array_equal(found.vectors[gene], expected(matrix[:, gene], 8)[0])
+        np.testing.assert_array_equal(vectors[gene], expected(matrix[:, gene], 8)[0])
 
 
 @pytest.mark.parametrize(

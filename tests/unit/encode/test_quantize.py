@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cellucid_dask.encode.quantize import (
-    CODE_DTYPE,
-    MAX_CODE,
-    MISSING_CODE,
-    as_float32,
-    finite_range,
-    quantize,
-    scale,
-)
+from cellucid_dask.encode.kernel import quantize
+from cellucid_dask.encode.quantize import CODE_DTYPE, MAX_CODE, MISSING_CODE, as_float32
 
 BITS = pytest.mark.parametrize("bits", [8, 16])
 VECTORS = hnp.arrays(np.float32, st.integers(0, 40), elements=st.floats(width=32))
@@ -85,7 +78,7 @@ def test_nothing_finite(bits: Any, values: Any) -> None:
 
 
 def test_negative_zero_is_never_reported() -> None:
-    lo, hi = finite_range(np.array([-0.0, -1], np.float32))
+    _, lo, hi = quantize(np.array([-0.0, -1], np.float32), 8)
     assert lo == -1
     assert not np.signbit(hi)
 
@@ -104,12 +97,3 @@ def test_beyond_float32_is_infinite_and_silent() -> None:
         codes, lo, hi = quantize(values, 8)
     assert values.tolist() == [np.inf, -np.inf, 1]
     assert (codes.tolist(), lo, hi) == ([255, 255, 0], 1.0, 1.0)
-
-
-@BITS
-def test_scale_of_many_vectors_is_the_scale_of_each(bits: Any) -> None:
-    lo, hi = np.array([0.0, -2, 5]), np.array([1.0, 2, 5])
-    rates = scale(lo, hi, bits)
-    assert rates.dtype == np.float64
-    assert rates.tolist() == [float(scale(a, b, bits)) for a, b in zip(lo, hi, strict=True)]
-    assert rates.tolist() == [MAX_CODE[bits], MAX_CODE[bits] / 4, 0]
