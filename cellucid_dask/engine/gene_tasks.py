@@ -18,7 +18,7 @@ from cellucid_dask.encode.kernel import encode_genes
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.encode.tiles import SparseTile, Tile, tiles_of
 from cellucid_dask.engine.resume import write_receipt
-from cellucid_dask.engine.stored_tiles import StoredTile, read_indptr, read_tiles, write_tiles
+from cellucid_dask.engine.stored_tiles import StoredGenes, StoredTile, write_tiles
 from cellucid_dask.planning import ExportPlan, split_by_cost
 from cellucid_dask.runtime.supervise import final
 from cellucid_dask.store.scratch import Scratch
@@ -137,22 +137,22 @@ def encode_block(reader: Reader, job: GeneJob, _: int, j: int) -> GeneSummary:
 def store_block(reader: Reader, job: GeneJob, i: int, j: int) -> list[StoredTile]:
     """Read and transpose a block into scratch (task)."""
     name = f"{i * len(job.plan.gene_blocks) + j}.tiles"
-    return write_tiles(job.tile_store, name, job.tiles(reader, i, j), int(job.bounds[j]))
+    cuts = [start for start, _ in job.ranges(j)] + [int(job.bounds[j + 1])]
+    return write_tiles(job.tile_store, name, job.tiles(reader, i, j), int(job.bounds[j]), cuts)
 
 
 @final
 def encode_stored(job: GeneJob, stored: Sequence[StoredTile], first: int, last: int) -> GeneSummary:
     """Gather the genes at positions ``first ... last - 1`` from scratch and encode them (task)."""
     mine = [tile for tile in stored if tile.first_gene <= first < tile.first_gene + tile.n_genes]
-    indptrs = read_indptr(job.tile_store, mine, first, last)
-    nbytes = np.zeros(last - first, np.int64)
-    for tile, indptr in zip(mine, indptrs, strict=True):
-        nbytes += tile.gene_nbytes(indptr)
+    j = int(np.searchsorted(job.bounds, first, side="right")) - 1
+    genes = StoredGenes(job.tile_store, mine, first, last, job.ranges(j).index((first, last)))
 
     def parts() -> Iterator[GeneSummary]:
-        for start, stop in split_by_cost(nbytes, job.plan.gather_memory):
-            some = [indptr[start : stop + 1] for indptr in indptrs]
-            tiles = read_tiles(job.tile_store, mine, some, first + start, first + stop)
+        for start, stop in split_by_cost(genes.nbytes, job.plan.gather_memory):
+            tiles = genes.read(start, stop)
+            if stop == last - first:
+                genes.check()
             yield job.encode(tiles, first + start)
 
     return job.finish(parts(), first)

@@ -20,7 +20,7 @@ STAGES = {
     "read and inflate chunks": ("matrix.py", "read"),
     "transpose tiles": ("transpose.py", "__call__"),
     "write scratch": ("<method 'write' of '_io.BufferedWriter' objects>",),
-    "read scratch": ("stored_tiles.py", "read_tiles"),
+    "read scratch": ("stored_tiles.py", "read"),
     "ranges": ("gene_vectors.py", "__init__"),
     "quantize and gzip": ("gene_vectors.py", "members"),
     "put files": ("target.py", "put"),
