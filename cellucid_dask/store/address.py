@@ -109,9 +109,9 @@ def _check_url(text: str, schemes: set[str]) -> None:
 
 
 def shown(url: str) -> str:
-    """Return a URL for messages, without what may be secret: user, signature and fragment."""
+    """Return a URL for messages, without what may be secret: user, signature, token."""
     if "://" not in url:
         return url
-    plain = re.sub(r"[?#].*", lambda rest: f"{rest[0][0]}...", url, flags=re.DOTALL)
+    plain = re.sub(r"\?.*|#[^#/]*=.*", lambda rest: f"{rest[0][0]}...", url, flags=re.DOTALL)
     # abfs://container@account names no user
     return re.sub(r"(?<!abfs)(?<!abfss)://[^/]*@", "://...@", plain)

@@ -154,6 +154,7 @@ class Target(Location):
         path = self.path(folder)
         with self.explaining("listed"):
             try:
+                self.filesystem.invalidate_cache()  # adlfs knows no other way
                 entries = with_retries(lambda: self.filesystem.ls(path, detail=True, refresh=True))
             except (FileNotFoundError, NotADirectoryError):
                 return []

@@ -139,8 +139,12 @@ def _origin(address: str) -> str:
 
 
 def ready(page: Any) -> None:
-    page.wait_for_selector("html:not([data-state=loading])", state="attached")
-    assert page.get_attribute("html", "data-state") == "ready", page.inner_text("body")[-300:]
+    """Wait until what the address says is drawn; a press may have begun something else again."""
+    state = "loading"
+    while state == "loading":
+        page.wait_for_selector("html:not([data-state=loading])", state="attached")
+        state = page.get_attribute("html", "data-state")
+    assert state == "ready", page.inner_text("body")[-300:]
 
 
 def _holds(page: Any, condition: str) -> bool:
