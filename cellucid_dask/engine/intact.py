@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from itertools import chain
 
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.store.target import Target
 
-_THREADS = 4  # hashing and reading do not hold Python's lock
+_THREADS, _BATCH = 2, 64  # hashing and reading do not hold Python's lock
+_READ_BYTES = 2**22
 
 
 def gene_digests(summary: GeneSummary, files: Mapping[int, str]) -> dict[str, FileDigest]:
@@ -41,19 +42,35 @@ def altered(target: Target, files: Mapping[str, FileDigest]) -> list[str]:
     """
     if not target.is_local:
         return _altered_objects(target, files)
+    items = list(files.items())
+    batches = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        same = pool.map(lambda name: _is_same(Path(target.path(name)), files[name]), files)
+        same = chain.from_iterable(pool.map(lambda batch: _are_same(target.url, batch), batches))
         return [name for name, unchanged in zip(files, same, strict=True) if not unchanged]
 
 
-def _is_same(path: Path, digest: FileDigest) -> bool:
+def _are_same(folder: str, files: Sequence[tuple[str, FileDigest]]) -> list[bool]:
+    return [_is_same(f"{folder}/{name}", digest) for name, digest in files]
+
+
+def _is_same(path: str, digest: FileDigest) -> bool:
+    """Compare a file with its digest; most are small, and read by one call of the system."""
     try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size != digest.nbytes:
-                return False
-            return hashlib.file_digest(file, "sha256").hexdigest() == digest.sha256
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
+    try:
+        if os.fstat(handle).st_size != digest.nbytes:
+            return False
+        found, left = hashlib.sha256(), digest.nbytes
+        while left > 0 and (data := os.read(handle, min(left, _READ_BYTES))):
+            found.update(data)
+            left -= len(data)
+        return found.hexdigest() == digest.sha256
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
 
 
 def _altered_objects(target: Target, files: Mapping[str, FileDigest]) -> list[str]:
