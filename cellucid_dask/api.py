@@ -12,7 +12,7 @@ import numpy as np
 
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine import commit, resume
-from cellucid_dask.engine.edges import EdgeFiles, export_edges
+from cellucid_dask.engine.edges import export_request_edges
 from cellucid_dask.engine.fields import export_fields
 from cellucid_dask.engine.forecast import (
     forecast_edge_bytes,
@@ -28,7 +28,7 @@ from cellucid_dask.engine.result import ExportResult
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.request.options import ExportOptions, spell_out_options
-from cellucid_dask.request.resolve import Request, resolve
+from cellucid_dask.request.resolve import resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import active_client, blocking_client, check_sees
 from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
@@ -116,7 +116,7 @@ def export(
                     for name, data in staging:
                         out.put(name, data)
                 staging.close()
-                edges = _export_edges(request, destination)
+                edges = export_request_edges(request, destination)
                 release_memory()  # the genes will need it
                 summary = done
                 if rest is not None:
@@ -227,12 +227,3 @@ def _check_workers(source: Source, target: Target) -> None:
 def _warn(texts: Any) -> None:
     for text in texts:
         warnings.warn(text, ExportWarning, stacklevel=4)  # _warn, export, its decorator, the caller
-
-
-def _export_edges(request: Request, target: Target) -> EdgeFiles | None:
-    neighbors, plan, settings = request.neighbors, request.edge_plan, request.settings
-    if neighbors is None or plan is None:
-        return None
-    needed = plan.scratch_bytes if plan.through_scratch else None
-    with open_scratch(settings.scratch, target.parent, needed, settings.storage_options) as scratch:
-        return export_edges(neighbors, plan, target, settings.compression, scratch)

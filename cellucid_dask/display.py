@@ -22,9 +22,9 @@ def abbreviated(name: str, limit: int = 40) -> str:
     return name if len(name) <= limit else f"{name[:limit]}... of {len(name):,} characters"
 
 
-def printable(text: object) -> str:
+def printable(text: object, kept: str = "\n\t") -> str:
     """Return text for a terminal: control characters of names could move its cursor, or worse."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in str(text))
+    return "".join(c if c.isprintable() or c in kept else "\ufffd" for c in str(text))
 
 
 def say(text: object, stream: TextIO) -> None:

@@ -22,10 +22,11 @@ from cellucid_dask.format import names
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.format.edges import index_dtype
 from cellucid_dask.planning.edges import EdgePlan
+from cellucid_dask.request.resolve import Request
 from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.runtime.supervise import RETRIES
 from cellucid_dask.source.matrix import Matrix
-from cellucid_dask.store.scratch import Scratch
+from cellucid_dask.store.scratch import Scratch, open_scratch
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
@@ -104,6 +105,16 @@ def sort_stored(
     filled = np.flatnonzero(offsets[:, 0] < offsets[:, 1]).tolist()
     parts = scratch.read_ranges([(_file(each), *(8 * offsets[each]).tolist()) for each in filled])
     return sort_edges([np.frombuffer(data, np.uint64) for data in parts], bounds, dtype, level)
+
+
+def export_request_edges(request: Request, target: Target) -> EdgeFiles | None:
+    """Write the edges of the graph that was asked for, if any, through scratch of their own."""
+    neighbors, plan, settings = request.neighbors, request.edge_plan, request.settings
+    if neighbors is None or plan is None:
+        return None
+    needed = plan.scratch_bytes if plan.through_scratch else None
+    with open_scratch(settings.scratch, target.parent, needed, settings.storage_options) as scratch:
+        return export_edges(neighbors, plan, target, settings.compression, scratch)
 
 
 def export_edges(

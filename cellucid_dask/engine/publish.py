@@ -73,7 +73,7 @@ def _encode(
     }
     identity = documents.get(names.IDENTITY)
     if state.identity is not None and state.checksums is None:  # those of other files are unknown
-        return encoded | {names.IDENTITY: to_json(state.identity, indent=2)}
+        return encoded | {names.IDENTITY: to_json(documents[names.IDENTITY], indent=2)}
     sums = (state.checksums or {}) | {name: each.sha256 for name, each in payloads.items()}
     sums |= {name: checksums.sha256(data) for name, data in encoded.items()}
     encoded[names.CHECKSUMS] = checksums.to_text(sums)

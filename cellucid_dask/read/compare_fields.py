@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.engine.edges import export_edges
+from cellucid_dask.engine.edges import export_request_edges
 from cellucid_dask.engine.fields import export_fields
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import names, schema
@@ -25,7 +25,6 @@ from cellucid_dask.read.files import read_file
 from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.source.base import Source
-from cellucid_dask.store.scratch import open_scratch
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
@@ -183,16 +182,9 @@ def _alike(one: Any, other: Any) -> bool:
 
 def _edges(target: Target, edges: schema.Edges, request: Request) -> Iterator[str]:
     """Make the edges again in a temporary folder and compare both ends of each."""
-    neighbors, plan, settings = request.neighbors, request.edge_plan, request.settings
-    if neighbors is None or plan is None:
-        return
-    needed = plan.scratch_bytes if plan.through_scratch else None
-    with (
-        tempfile.TemporaryDirectory(prefix="cellucid-dask-") as folder,
-        open_scratch(settings.scratch, folder, needed, {}) as scratch,
-    ):
+    with tempfile.TemporaryDirectory(prefix="cellucid-dask-") as folder:
         again = Target.of(folder, {})
-        export_edges(neighbors, plan, again, settings.compression, scratch)
+        export_request_edges(request, again)
         for file in edges.files():
             if not _are_equal(_chunks(target, file), _chunks(again, file)):
                 yield f"{file.path}: the edges are not the source's"

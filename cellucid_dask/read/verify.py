@@ -172,7 +172,6 @@ def verify(
     findings.add(misplaced(export))
     findings.add(damaged(export, files))
     compared: list[str] = []
-    fields = fields_settings(documents, memory_budget)
     if source is not None and documents.parts:
         with open_source(source, source_storage_options, allow_links) as opened:
             if opened.n_cells != documents.n_cells:
@@ -189,7 +188,7 @@ def verify(
                             export.target, documents.genes, compared, opened, settings, sizes
                         )
                     )
-                if fields is not None:
+                if fields := fields_settings(documents, memory_budget):
                     findings.add(compare_fields(export.target, documents, opened, fields))
     return VerifyReport(
         target=str(export.target),
@@ -246,4 +245,4 @@ class _Findings:
         for finding in findings:
             self.count += 1
             if self.count <= _MAX_LISTED:
-                self.first.append(printable(finding.replace("\n", "\ufffd")))
+                self.first.append(printable(finding, kept=""))
