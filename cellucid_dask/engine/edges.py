@@ -163,28 +163,26 @@ def export_edges(
     return EdgeFiles(
         n_edges=n_edges,
         max_neighbors=int(n_neighbors.max(initial=0)),
-        files={name: out.digest for name, out in zip(files, outs, strict=True)},
+        # stores report no MD5 of what is written in parts
+        files={
+            name: FileDigest(writer.nbytes, out.sha256.hexdigest())
+            for name, writer, out in zip(files, (sources, destinations), outs, strict=True)
+        },
         scratch_bytes=scratch.nbytes() if scratch else 0,
     )
 
 
 class _Digesting:
-    """A sink that passes on what is written, and computes its digest."""
+    """A sink that passes on what is written, and computes its SHA-256."""
 
     def __init__(self, out: Sink) -> None:
         self._out = out
-        self._nbytes, self._sha256 = 0, hashlib.sha256()
+        self.sha256 = hashlib.sha256()
 
     def write(self, data: bytes) -> None:
         """Write the next bytes."""
         self._out.write(data)
-        self._nbytes += len(data)
-        self._sha256.update(data)
-
-    @property
-    def digest(self) -> FileDigest:
-        """Digest of all that was written; stores report no MD5 of what is written in parts."""
-        return FileDigest(self._nbytes, self._sha256.hexdigest())
+        self.sha256.update(data)
 
 
 def _blocks(array: Any) -> Iterator[tuple[int, Delayed, int, int]]:

@@ -119,8 +119,8 @@ class Lease:
     def _wait_until_dead(self, wait: Callable[[float], object]) -> None:
         """Watch a record until it was the same for as long as it is valid."""
         seen, since = _read(self._target), elapsed()
-        while seen is not None and is_running(seen) is not False:
-            if is_running(seen):
+        while seen is not None and (alive := is_running(seen)) is not False:
+            if alive:
                 raise _taken(self._target, seen)
             if elapsed() - since >= self._valid_for:
                 return
