@@ -27,8 +27,9 @@ from cellucid_dask.engine.publish import publish
 from cellucid_dask.engine.result import ExportResult
 from cellucid_dask.errors import ExportWarning
 from cellucid_dask.planning import ExportPlan
+from cellucid_dask.read.complete import check_complete
 from cellucid_dask.request.options import ExportOptions, spell_out_options
-from cellucid_dask.request.resolve import resolve
+from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import active_client, blocking_client, check_sees
 from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
@@ -94,11 +95,14 @@ def export(
         Staging(staging_folder(settings.scratch, destination.parent)) as staging,
     ):
         request = resolve(opened, settings)
-        commit.check_target(destination, request)
+        if commit.check_target(destination, request).complete:
+            return _found(destination, request, started)
         fields = export_fields(request, staging.add)
         messages = (*request.warnings, *fields.warnings)
         _warn(messages)
         with commit.claim(destination, request) as (lease, state):
+            if state.complete:  # another run has ended in the meantime
+                return _found(destination, request, started)
             _check_workers(request.source, destination)
             done = GeneSummary.empty()
             if state.begun:
@@ -212,6 +216,24 @@ def plan(
             + forecast_gene_bytes(request)
             + forecast_edge_bytes(request),
         )
+
+
+def _found(target: Target, request: Request, started: float) -> ExportResult:
+    """Return the result of a run that resumes and finds its export complete."""
+    check_complete(target, request)
+    return ExportResult(
+        target=str(target),
+        n_cells=request.source.n_cells,
+        n_genes=len(request.gene_ids),
+        n_objects=0,
+        nbytes=0,
+        scratch_bytes=0,
+        seconds=time.perf_counter() - started,
+        peak_rss=peak_rss(),
+        warnings=request.warnings,
+        embeddings={d: each.key for d, each in request.embeddings.items()},
+        was_complete=True,
+    )
 
 
 def _check_workers(source: Source, target: Target) -> None:

@@ -37,11 +37,14 @@ class TargetState:
         Whether an interrupted run of the same export is to be resumed.
     checksums
         Of the files of that export, by path; ``None`` if there is none, or it has none.
+    complete
+        Whether there is nothing to resume: an export is complete, of this request or another.
     """
 
     identity: Json | None
     begun: bool
     checksums: dict[str, str] | None = None
+    complete: bool = False
 
 
 def check_target(target: Target, request: Request) -> TargetState:
@@ -99,6 +102,9 @@ def check(target: Target, request: Request) -> TargetState:
             f"{target} holds an export that was interrupted: go on with --resume, or start "
             "anew with --force."
         )
+    needed = names.VAR_MANIFEST if settings.genes_only else names.OBS_MANIFEST
+    if settings.resume and not begun and {names.IDENTITY, needed} <= existing:
+        return TargetState(None, begun, complete=True)
     if settings.genes_only and names.IDENTITY in existing:
         if names.VAR_MANIFEST in existing and not settings.force and not begun:
             raise RequestError(f"{target} has genes already: pass --force to replace them.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cellucid_dask._version import __version__
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine.edges import EdgeFiles
 from cellucid_dask.engine.fields import Fields
-from cellucid_dask.format import manifests, names
+from cellucid_dask.format import checksums, manifests, names
 from cellucid_dask.format.edges import connectivity_manifest
 from cellucid_dask.format.identity import describe_dataset
 from cellucid_dask.request.genes import GeneSelection
@@ -59,9 +61,7 @@ def make_documents(
         )
         documents[names.IDENTITY] = describe_dataset(
             {
-                "id": names.dataset_id(settings.dataset_id, settings.dataset_name, str(target)),
-                "name": settings.dataset_name or target.name,
-                "description": settings.dataset_description or "",
+                **_about(target, settings),
                 "created_at": settings.created_at,
                 "cellucid_data_version": __version__,
             },
@@ -71,11 +71,7 @@ def make_documents(
             dimensions=fields.dimensions,
             obs=documents[names.OBS_MANIFEST],
             n_edges=None if edges is None else edges.n_edges,
-            source={
-                "name": settings.source_name,
-                "url": settings.source_url,
-                "citation": settings.source_citation,
-            },
+            source=_source(settings),
             vector_fields=fields.vectors,
         )
         if settings.cell_ids:
@@ -86,6 +82,65 @@ def make_documents(
     if request.genes is not None and names.IDENTITY in documents:
         _add_aliases(documents, request.genes)
     return documents
+
+
+def other_settings(documents: Mapping[str, Json], target: Target, request: Request) -> list[str]:
+    """Return what the documents of an export say that they would not of this request's.
+
+    Parameters
+    ----------
+    documents
+        Content by name, of an export in the target.
+    target, request
+        What would be exported.
+
+    Returns
+    -------
+    list of str
+        Names of settings and entries.
+    """
+    settings = request.settings
+    made: Json = {}
+    stated: Json = {}
+    if request.genes is not None:
+        manifest = documents[names.VAR_MANIFEST]
+        made |= _made_of(settings) | {
+            "compression": settings.compression,
+            "var_quantization": settings.var_quantization,
+            "var_gene_id_column": settings.var_gene_id_column,
+            "gene_aliases": _aliases(request.genes),
+        }
+        stated |= {key: manifest[key] for key in ("layer", "normalize", *made) if key in manifest}
+        stated |= {
+            "var_quantization": manifest["quantization"],
+            "gene_aliases": documents.get(names.ALIASES),
+        }
+    if not settings.genes_only:
+        identity = documents[names.IDENTITY]
+        about = _about(target, settings)
+        made |= _export_settings(request) | {"cell_ids": settings.cell_ids}
+        made |= {f"dataset_{key}": value for key, value in about.items()}
+        made["source"] = {key: value for key, value in _source(settings).items() if value}
+        stated |= checksums.unsigned(identity)["export_settings"]
+        stated |= {f"dataset_{key}": identity[key] for key in about}
+        stated |= {"source": identity.get("source", {}), "cell_ids": "cell_ids" in identity}
+    return sorted(key for key in made | stated if made.get(key) != stated.get(key))
+
+
+def _about(target: Target, settings: Settings) -> dict[str, str]:
+    return {
+        "id": names.dataset_id(settings.dataset_id, settings.dataset_name, str(target)),
+        "name": settings.dataset_name or target.name,
+        "description": settings.dataset_description or "",
+    }
+
+
+def _source(settings: Settings) -> Json:
+    return {
+        "name": settings.source_name,
+        "url": settings.source_url,
+        "citation": settings.source_citation,
+    }
 
 
 def _var_manifest(request: Request, genes: GeneSelection, summary: GeneSummary) -> Json:
@@ -111,12 +166,15 @@ def _made_of(settings: Settings) -> dict[str, str]:
 def _add_aliases(documents: dict[str, Json], genes: GeneSelection) -> None:
     """Add other names of the genes, which the identity points to."""
     documents[names.IDENTITY].pop("gene_aliases", None)
-    if genes.aliases is not None:
-        documents[names.ALIASES] = {
-            "column": genes.aliases.column,
-            "names": list(genes.aliases.names),
-        }
+    if (aliases := _aliases(genes)) is not None:
+        documents[names.ALIASES] = aliases
         documents[names.IDENTITY]["gene_aliases"] = names.ALIASES
+
+
+def _aliases(genes: GeneSelection) -> Json | None:
+    if genes.aliases is None:
+        return None
+    return {"column": genes.aliases.column, "names": list(genes.aliases.names)}
 
 
 def _export_settings(request: Request) -> Json:

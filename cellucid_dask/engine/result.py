@@ -33,6 +33,8 @@ class ExportResult:
         The texts of all `ExportWarning` of this export.
     embeddings
         The obsm key shown in each dimension.
+    was_complete
+        Whether a run that resumes found the export complete, and wrote nothing.
     """
 
     target: str
@@ -45,9 +47,13 @@ class ExportResult:
     peak_rss: int
     warnings: tuple[str, ...]
     embeddings: Mapping[int, str] = field(default_factory=dict)
+    was_complete: bool = False
 
     def __str__(self) -> str:
         """Return one line to print."""
+        if self.was_complete:
+            size = f"{self.n_cells:,} cells x {self.n_genes:,} genes"
+            return f"{size}: the export is complete, nothing was left to do: {self.target}"
         return (
             f"{self.n_cells:,} cells x {self.n_genes:,} genes in {self.n_objects:,} files of "
             f"{format_bytes(self.nbytes)}, {format_time(self.seconds)}, "

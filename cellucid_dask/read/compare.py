@@ -29,6 +29,7 @@ from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
 _STREAM_BYTES = 2**18  # memory of an open stream beside the bytes of its file
+_SAMPLE_GENES = 64
 _TOLERANCE = 1 + 1e-6  # rounding of float64, relative to half a step
 
 
@@ -170,6 +171,17 @@ def compare_genes(
             yield from _by_genes(target, request, columns, vectors)
         else:
             yield from _by_rows(target, request, columns, vectors)
+
+
+def compare_sample(target: Target, genes: Genes, request: Request) -> list[str]:
+    """Compare some genes in the first block of cells with what a request would export."""
+    columns = request.gene_columns
+    columns = columns[np.unique(np.linspace(0, len(columns) - 1, _SAMPLE_GENES, dtype=np.int64))]
+    blocks, ranges = _selected(request, columns)
+    vectors = [genes.vectors[request.gene_ids[column]] for column in columns[ranges[0]].tolist()]
+    comparison = _open(target, vectors)
+    comparison.feed(run_all(blocks[0][:1])[0])
+    return list(comparison.findings())
 
 
 def _open(target: Target, vectors: Sequence[Vector]) -> Comparison:

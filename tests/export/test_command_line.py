@@ -80,6 +80,20 @@ def test_command_refuses_an_existing_export(small_h5ad: Path, target: Path) -> N
     assert check(target).genes == ["gene3"]
 
 
+def test_command_resumes_a_complete_export(small_h5ad: Path, target: Path) -> None:
+    """A job that a scheduler starts again is done."""
+    command = ("export", small_h5ad, target, "--no-page", "--resume")
+    assert run_command(*command).returncode == 0
+    before = tree_bytes(target)
+    again = run_command(*command)
+    assert again.returncode == 0, again.stderr
+    assert "complete, nothing was left to do" in again.stdout
+    assert tree_bytes(target) == before
+    other = run_command(*command, "--layer", "doubled")
+    assert other.returncode == 2
+    assert "another layer" in other.stderr
+
+
 def test_command_without_arguments() -> None:
     run = run_command("export")
     assert run.returncode == 2

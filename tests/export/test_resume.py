@@ -6,14 +6,16 @@ import json
 import os
 from pathlib import Path
 
+import anndata as ad
 import dask
 import fsspec
+import numpy as np
 import pytest
 
 import cellucid_dask
 from cellucid_dask.store.target import Writer
 from tests.export.crashes import export, make, stopped
-from tests.helpers import edit_json, tree_bytes
+from tests.helpers import edit_json, tree_bytes, write_zarr
 from tests.viewer_reader import check
 
 
@@ -103,13 +105,95 @@ def test_the_record_holds_no_secrets(csr: Path, tmp_path: Path) -> None:
     assert str(csr).encode() not in left
 
 
-def test_nothing_to_resume(csr: Path, tmp_path: Path) -> None:
+def test_a_complete_export_is_resumed_without_work(csr: Path, tmp_path: Path) -> None:
     target = tmp_path / "out"
-    export(csr, target, resume=True)  # a batch script may always say it
+    assert not export(csr, target, resume=True).was_complete  # a batch script may always say it
+    before, written = tree_bytes(target), written_at(target)
+    adata = ad.read_h5ad(csr)
+    for source in (csr, adata, write_zarr(adata, tmp_path / "a.zarr")):
+        result = export(source, target, resume=True, created_at=None, memory_budget="64MiB")
+        assert result.was_complete
+        assert (result.n_cells, result.n_genes, result.n_objects) == (2000, 24, 0)
+        assert "complete" in str(result)
+    assert (tree_bytes(target), written_at(target)) == (before, written)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"var_quantization": 16}, "another var_quantization"),
+        ({"compression": 1}, "another compression"),
+        ({"dataset_name": "Other"}, "another dataset_name"),
+        ({"source_url": "https://example.org"}, "another source"),
+        ({"cell_ids": True}, "another cell_ids"),
+        ({"normalize": "log1p-cp10k"}, "another normalize"),
+        ({"gene_identifiers": ["3", "4"]}, "genes are others"),
+        ({"centroid_outlier_quantile": 0.5}, "'kind' is not the source's"),
+        ({"obs_keys": []}, "'kind' is not the source's"),
+    ],
+    ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
+)
+def test_a_complete_export_of_another_request(
+    csr: Path, tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    target = tmp_path / "out"
+    export(csr, target)
     before = tree_bytes(target)
-    with pytest.raises(cellucid_dask.RequestError, match="nothing to resume"):
-        export(csr, target, resume=True)
+    with pytest.raises(cellucid_dask.RequestError, match=f"{words}.*nothing to resume.*--force"):
+        export(csr, target, resume=True, **options)
     assert tree_bytes(target) == before
+
+
+def _changed(adata: ad.AnnData, part: str) -> ad.AnnData:
+    match part:
+        case "matrix":
+            adata.X = adata.X * np.float32(3)
+        case "points":
+            adata.obsm["X_umap"][7] += 1
+        case "column":
+            adata.obs["batch"] = 1.0
+        case "category":
+            adata.obs["kind"] = ["b", *adata.obs["kind"].astype(str)[:-1]]
+        case "cells":
+            adata = adata[:1000].copy()
+        case "genes":
+            adata.var_names = [f"g{name}" for name in adata.var_names]
+    return adata
+
+
+@pytest.mark.parametrize("part", ["matrix", "points", "column", "category", "cells", "genes"])
+def test_a_complete_export_of_other_data(csr: Path, tmp_path: Path, part: str) -> None:
+    target = tmp_path / "out"
+    export(csr, target)
+    before = tree_bytes(target)
+    with pytest.raises(cellucid_dask.RequestError, match="export of other data"):
+        export(_changed(ad.read_h5ad(csr), part), target, resume=True)
+    assert tree_bytes(target) == before
+
+
+def test_a_complete_export_that_lost_a_file(csr: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    export(csr, target)
+    next(target.glob("var/*")).unlink()
+    with pytest.raises(cellucid_dask.RequestError, match=r"is missing.*--force"):
+        export(csr, target, resume=True)
+
+
+def test_genes_that_were_added_are_resumed_without_work(csr: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    adata = ad.read_h5ad(csr)
+    without = ad.AnnData(obs=adata.obs, obsm=dict(adata.obsm))
+    export(without, target)
+    export(csr, target, genes_only=True, var_quantization=16)
+    added = {"genes_only": True, "resume": True}
+    assert export(csr, target, var_quantization=16, **added).was_complete
+    with pytest.raises(cellucid_dask.RequestError, match="another var_quantization"):
+        export(csr, target, **added)
+    check(target)
+
+
+def written_at(target: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in target.rglob("*")}
 
 
 def test_resumes_in_a_store(csr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,75 @@
+"""Whether a complete export is what a request would make again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+from cellucid_dask.display import first_few, printable
+from cellucid_dask.engine.manifests import other_settings
+from cellucid_dask.errors import RequestError
+from cellucid_dask.format import names
+from cellucid_dask.read.compare import compare_sample
+from cellucid_dask.read.compare_fields import compare_fields
+from cellucid_dask.read.scan import ScannedExport, misplaced
+from cellucid_dask.request.resolve import Request
+from cellucid_dask.store.target import Target
+from cellucid_dask.types import Json
+
+
+def check_complete(target: Target, request: Request) -> None:
+    """Check that a complete export is that of a request, so that nothing is left to do.
+
+    Points and cell metadata are compared as a whole with the source, of the genes the names and
+    a sample of the values.
+
+    Raises
+    ------
+    RequestError
+        It is another one, or files of it are missing.
+    """
+    export = ScannedExport.read(target)
+    damage = [*export.damage, *export.documents.damage]
+    damage += [finding for finding in misplaced(export) if "is missing" in finding]
+    if damage:
+        raise RequestError(
+            f"{target} holds a complete export, but it is damaged ({_first(damage)}): pass "
+            "--force to replace it."
+        )
+    documents = {**export.documents.json, **_aliases(target)}
+    if other := other_settings(documents, target, request):
+        raise RequestError(
+            f"{target} already holds an export with another {first_few(other, 3)}: there is "
+            "nothing to resume, or pass --force to replace it."
+        )
+    if differences := list(_differences(export, request)):
+        raise RequestError(
+            f"{target} already holds an export of other data ({_first(differences)}): there is "
+            "nothing to resume, or pass --force to replace it."
+        )
+
+
+def _aliases(target: Target) -> dict[str, Json]:
+    data = target.read(names.ALIASES)
+    return {} if data is None else {names.ALIASES: json.loads(data)}
+
+
+def _first(findings: list[str]) -> str:
+    return printable(findings[0], kept="")
+
+
+def _differences(export: ScannedExport, request: Request) -> Iterator[str]:
+    documents, settings = export.documents, request.settings
+    if documents.n_cells != request.source.n_cells:
+        yield f"of {documents.n_cells:,} cells, not {request.source.n_cells:,}"
+        return
+    if not settings.genes_only:
+        fields = replace(settings, connectivities=None)
+        yield from compare_fields(export.target, documents, request.source, fields)
+    if request.genes is None or documents.genes is None:
+        return
+    if tuple(documents.genes.vectors) != request.genes.ids:
+        yield "the genes are others"
+    else:
+        yield from compare_sample(export.target, documents.genes, request)
