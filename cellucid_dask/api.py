@@ -12,8 +12,6 @@ import numpy as np
 
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine import commit, resume
-from cellucid_dask.engine.edges import export_request_edges
-from cellucid_dask.engine.fields import export_fields
 from cellucid_dask.engine.forecast import (
     forecast_edge_bytes,
     forecast_gene_bytes,
@@ -22,10 +20,11 @@ from cellucid_dask.engine.forecast import (
 from cellucid_dask.engine.gene_warnings import gene_warnings
 from cellucid_dask.engine.genes import export_genes
 from cellucid_dask.engine.intact import gene_digests
-from cellucid_dask.engine.manifests import make_documents
 from cellucid_dask.engine.publish import publish
 from cellucid_dask.engine.result import ExportResult
 from cellucid_dask.errors import ExportWarning
+from cellucid_dask.output import output_of
+from cellucid_dask.output.base import Written
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.read.complete import check_complete
 from cellucid_dask.request.options import ExportOptions, spell_out_options
@@ -88,6 +87,7 @@ def export(
     """
     started = time.perf_counter()
     settings = Settings.of(options)
+    output = output_of(settings.format)
     destination = Target.of(target, settings.storage_options)
     with (
         open_source(source, settings.source_storage_options, settings.allow_links) as opened,
@@ -97,7 +97,7 @@ def export(
         request = resolve(opened, settings)
         if commit.check_target(destination, request).complete:
             return _found(destination, request, started)
-        fields = export_fields(request, staging.add)
+        fields = output.fields(request, staging.add)
         messages = (*request.warnings, *fields.warnings)
         _warn(messages)
         with commit.claim(destination, request) as (lease, state):
@@ -106,7 +106,7 @@ def export(
             _check_workers(request.source, destination)
             done = GeneSummary.empty()
             if state.begun:
-                done = resume.finished(destination, request.gene_files)
+                done = resume.finished(destination, output.gene_keys(request))
             left = np.setdiff1d(request.gene_columns, done.column)
             rest = request.planned_for(left)
             through_scratch = rest is not None and rest.route == "scratch"
@@ -115,12 +115,12 @@ def export(
                 settings.scratch, destination.parent, needed, settings.storage_options
             ) as scratch:
                 resume.begin(destination, request, clean=not state.begun)
-                commit.clear(destination, state)
+                commit.clear(destination, settings, state)
                 with destination.writer() as out:
                     for name, data in staging:
                         out.put(name, data)
                 staging.close()
-                edges = export_request_edges(request, destination)
+                graph = output.graph(request, destination)
                 release_memory()  # the genes will need it
                 summary = done
                 if rest is not None:
@@ -129,16 +129,20 @@ def export(
                 scratch_bytes = scratch.nbytes() if scratch else 0
             about_genes = gene_warnings(summary, request.gene_ids, settings)
             _warn(about_genes)
-            other = fields.files | (edges.files if edges else {})
-            check_source()
-            publish(
-                destination,
-                settings,
-                make_documents(destination, request, fields, summary, state.identity, edges),
-                other | gene_digests(summary, request.gene_files),
-                state,
-                check=lease.check,
+            other = fields.files | (graph.files if graph else {})
+            written = Written(
+                target=destination,
+                request=request,
+                fields=fields,
+                graph=graph,
+                genes=summary,
+                payloads=other | gene_digests(summary, output.gene_keys(request)),
+                joined=state.identity,
+                checksums=state.checksums,
             )
+            check_source()
+            documents = output.make_documents(written)
+            publish(destination, settings, documents, written.payloads, check=lease.check)
             resume.end(destination)
     destination.flush()
     return ExportResult(
@@ -147,7 +151,7 @@ def export(
         n_genes=len(summary.column),
         n_objects=len(summary.column) + len(other),
         nbytes=int(summary.nbytes.sum()) + sum(each.nbytes for each in other.values()),
-        scratch_bytes=scratch_bytes + (edges.scratch_bytes if edges else 0),
+        scratch_bytes=scratch_bytes + (graph.scratch_bytes if graph else 0),
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),
         warnings=(*messages, *about_genes),
@@ -199,7 +203,7 @@ def plan(
         if target is not None:
             commit.check_target(Target.of(target, settings.storage_options), request)
         idle = current_rss()
-        fields = export_fields(request, lambda *_: None)
+        fields = output_of(settings.format).fields(request, lambda *_: None)
         _warn((*request.warnings, *fields.warnings))
         planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
         planned = replace(

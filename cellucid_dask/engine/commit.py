@@ -12,6 +12,7 @@ from cellucid_dask.engine import resume
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import checksums, layout, manifests, names
 from cellucid_dask.format.decode import DamageError
+from cellucid_dask.output import output_of
 from cellucid_dask.page import INDEX
 from cellucid_dask.page.publish import read_index
 from cellucid_dask.request.settings import Settings
@@ -110,7 +111,7 @@ def check(target: Target, request: Request) -> TargetState:
             raise RequestError(f"{target} has genes already: pass --force to replace them.")
         identity = _joinable(target, settings, request.source.n_cells)
         return TargetState(identity, begun, _other_checksums(target))
-    documents = sorted(existing.intersection(layout.DOCUMENTS))
+    documents = sorted(existing.intersection(output_of(settings.format).documents))
     if documents and not settings.force and not begun:
         remedy = "there is nothing to resume" if settings.resume else "choose another place"
         raise RequestError(
@@ -156,20 +157,22 @@ def _other_checksums(target: Target) -> dict[str, str] | None:
     return {path: each for path, each in of_files.items() if not layout.is_of_genes(path)}
 
 
-def clear(target: Target, state: TargetState) -> None:
+def clear(target: Target, settings: Settings, state: TargetState) -> None:
     """Withdraw the documents of an older export before any of its files is replaced.
 
     Parameters
     ----------
     target
         Where it is.
+    settings
+        Of the run.
     state
         What it contains. If genes are added to an export, only the genes are withdrawn, so that a
         complete export without genes remains.
     """
     existing, identity = target.names(), state.identity
     if identity is None:
-        for name in reversed(layout.DOCUMENTS):
+        for name in reversed(output_of(settings.format).documents):
             if name in existing:
                 target.remove([name])
     elif names.VAR_MANIFEST in existing:
@@ -181,15 +184,3 @@ def clear(target: Target, state: TargetState) -> None:
             encoded = checksums.signed(identity, text)
         target.publish(names.IDENTITY, encoded)
         target.remove([names.VAR_MANIFEST])
-
-
-def remove_left_over(target: Target, files: set[str], *, genes_only: bool) -> None:
-    """Remove files of an older export that are not among `files`, those of the new one.
-
-    With `genes_only` only genes are removed.
-    """
-    folders = (names.VAR_DIR,) if genes_only else layout.FOLDERS
-    existing = target.names(*folders)
-    if genes_only:
-        existing = {name for name in existing if layout.is_of_genes(name)}
-    target.remove(sorted(name for name in existing - files if layout.is_removable(name)))

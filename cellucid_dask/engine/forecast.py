@@ -8,9 +8,9 @@ import numpy as np
 
 from cellucid_dask.encode.edges import edge_keys
 from cellucid_dask.encode.gzip_blocks import compress_blocks
-from cellucid_dask.encode.kernel import encode_genes
 from cellucid_dask.encode.tiles import Tile, tiles_of
 from cellucid_dask.format.edges import index_dtype
+from cellucid_dask.output import output_of
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.types import Array
@@ -111,6 +111,5 @@ def _of_row_blocks(request: Request, plan: ExportPlan, array: Any, columns: Arra
 
 
 def _sizes(request: Request, tiles: list[Tile], n_cells: int) -> list[int]:
-    settings = request.settings
-    genes = encode_genes(tiles, n_cells, settings.var_quantization, settings.compression)
-    return [len(data) for data in genes.files]
+    writer = output_of(request.settings.format).genes(request, request.gene_columns)
+    return writer.sizes(tiles, n_cells)

@@ -5,7 +5,6 @@ A gene is known by its matrix column; tasks count positions in the list of expor
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cellucid_dask.encode.kernel import encode_genes
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.encode.tiles import SparseTile, Tile, tiles_of
 from cellucid_dask.engine.resume import write_receipt
 from cellucid_dask.engine.stored_tiles import StoredGenes, StoredTile, write_tiles
+from cellucid_dask.output.base import GeneWriter
 from cellucid_dask.planning import ExportPlan, split_by_cost
 from cellucid_dask.runtime.supervise import final
 from cellucid_dask.store.scratch import Scratch
@@ -45,10 +44,8 @@ class GeneJob:
         How the matrix is cut.
     columns
         int64: matrix columns to export, ascending.
-    files
-        Output path of each of `columns`.
-    bits, level
-        Of quantization (``None``: float32) and of gzip (``None``: plain).
+    writer
+        What is made of them.
     scratch
         Where tiles wait, on route ``scratch``.
     """
@@ -56,9 +53,7 @@ class GeneJob:
     target: Target
     plan: ExportPlan
     columns: Array
-    files: tuple[str, ...]
-    bits: int | None
-    level: int | None
+    writer: GeneWriter
     scratch: Scratch | None = None
 
     @property
@@ -99,29 +94,11 @@ class GeneJob:
         block = reader.read(rows, genes)
         return tiles_of(block, rows.start, kept, tile_values=self.plan.tile_values)
 
-    def encode(self, tiles: Sequence[Tile], first: int) -> GeneSummary:
-        """Encode and put the genes of some tiles, the first at position `first`."""
-        encoded = encode_genes(tiles, self.plan.shape[0], self.bits, self.level)
-        n_genes = tiles[0].n_genes
-        nbytes = np.zeros(n_genes, np.int64)
-        sha256, md5 = np.zeros(n_genes, "S64"), np.zeros(n_genes, "S32")
-        with self.target.writer() as out:
-            for gene, data in enumerate(encoded.files):
-                nbytes[gene] = len(data)
-                sha256[gene] = hashlib.sha256(data).hexdigest().encode()
-                if not self.target.is_local:  # stores give it back when the run is resumed
-                    md5[gene] = hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
-                out.put(self.files[first + gene], data)
-        columns = self.columns[first : first + n_genes]
-        return GeneSummary(
-            columns, encoded.lowest, encoded.highest, encoded.n_missing, nbytes, sha256, md5
-        )
-
     def finish(self, parts: Iterable[GeneSummary], first: int) -> GeneSummary:
         """Leave a receipt for the genes of a task, once they are all in the target."""
         summary = GeneSummary.joined(list(parts))
-        files = self.files[first : first + len(summary.column)]
-        write_receipt(self.target, files, summary)
+        keys = self.writer.keys[first : first + len(summary.column)]
+        write_receipt(self.target, keys, summary)
         return summary
 
 
@@ -130,7 +107,7 @@ def encode_block(reader: Reader, job: GeneJob, _: int, j: int) -> GeneSummary:
     """Read all cells of a gene block, one row block after the other, and encode it (task)."""
     tiles = [tile for i in range(len(job.plan.row_blocks)) for tile in job.tiles(reader, i, j)]
     first = int(job.bounds[j])
-    return job.finish([job.encode(tiles, first)], first)
+    return job.finish([job.writer.write(job.target, tiles, first)], first)
 
 
 @final
@@ -153,7 +130,7 @@ def encode_stored(job: GeneJob, stored: Sequence[StoredTile], first: int, last: 
             tiles = genes.read(start, stop)
             if stop == last - first:
                 genes.check()
-            yield job.encode(tiles, first + start)
+            yield job.writer.write(job.target, tiles, first + start)
 
     return job.finish(parts(), first)
 
@@ -179,4 +156,4 @@ def _own(tile: Tile) -> Tile:
 def encode_tiles(job: GeneJob, blocks: Sequence[list[Tile]], first: int) -> GeneSummary:
     """Encode the genes that the tiles of all row blocks share (task)."""
     tiles = list(itertools.chain.from_iterable(blocks))
-    return job.finish([job.encode(tiles, first)], first)
+    return job.finish([job.writer.write(job.target, tiles, first)], first)

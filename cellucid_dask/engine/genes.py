@@ -30,6 +30,7 @@ from cellucid_dask.engine.gene_tasks import (
     store_block,
 )
 from cellucid_dask.engine.stored_tiles import StoredTile
+from cellucid_dask.output import output_of
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.runtime.compute import run
@@ -71,9 +72,7 @@ def export_genes(
         target=target,
         plan=plan,
         columns=columns,
-        files=tuple(request.gene_files[column] for column in columns.tolist()),
-        bits=request.settings.var_quantization,
-        level=request.settings.compression,
+        writer=output_of(request.settings.format).genes(request, columns),
         scratch=scratch,
     )
     _log.info(

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.engine.edges import export_request_edges
-from cellucid_dask.engine.fields import export_fields
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import names, schema
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.format.manifests import to_json
+from cellucid_dask.output.compact_v1.edges import export_request_edges
+from cellucid_dask.output.compact_v1.fields import export_fields
 from cellucid_dask.read.files import read_file
 from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from cellucid_dask.display import first_few, printable
-from cellucid_dask.engine.manifests import other_settings
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
+from cellucid_dask.output.compact_v1.manifests import other_settings
 from cellucid_dask.read.compare import compare_sample
 from cellucid_dask.read.compare_fields import compare_fields
 from cellucid_dask.read.scan import ScannedExport, misplaced

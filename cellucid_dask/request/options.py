@@ -30,6 +30,7 @@ class ExportOptions(TypedDict, total=False):
     latent: str | None
     connectivities: str | None
     vector_fields: Sequence[str] | Mapping[str, str] | None
+    format: str
     var_quantization: Literal[8, 16] | None
     obs_continuous_quantization: Literal[8, 16] | None
     obs_categorical_dtype: Literal["auto", "uint8", "uint16"]

@@ -19,6 +19,7 @@ _CHOICES: dict[str, tuple[tuple[Any, ...], str]] = {
     "obs_continuous_quantization": ((None, 8, 16), "8, 16 or none (float32)"),
     "obs_categorical_dtype": (("auto", "uint8", "uint16"), "auto, uint8 or uint16"),
     "compression": ((None, *range(10)), "a gzip level from 1 to 9, or none"),
+    "format": (("compact_v1",), "compact_v1"),
 }
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -82,6 +83,8 @@ class Settings:
         obsm keys of displacements to draw over the embeddings, such as ``velocity_umap``, or
         a mapping of field names to them. A name that ends in ``_2d`` says its dimension, and
         wins over one that leaves it to the width of its array.
+    format
+        ``"compact_v1"``: a small file for each gene and column.
     var_quantization, obs_continuous_quantization
         8 or 16 bits, or ``None`` for float32.
     obs_categorical_dtype
@@ -142,6 +145,7 @@ class Settings:
     vector_fields: Sequence[str] | Mapping[str, str] | None = _what(
         "obsm key such as velocity_umap", "KEY", repeat=True
     )
+    format: str = _how("what is written", "NAME", default="compact_v1")
     var_quantization: Literal[8, 16] | None = _how(
         "bits of a gene's values", "8|16|none", default=8
     )

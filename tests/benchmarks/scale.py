@@ -18,6 +18,7 @@ from dask.utils import format_bytes
 from cellucid_dask.engine.gene_tasks import GeneJob
 from cellucid_dask.engine.genes import build
 from cellucid_dask.errors import RequestError
+from cellucid_dask.output.compact_v1.genes import GeneFiles
 from cellucid_dask.planning import ExportPlan, Layout, make_plan
 from cellucid_dask.source.matrix import SparseMatrix
 from cellucid_dask.store.scratch import Scratch
@@ -86,7 +87,10 @@ def measure(
     planned = time.perf_counter()
     job = GeneJob(
         Target("memory://nowhere"), plan, np.arange(GENES),
-        tuple(f"var/{gene}" for gene in range(GENES)), 8, 6, Scratch("/nowhere"),
+        GeneFiles(
+            np.arange(GENES), tuple(f"var/{gene}" for gene in range(GENES)), n_cells, 8, 6
+        ),
+        Scratch("/nowhere"),
     )  # fmt: skip
     graph = build(matrix, job).tasks
     edges = sum(len(get_dependencies(graph, key)) for key in graph)

@@ -140,7 +140,7 @@ def test_a_source_that_cannot_be_read_is_not_the_targets_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = Mock(side_effect=OSError("the disk is gone"))
-    monkeypatch.setattr("cellucid_dask.engine.edges.edge_keys", failing)
+    monkeypatch.setattr("cellucid_dask.output.compact_v1.edges.edge_keys", failing)
     with pytest.raises(OSError, match="the disk is gone"):
         cellucid_dask.export(kept_as(neighbors(9, 2)), tmp_path / "e", connectivities="graph")
 

@@ -14,6 +14,7 @@ import pytest
 from cellucid_dask import RequestError
 from cellucid_dask.engine.gene_tasks import GeneJob
 from cellucid_dask.engine.genes import build
+from cellucid_dask.output.compact_v1.genes import GeneFiles
 from cellucid_dask.planning import ExportPlan, Layout, make_plan
 from cellucid_dask.source.matrix import DenseMatrix
 from cellucid_dask.store.target import Target
@@ -62,7 +63,9 @@ def test_graph_of_a_dense_matrix_does_not_grow_with_its_cells() -> None:
         assert len(plan.row_blocks) >= n_cells / 100_000, "nothing to grow by"
         job = GeneJob(
             Target("memory://nowhere"), plan, layout.columns,
-            tuple(f"var/{gene}" for gene in range(2000)), 8, 6,
+            GeneFiles(
+                layout.columns, tuple(f"var/{gene}" for gene in range(2000)), n_cells, 8, 6
+            ),
         )  # fmt: skip
         return build(DenseMatrix(array), job).tasks
 

@@ -11,7 +11,7 @@ import pytest
 
 import cellucid_dask
 from cellucid_dask import ExportError, api
-from cellucid_dask.engine import publish
+from cellucid_dask.output.compact_v1 import documents, output
 from tests.helpers import SETTINGS, small_anndata, tree_bytes
 from tests.viewer_reader import check
 
@@ -34,13 +34,13 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 def damaging(monkeypatch: pytest.MonkeyPatch, damage: Callable[[], object]) -> None:
     """Do damage while the export runs: when its files are there, and no document is."""
-    encode = publish._encode
+    encode = documents.encode_documents
 
-    def first(*arguments: Any) -> Any:
+    def first(*arguments: Any, **more: Any) -> Any:
         damage()
-        return encode(*arguments)
+        return encode(*arguments, **more)
 
-    monkeypatch.setattr(publish, "_encode", first)
+    monkeypatch.setattr(output, "encode_documents", first)
 
 
 @pytest.mark.parametrize("name", [GENE, COLUMN, "points_2d.bin.gz"])

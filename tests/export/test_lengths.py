@@ -13,8 +13,8 @@ import zarr
 
 import cellucid_dask
 from cellucid_dask import ExportError, RequestError
-from cellucid_dask.engine import manifests
 from cellucid_dask.format import identity, names
+from cellucid_dask.output.compact_v1 import manifests
 from tests.export.refusing import refused
 from tests.helpers import SETTINGS, small_anndata, write_h5ad, write_zarr
 from tests.viewer_reader import check

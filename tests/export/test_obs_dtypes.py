@@ -17,8 +17,8 @@ from anndata.io import write_elem
 
 import cellucid_dask
 from cellucid_dask import ExportError, ExportWarning, RequestError
-from cellucid_dask.engine.fields import export_fields
 from cellucid_dask.format.manifests import to_json
+from cellucid_dask.output.compact_v1.fields import export_fields
 from cellucid_dask.request.resolve import resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.source import open_source

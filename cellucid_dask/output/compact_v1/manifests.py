@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from cellucid_dask._version import __version__
 from cellucid_dask.encode.summary import GeneSummary
-from cellucid_dask.engine.edges import EdgeFiles
-from cellucid_dask.engine.fields import Fields
 from cellucid_dask.format import checksums, manifests, names
 from cellucid_dask.format.edges import connectivity_manifest
 from cellucid_dask.format.identity import describe_dataset
+from cellucid_dask.output.compact_v1.edges import EdgeFiles
+from cellucid_dask.output.compact_v1.fields import Fields
 from cellucid_dask.request.genes import GeneSelection
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.request.settings import Settings

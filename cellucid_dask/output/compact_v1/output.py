@@ -1,0 +1,66 @@
+"""The format as the engine sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cellucid_dask.format import layout, names
+from cellucid_dask.output.base import GeneWriter, Written
+from cellucid_dask.output.compact_v1.documents import encode_documents
+from cellucid_dask.output.compact_v1.edges import EdgeFiles, export_request_edges
+from cellucid_dask.output.compact_v1.fields import Fields, export_fields
+from cellucid_dask.output.compact_v1.genes import GeneFiles
+from cellucid_dask.output.compact_v1.manifests import make_documents
+from cellucid_dask.request.resolve import Request
+from cellucid_dask.store.target import Target
+from cellucid_dask.types import Array
+
+
+class CompactV1:
+    """The format ``compact_v1``."""
+
+    documents = layout.DOCUMENTS
+
+    def fields(self, request: Request, keep: Callable[[str, bytes], object]) -> Fields:
+        """Encode points, vector fields and obs."""
+        return export_fields(request, keep)
+
+    def graph(self, request: Request, target: Target) -> EdgeFiles | None:
+        """Write the edges of the graph."""
+        return export_request_edges(request, target)
+
+    def gene_keys(self, request: Request) -> dict[int, str]:
+        """Return the path of each gene's file, by matrix column."""
+        return request.gene_files
+
+    def genes(self, request: Request, columns: Array) -> GeneWriter:
+        """Return the writer of the files of some genes."""
+        settings = request.settings
+        return GeneFiles(
+            columns,
+            tuple(request.gene_files[column] for column in columns.tolist()),
+            request.source.n_cells,
+            settings.var_quantization,
+            settings.compression,
+        )
+
+    def make_documents(self, written: Written) -> dict[str, bytes]:
+        """Return the manifests, the checksums and, last, the identity."""
+        documents = make_documents(
+            written.target, written.request, written.fields, written.genes, written.joined,
+            written.graph,
+        )  # fmt: skip
+        return encode_documents(
+            documents,
+            written.payloads,
+            joined=written.joined is not None,
+            others=written.checksums,
+        )
+
+    def left_over(self, target: Target, kept: set[str], *, genes_only: bool) -> list[str]:
+        """Return binary files, tables of names and checksums that are not the export's."""
+        folders = (names.VAR_DIR,) if genes_only else layout.FOLDERS
+        existing = target.names(*folders)
+        if genes_only:
+            existing = {name for name in existing if layout.is_of_genes(name)}
+        return sorted(name for name in existing - kept if layout.is_removable(name))
