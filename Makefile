@@ -59,4 +59,4 @@ docs: .venv/installed  ## the documentation, into docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 
 clean:
-	rm -rf .venv .ci-tools node_modules .coverage demo .benchmarks docs/_build
+	rm -rf .venv .ci-tools node_modules .coverage demo .benchmarks docs/_build docs/generated

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import cellucid_dask
 from tests.helpers import ROOT
 
 PAGES = sorted(
@@ -208,3 +209,6 @@ def test_documentation_builds(tmp_path: Path) -> None:
     cli = (tmp_path / "html/cli.html").read_text()
     assert "--var-quantization" in cli
     assert (tmp_path / "html/api.html").read_text().count("memory_budget") > 1
+    for name in cellucid_dask.__all__:
+        if not name.startswith("_"):
+            assert (tmp_path / f"html/generated/cellucid_dask.{name}.html").is_file(), name
