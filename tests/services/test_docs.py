@@ -104,7 +104,7 @@ def _said_by_the_package() -> list[str]:
 
 
 def test_troubleshooting_quotes_what_the_program_says() -> None:
-    page = (ROOT / "docs/troubleshooting.md").read_text().partition("## Every message")[0]
+    page = (ROOT / "docs/troubleshooting.md").read_text().partition("## All messages")[0]
     prose = re.sub(r"`[^`\n]*`", "", page)
     quoted = [" ".join(text.split()) for text in re.findall(r'"([^"]+)"', prose)]
     assert len(quoted) > 50
