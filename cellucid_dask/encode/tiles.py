@@ -112,6 +112,25 @@ def value_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if np.can_cast(dtype, np.float32) else np.dtype(np.float32)
 
 
+def narrowed(values: Array) -> Array:
+    """Return values in one or two bytes each if they are counts that fit, else as they are.
+
+    What is returned has the same bits when it is converted back. Values are taken for counts, or
+    not, by the first few.
+    """
+    with np.errstate(invalid="ignore"):  # of infinite values
+        if values.dtype.itemsize == 1 or not values.size or np.any(values.reshape(-1)[:64] % 1):
+            return values
+    lowest, highest = values.min(), values.max()
+    fitting = (dtype for dtype in (np.uint8, np.uint16) if highest <= np.iinfo(dtype).max)
+    dtype = next(fitting, None) if lowest >= 0 else None
+    if dtype is None or np.dtype(dtype).itemsize == values.dtype.itemsize:
+        return values
+    counts = values.astype(dtype)
+    has_negative_zero = lowest == 0 and np.signbit(values).any()
+    return counts if not has_negative_zero and np.array_equal(counts, values) else values
+
+
 def tiles_of(
     block: Any, first_cell: int, columns: Array | None = None, *, tile_values: int
 ) -> Iterator[Tile]:

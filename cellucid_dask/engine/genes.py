@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
 import numpy as np
 from dask.delayed import Delayed
 from dask.typing import Key
@@ -121,6 +120,8 @@ def _first_steps(
         return {
             j: [tasks.add(name, f"{i}.{j}", step, source, key, i, j) for i in rows] for j in filled
         }
+    import dask.array as da  # noqa: PLC0415  slow to import, and only such a matrix needs it
+
     array = da.map_blocks(
         _on_block,
         matrix.dask(blocks), step, Delayed(key, {key: job}), name=tasks.name(name), dtype=object,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from cellucid_dask.display import first_few
@@ -48,9 +49,11 @@ def publish(
     *first, last = documents
     for name in first:
         target.publish(name, documents[name])
-    _look(target, {**payloads, **{name: FileDigest.of(documents[name]) for name in first}})
+    with ThreadPoolExecutor(1) as pool:
+        flushed = pool.submit(target.flush)  # the disk writes while the files are read
+        _look(target, {**payloads, **{name: FileDigest.of(documents[name]) for name in first}})
+        flushed.result()
     check()
-    target.flush()
     target.publish(last, documents[last])
     kept = {*documents, *payloads}
     output = output_of(settings.format)

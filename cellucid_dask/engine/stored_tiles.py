@@ -7,13 +7,13 @@ of each tile there are three checksums (CRC-32) for the genes of every encode ta
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from isal.isal_zlib import crc32
 
-from cellucid_dask.encode.tiles import DenseTile, SparseTile, Tile
+from cellucid_dask.encode.tiles import DenseTile, SparseTile, Tile, narrowed
 from cellucid_dask.errors import ExportError
 from cellucid_dask.store.scratch import Scratch
 from cellucid_dask.types import Array
@@ -121,7 +121,8 @@ def write_tiles(
 
     def arrays() -> Iterator[Array]:
         offset = 0
-        for tile in tiles:
+        for wide in tiles:
+            tile = replace(wide, values=narrowed(wide.values))
             stored.append(_describe(tile, name, offset, first_gene, len(cuts) - 1))
             offset += stored[-1].nbytes
             parts = _arrays(tile)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata.utils import make_index_unique
 
 from cellucid_dask.display import abbreviated, first_few
 from cellucid_dask.errors import RequestError
@@ -59,6 +58,8 @@ def select_genes(var: Table, settings: Settings) -> GeneSelection:
     """
     ids = _ids(var, settings.var_gene_id_column)
     if settings.make_genes_unique:
+        from anndata.utils import make_index_unique  # noqa: PLC0415  slow to import
+
         ids = pd.Index(make_index_unique(ids))
     if settings.shorten_gene_names:
         ids = ids.map(names.shortened)

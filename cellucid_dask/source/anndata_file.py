@@ -19,7 +19,6 @@ from cellucid_dask.source.lookup import Lookup
 from cellucid_dask.source.matrix import Matrix, Sliceable, SparseMatrix
 from cellucid_dask.source.reading import ZarrArray, explaining
 from cellucid_dask.source.table import StoredTable, Table, is_table
-from cellucid_dask.source.zarr_store import open_group, open_zip_group
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.preflight import check_ranges
 
@@ -41,6 +40,8 @@ def open_h5ad(
 
 def open_zarr(location: Location, part: str | None, allow_links: bool, _: ExitStack) -> FileSource:
     """Open an AnnData Zarr store, or one table of a SpatialData store."""
+    from cellucid_dask.source.zarr_store import open_group  # noqa: PLC0415  zarr is slow to import
+
     folder = Path(location.url) if location.is_local else None
     links = SymbolicLinks(Reach(location.name, folder, allow_links))
     return _open(open_group(location), location, part, links, ZarrArray)
@@ -48,6 +49,8 @@ def open_zarr(location: Location, part: str | None, allow_links: bool, _: ExitSt
 
 def open_zip(location: Location, part: str | None, _: bool, opened: ExitStack) -> FileSource:
     """Open a Zarr store in a zip archive."""
+    from cellucid_dask.source.zarr_store import open_zip_group  # noqa: PLC0415
+
     group = open_zip_group(location, opened)
     return _open(group, location, part, SymbolicLinks(Reach(location.name, None)), ZarrArray)
 

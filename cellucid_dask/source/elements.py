@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-from anndata.io import read_elem
 from scipy import sparse
 
+from cellucid_dask.source.encodings import read_element
 from cellucid_dask.source.matrix import DenseMatrix, Matrix, SparseMatrix
 from cellucid_dask.source.reading import UnreadableError, explaining
 
@@ -99,7 +99,7 @@ class Elements:
         """Read an element whole, as anndata does."""
         element = self.open(path)
         with explaining(self.title(path)):
-            return read_elem(element)
+            return read_element(element)
 
     def array(self, path: str) -> Any:
         """Open an array to be read by slices."""

@@ -8,9 +8,8 @@ arrays, like those of anndata's own lazy reader.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-import dask.array as da
 import numpy as np
 from dask.base import tokenize
 from scipy import sparse
@@ -18,9 +17,11 @@ from scipy import sparse
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.planning import Layout
 from cellucid_dask.source.fingerprint import checksum
-from cellucid_dask.source.lazy import lazy_array
 from cellucid_dask.source.pointers import block_damage, pointer_damage
 from cellucid_dask.types import Array, Sizes
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 Storage = Literal["csr", "csc", "dense"]
 Blocks = tuple[Sizes, Sizes]
@@ -105,6 +106,8 @@ class _Stored:
 
     def dask(self: Any, blocks: Blocks) -> da.Array:
         """Return the matrix as a Dask array; a block is read when it is computed."""
+        from cellucid_dask.source.lazy import lazy_array  # noqa: PLC0415  slow to import
+
         return lazy_array(self, blocks)
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
 from dask.delayed import delayed
 
 from cellucid_dask.encode.normalize import as_counts, check_totals, log1p_cp10k, row_totals
 from cellucid_dask.planning import Layout
 from cellucid_dask.runtime.compute import run_all
-from cellucid_dask.source.lazy import lazy_array
 from cellucid_dask.source.matrix import Blocks, Matrix, Storage
 from cellucid_dask.types import Array
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,10 @@ class NormalizedMatrix:
 
     def dask(self, blocks: Blocks) -> da.Array:
         """Return the normalized matrix as a Dask array of these blocks."""
+        import dask.array as da  # noqa: PLC0415  slow to import
+
+        from cellucid_dask.source.lazy import lazy_array  # noqa: PLC0415
+
         matrix = self.prepare(blocks)
         if self.fixed_blocks is None:
             return lazy_array(matrix, blocks)

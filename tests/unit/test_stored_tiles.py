@@ -23,6 +23,8 @@ CUTS = [7, 12, 30, 47]
 def _matrix(kind: str) -> Array:
     dice = np.random.default_rng(3)
     matrix = np.where(dice.random((N_CELLS, N_GENES)) < 0.2, dice.random((N_CELLS, N_GENES)), 0)
+    if kind == "counts":
+        matrix = np.ceil(matrix * 9)
     if kind == "dense":
         matrix += 1
     else:
@@ -65,12 +67,19 @@ def _read_all(scratch: Scratch, stored: list[StoredTile], step: int) -> Array:
 
 
 @pytest.mark.parametrize("step", [1, 4, 100])
-@pytest.mark.parametrize("kind", ["sparse", "dense"])
+@pytest.mark.parametrize("kind", ["sparse", "counts", "dense"])
 def test_they_come_back(tmp_path: Path, kind: str, step: int) -> None:
     scratch = Scratch(str(tmp_path))
     stored, matrix = _stored(kind, scratch)
     np.testing.assert_array_equal(_read_all(scratch, stored, step), matrix.T)
     assert (tmp_path / "1.tiles").stat().st_size == sum(tile.nbytes for tile in stored)
+
+
+def test_counts_take_three_bytes(tmp_path: Path) -> None:
+    """One for a value and two for its cell, beside what does not depend on the values."""
+    stored, matrix = _stored("counts", Scratch(str(tmp_path)))
+    fixed = sum(tile.n_cuts * 12 + (tile.n_genes + 1) * 4 for tile in stored)
+    assert sum(tile.nbytes for tile in stored) == fixed + 3 * np.count_nonzero(matrix)
 
 
 @pytest.mark.parametrize("kind", ["sparse", "dense"])
