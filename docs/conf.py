@@ -26,7 +26,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
-    "sphinxarg.ext",
+    "sphinx_click",
     "sphinx_copybutton",
 ]
 default_role = "py:obj"
@@ -104,9 +104,16 @@ def _resolve(_app: Sphinx, env: Any, node: Any, content: Any) -> Any:
     return resolve_reference_any_inventory(env, False, node, content)  # noqa: FBT003
 
 
+def _as_block(_: Sphinx, ctx: Any, lines: list[str]) -> None:
+    """Show the examples of a command as they are typed."""
+    if ctx.parent is not None:
+        lines[:] = [".. code-block:: console", "", *(f"   $ {line}" for line in lines), ""]
+
+
 def setup(app: Sphinx) -> None:
     """Run `_name_each` before napoleon, and call attributes what they are."""
     app.connect("autodoc-process-docstring", _name_each, priority=400)
     app.connect("missing-reference", _resolve)
+    app.connect("sphinx-click-process-epilog", _as_block)
     (variables,) = (each for each in PyObject.doc_field_types if each.name == "variable")
     variables.label = "Attributes"

@@ -2,141 +2,247 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
-import os
 import shlex
-import signal
 import sys
-import warnings
 import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from cellucid_dask.cli.parser import build_parser
+import click
+
+from cellucid_dask._version import __version__
+from cellucid_dask.cli.parser import (
+    Argument,
+    Option,
+    count_or_all,
+    flag_meant,
+    given,
+    output_options,
+    port_number,
+    settings_option,
+    settings_options,
+    workers_options,
+)
+from cellucid_dask.cli.running import GuardedCommand
 from cellucid_dask.display import printable, say
-from cellucid_dask.errors import ExportError, ExportWarning, RequestError
-from cellucid_dask.request.settings import Settings
+from cellucid_dask.errors import RequestError
 
-_DONE, _FAILED, _WRONG = 0, 1, 2
+_DONE, _FAILED, _WRONG, _STOPPED = 0, 1, 2, 130
+_PROGRAM = "cellucid-dask"
+_VARIABLES = "CELLUCID_DASK"
+_SOURCE = "h5ad or AnnData Zarr, path or URL; a table inside as atlas.h5mu#rna"
+_EXPORT = "folder or URL of an export"
+_SHOWN = "export, or folder of several; path or URL"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = build_parser().parse_args(arguments)
-    _end_on_terminate()
-    # Tasks keep every core busy already; threads of libraries would cost time and memory.
-    os.environ.setdefault("ZARR_THREADING__MAX_WORKERS", "1")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    warnings.showwarning = _print_warning
-    if not getattr(options, "debug", False):  # libraries of stores log tracebacks
-        logging.getLogger().addHandler(logging.NullHandler())
-    warnings.simplefilter("always", ExportWarning)
+    given_arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return _COMMANDS[options.command](options)
-    except RequestError as error:
-        return _report(error, _WRONG, options)
-    except KeyboardInterrupt:
-        whole = "the target holds no whole export; --resume goes on."
-        text = f"stopped: {whole}" if options.command == "export" else "stopped"
-        say(f"{text}\n", sys.stderr)
-        return 130
-    except Exception as error:  # noqa: BLE001  a traceback would not help the user
-        return _report(error, _FAILED, options)
+        return int(cli.main(given_arguments, _PROGRAM, standalone_mode=False, obj=given_arguments))
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(f"{error.message}\n", sys.stderr)
+    except click.UsageError as error:
+        text, program = _usage(error), error.ctx.command_path if error.ctx else _PROGRAM
+        end = "" if text.endswith("?") else "."
+        say(f"error: {printable(text, kept='')}{end} See {program} --help.\n", sys.stderr)
+    except click.Abort:  # Ctrl-C before the command began
+        return _STOPPED
+    except OSError as error:  # of the terminal, or of the file in its place
+        say(f"error: the output cannot be written: {error.strerror}\n", sys.stderr)
+        return _FAILED
+    return _WRONG
 
 
-def _report(error: BaseException, code: int, options: argparse.Namespace) -> int:
-    if options.debug:
-        raise error
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, MemoryError):
-        text = "Memory ran out: give a smaller --memory-budget, or lift this process's limit."
-    elif not isinstance(error, RequestError | ExportError):
-        text = f"{type(error).__name__}: {text[:300]} (--debug shows where)"
-    say(f"error: {printable(text)}\n", sys.stderr)
-    return code
+def _usage(error: click.UsageError) -> str:
+    """Return in a few words what is wrong with the arguments."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        near = flag_meant(error.ctx.command, error.option_name)
+        return f"there is no option {error.option_name}{f': did you mean {near}?' if near else ''}"
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        return f"{error.param.metavar} is missing"
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        return f"{error.param.opts[-1]}: {error.message.rstrip('.')}"
+    text = error.format_message().rstrip(".").replace('"', "'")
+    return text[0].lower() + text[1:]
 
 
-def _end_on_terminate() -> None:
-    """Handle SIGTERM, which batch systems send, like Ctrl-C, so that scratch is removed."""
+class _Group(click.Group):
+    """Commands in the order in which they are declared."""
 
-    def stop(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
 
 
-def _print_warning(
-    message: Warning | str, category: type[Warning], *_: object, **__: object
-) -> None:
-    if issubclass(category, ExportWarning):
-        say(f"warning: {printable(message)}\n", sys.stderr)
+@click.group(
+    _PROGRAM,
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"Every option can also be set in the environment: --memory-budget as "
+    f"{_VARIABLES}_MEMORY_BUDGET.",
+)
+@click.version_option(__version__, message=f"{_PROGRAM} %(version)s")
+def cli() -> None:
+    """Export single-cell data of any size for the Cellucid viewer."""
 
 
-def _export(options: argparse.Namespace) -> int:
+def _command(
+    name: str, *params: click.Parameter, examples: str
+) -> Callable[[Callable[..., int]], click.Command]:
+    """Make a command of a function that is called with its context and its parameters."""
+    listed = "\n".join(f"{_PROGRAM} {name} {each.strip()}" for each in examples.split("\n"))
+    how: Any = {
+        "cls": GuardedCommand,
+        "params": list(params),
+        "epilog": listed,
+        "context_settings": {"auto_envvar_prefix": _VARIABLES},  # for all commands the same
+    }
+
+    def make(function: Callable[..., int]) -> click.Command:
+        command: click.Command = cli.command(name, **how)(click.pass_context(function))
+        return command
+
+    return make
+
+
+@_command(
+    "export",
+    Argument("source", _SOURCE),
+    Argument("target", "folder, or URL such as s3://bucket/atlas"),
+    *settings_options(),
+    *output_options("result"),
+    examples="""atlas.h5ad atlas_export
+    atlas.h5ad s3://bucket/atlas --dataset-name "My atlas" --resume
+    atlas.zarr markers --genes CD3D,MS4A1 --obs-keys cell_type,donor
+    counts.h5ad atlas_export --normalize log1p-cp10k --n-workers 8""",
+)
+def _export(ctx: click.Context, source: str, target: str, **options: Any) -> int:
+    """Export a data set."""
     from cellucid_dask.api import export  # noqa: PLC0415  --help need not wait for it
     from cellucid_dask.runtime.memory import limit_malloc_cache  # noqa: PLC0415
 
     limit_malloc_cache()
     with _scheduler(options):
-        result = export(options.source, options.target, **_settings(options))
-    _print(json.dumps(result.to_dict()) if options.json else result)
-    if not options.json and result.embeddings:
-        _print(f"Look at it: cellucid-dask view {shlex.quote(result.target)}")
+        result = export(source, target, **_settings(ctx))
+    _print(ctx, result, result.to_dict())
+    if result.embeddings:
+        _print(ctx, f"Look at it: {_PROGRAM} view {shlex.quote(result.target)}")
     return _DONE
 
 
-def _plan(options: argparse.Namespace) -> int:
+@_command(
+    "plan",
+    Argument("source", _SOURCE),
+    Argument("target", "checked when given", required=False),
+    *settings_options(),
+    *output_options("plan"),
+    examples="""atlas.h5ad
+    atlas.h5ad s3://bucket/atlas --memory-budget 2GiB --json""",
+)
+def _plan(ctx: click.Context, source: str, target: str | None, **options: Any) -> int:
+    """Say how an export would run; write nothing."""
     from cellucid_dask.api import plan  # noqa: PLC0415
 
     with _scheduler(options):
-        planned = plan(options.source, options.target, **_settings(options))
-    _print(json.dumps(planned.to_dict()) if options.json else planned)
+        planned = plan(source, target, **_settings(ctx))
+    _print(ctx, planned, planned.to_dict())
     return _DONE
 
 
-def _verify(options: argparse.Namespace) -> int:
+@_command(
+    "verify",
+    Argument("target", _EXPORT),
+    Option("--source", metavar="SOURCE", text="what it was made of: compare with it"),
+    Option(
+        "--genes",
+        type=count_or_all,
+        metavar="N|all",
+        text="genes to read and compare (default: read all, compare 100)",
+    ),
+    settings_option("layer", "of the source: X, raw or a layer (default as exported)"),
+    *workers_options(),
+    settings_option("memory_budget", "such as 512MiB, for comparing"),
+    settings_option("storage_options", "of the export"),
+    settings_option("source_storage_options"),
+    settings_option("allow_links"),
+    *output_options("report"),
+    examples="""atlas_export
+    atlas_export --source atlas.h5ad --genes all
+    https://data.example.org/atlas --json""",
+)
+def _verify(
+    ctx: click.Context, target: str, source: str | None, genes: int | str | None, **options: Any
+) -> int:
+    """Check an export, and compare it with its source."""
     from cellucid_dask.read.verify import verify  # noqa: PLC0415
 
     with _scheduler(options):
-        report = verify(options.target, options.source, genes=options.genes, **_settings(options))
-    _print(json.dumps(report.to_dict()) if options.json else report)
+        report = verify(target, source, genes=genes, **given(ctx))
+    _print(ctx, report, report.to_dict())
     return _DONE if report.ok else _FAILED
 
 
-def _demo(options: argparse.Namespace) -> int:
+@_command(
+    "demo",
+    Argument("folder", "where to work", "[DIR]", default="cellucid-demo"),
+    *output_options(),
+    examples="",
+)
+def _demo(ctx: click.Context, folder: str, **_: Any) -> int:
+    """Make, export and verify a data set; say what to see."""
     from cellucid_dask.cli.demo import demo  # noqa: PLC0415
     from cellucid_dask.store.location import Location  # noqa: PLC0415
 
-    folder = Location.of(options.folder)
-    if not folder.is_local:
-        raise RequestError(
-            f"{folder} is no folder of a local disk, where the demo works: name one."
-        )
-    _print(demo(Path(folder.url)))
+    where = Location.of(folder)
+    if not where.is_local:
+        raise RequestError(f"{where} is no folder of a local disk, where the demo works: name one.")
+    _print(ctx, demo(Path(where.url)))
     return _DONE
 
 
-def _catalog(options: argparse.Namespace) -> int:
+@_command(
+    "catalog",
+    Argument("root", "folder or URL whose subfolders are exports"),
+    Option("--default", metavar="ID", text="data set to show first"),
+    settings_option("page", "do not write the page that shows them"),
+    settings_option("storage_options", "of the root"),
+    *output_options("catalog"),
+    examples="""exports
+    s3://bucket/exports --default pbmc""",
+)
+def _catalog(ctx: click.Context, root: str, default: str | None, **_: Any) -> int:
+    """List the exports under ROOT in datasets.json."""
     from cellucid_dask.read.catalog import catalog  # noqa: PLC0415
 
-    listed = catalog(options.root, default=options.default, **_settings(options))
-    _print("\n".join(f"{each['id']}: {each['path']}" for each in listed["datasets"]))
+    listed = catalog(root, default=default, **given(ctx))
+    _print(ctx, "\n".join(f"{each['id']}: {each['path']}" for each in listed["datasets"]), listed)
     return _DONE
 
 
-def _view(options: argparse.Namespace) -> int:
+@_command(
+    "view",
+    Argument("target", _SHOWN),
+    Option(
+        "--port", type=port_number, default=0, metavar="N", text="port to listen on (default any)"
+    ),
+    Option("--no-browser", is_flag=True, text="print the address only"),
+    settings_option("storage_options", "of the target"),
+    *output_options(),
+    examples="""atlas_export
+    s3://bucket/atlas --port 8765 --no-browser""",
+)
+def _view(ctx: click.Context, target: str, port: int, no_browser: bool, **_: Any) -> int:
+    """Show an export in the browser, from any store."""
     from cellucid_dask.read.serve import Server  # noqa: PLC0415
     from cellucid_dask.store.target import Target  # noqa: PLC0415
 
-    target = Target.of(options.target, _settings(options).get("storage_options", {}))
-    server = Server(target, options.port)
-    _print(f"{target} is shown at {server.url}\nCtrl-C stops.")
-    if options.browser:
+    shown = Target.of(target, given(ctx).get("storage_options", {}))
+    server = Server(shown, port)
+    say(f"{printable(shown)} is shown at {server.url}\nCtrl-C stops.\n", sys.stdout)
+    if not no_browser:
         webbrowser.open(server.url)
     with suppress(KeyboardInterrupt):
         server.run()
@@ -144,38 +250,40 @@ def _view(options: argparse.Namespace) -> int:
     return _DONE
 
 
-def _page(options: argparse.Namespace) -> int:
+@_command(
+    "page",
+    Argument("target", _SHOWN),
+    settings_option("storage_options", "of the target"),
+    *output_options(),
+    examples="atlas_export",
+)
+def _page(ctx: click.Context, target: str, **_: Any) -> int:
+    """Add the page to an export, or bring it up to date."""
     from cellucid_dask.read.page import add_page  # noqa: PLC0415
 
-    url = add_page(options.target, **_settings(options))
-    _print(f"Wrote the page of {url}\nLook at it: cellucid-dask view {shlex.quote(url)}")
+    url = add_page(target, **given(ctx))
+    _print(ctx, f"Wrote the page of {url}\nLook at it: {_PROGRAM} view {shlex.quote(url)}")
     return _DONE
 
 
-def _print(result: object) -> None:
-    say(f"{printable(result)}\n", sys.stdout)
+def _settings(ctx: click.Context) -> dict[str, Any]:
+    """Return the settings of an export; ``--quiet`` shows no progress."""
+    quiet = {"progress": False} if ctx.params["quiet"] else {}
+    return {**quiet, **given(ctx)}
 
 
-def _scheduler(options: argparse.Namespace) -> Any:
+def _print(ctx: click.Context, result: object, as_json: object = None) -> None:
+    """Print a result, or its JSON form if that was asked for."""
+    if ctx.params.get("json"):
+        if as_json is not None:
+            say(f"{json.dumps(as_json)}\n", sys.stdout)
+    elif not ctx.params["quiet"]:
+        say(f"{printable(result)}\n", sys.stdout)
+
+
+def _scheduler(options: dict[str, Any]) -> Any:
     from cellucid_dask.runtime import cluster  # noqa: PLC0415
 
-    if options.scheduler:
-        return cluster.connect(options.scheduler)
-    return cluster.start(options.n_workers) if options.n_workers else nullcontext()
-
-
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of an export that were given."""
-    known = {each.name for each in fields(Settings)}
-    return {name: value for name, value in vars(options).items() if name in known}
-
-
-_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "export": _export,
-    "plan": _plan,
-    "verify": _verify,
-    "demo": _demo,
-    "catalog": _catalog,
-    "view": _view,
-    "page": _page,
-}
+    if options["scheduler"]:
+        return cluster.connect(options["scheduler"])
+    return cluster.start(options["n_workers"]) if options["n_workers"] else nullcontext()

@@ -1,180 +1,260 @@
-"""The parser of the command line; its options of an export are made from `Settings`."""
+"""What commands take: arguments and options; those of an export are made from `Settings`."""
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from cellucid_dask._version import __version__
+import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
+
+from cellucid_dask.request.other_names import meant_by
 from cellucid_dask.request.settings import SECTIONS, Settings
 
-_ABOUT = "Export single-cell data of any size for the Cellucid viewer."
-_SOURCE = "h5ad or AnnData Zarr, path or URL"
 _OPTIONS = {each.name: each for each in fields(Settings)}
+_NOT_GIVEN = (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Print what is wrong in one line; the usage is long and --help shows it."""
-        self.exit(2, f"error: {message}. See {self.prog} --help.\n")
+class Argument(click.Argument):
+    """An argument that ``--help`` describes."""
+
+    section = "what it works on"
+
+    def __init__(self, name: str, text: str, metavar: str | None = None, **how: Any) -> None:
+        how = {"type": click.Path()} | how  # completed as a path, and may be a URL
+        super().__init__([name], metavar=metavar or name.upper(), **how)
+        self.text = text
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:  # noqa: ARG002
+        """Return its line of ``--help``."""
+        return str(self.metavar), self.text
 
 
-class _Pairs(argparse.Action):
-    """Collect repeated ``KEY=VALUE``; a value is JSON (true, 10, {...}) if it can be, else text."""
+class Option(click.Option):
+    """An option that is known by its section, and by the options that it excludes.
 
-    def __call__(self, parser: Any, namespace: Any, values: Any, *_: Any) -> None:  # noqa: ARG002
-        key, separator, value = values.partition("=")
-        if not separator or not key:
-            raise argparse.ArgumentError(self, "write it as KEY=VALUE")
-        with suppress(ValueError):
-            value = json.loads(value)
-        setattr(namespace, self.dest, getattr(namespace, self.dest, {}) | {key: value})
+    Parameters
+    ----------
+    flags
+        As on the command line, with a short form or not, and the name for Python.
+    text
+        For ``--help``.
+    section
+        Of ``--help``.
+    either
+        A word shared by options that exclude each other.
+    setting
+        The attribute of `Settings`, if it is one.
+    """
 
+    def __init__(
+        self,
+        *flags: str,
+        text: str,
+        section: str = SECTIONS[-1],
+        either: str | None = None,
+        setting: str | None = None,
+        **how: Any,
+    ) -> None:
+        super().__init__(flags, help=text, **how)
+        self.section, self.either, self.setting = section, either, setting
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
-    parser = _Parser(prog="cellucid-dask", description=_ABOUT)
-    parser.add_argument("--version", action="version", version=f"cellucid-dask {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    export = commands.add_parser("export", help="export a data set", description=_ABOUT)
-    export.add_argument("source", metavar="SOURCE", help=_SOURCE)
-    export.add_argument("target", metavar="TARGET", help="folder, or URL such as s3://bucket/atlas")
-    _add_settings(export)
-    plan = commands.add_parser("plan", help="say how an export would run; write nothing")
-    plan.add_argument("source", metavar="SOURCE", help=_SOURCE)
-    plan.add_argument("target", metavar="TARGET", nargs="?", help="checked when given")
-    _add_settings(plan)
-    verify = commands.add_parser("verify", help="check an export, and compare it with its source")
-    _add_verify_options(verify)
-    demo = commands.add_parser("demo", help="make, export and verify a data set; say what to see")
-    demo.add_argument("folder", metavar="DIR", nargs="?", default="cellucid-demo")
-    demo.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    listing = commands.add_parser("catalog", help="list the exports under ROOT in datasets.json")
-    listing.add_argument("root", metavar="ROOT", help="folder or URL whose subfolders are exports")
-    listing.add_argument("--default", metavar="ID", help="data set to show first")
-    _add_option(listing, "page", "do not write the page that shows them")
-    _add_option(listing, "storage_options", "of the root")
-    listing.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    _add_view(commands.add_parser("view", help="show an export in the browser, from any store"))
-    page = commands.add_parser("page", help="add the page to an export, or bring it up to date")
-    page.add_argument("target", metavar="TARGET", help="export, or folder of several; path or URL")
-    _add_option(page, "storage_options", "of the target")
-    page.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    return parser
+    @property
+    def flag(self) -> str:
+        """How it is written in full."""
+        return self.opts[-1]
 
 
-def _add_view(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "target", metavar="TARGET", help="export, or folder of several; path or URL"
-    )
-    parser.add_argument(
-        "--port", type=_port, default=0, metavar="N", help="port to listen on (default any)"
-    )
-    parser.add_argument(
-        "--no-browser", dest="browser", action="store_false", help="print the address only"
-    )
-    _add_option(parser, "storage_options", "of the target")
-    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+class Command(click.Command):
+    """A command whose ``--help`` has sections, and whose options may exclude each other."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options by section."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                sections.setdefault(getattr(param, "section", SECTIONS[-1]), []).append(record)
+        for section, records in sections.items():
+            with formatter.section(section.capitalize()):
+                formatter.write_dl(records, col_max=26)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the examples as they are."""
+        if self.epilog:
+            with formatter.section("Examples"):
+                for line in self.epilog.splitlines():
+                    formatter.write(f"  {line}\n")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and refuse options that exclude each other.
+
+        One that was written wins over one from the environment.
+        """
+        rest = super().parse_args(ctx, args)
+        groups: dict[str, list[Option]] = {}
+        for option in _given(ctx):
+            if option.either:
+                groups.setdefault(option.either, []).append(option)
+        for group in groups.values():
+            written = [each for each in group if _source(ctx, each) is ParameterSource.COMMANDLINE]
+            if len(written or group) > 1:
+                one, other = (written or group)[:2]
+                raise click.UsageError(f"{other.flag} is not allowed with {one.flag}", ctx)
+            for each in group:
+                if each not in written and written:
+                    ctx.set_parameter_source(str(each.name), ParameterSource.DEFAULT)
+        return rest
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add every option of `Settings`, in its order and by section."""
+def given(ctx: click.Context) -> dict[str, Any]:
+    """Return the attributes of `Settings` that were given, by name."""
+    found: dict[str, Any] = {}
+    for option in _given(ctx):
+        if option.setting is None:
+            continue
+        value = ctx.params[str(option.name)]
+        if option.multiple:
+            value = dict(value) if isinstance(option.type, _Pair) else list(value)
+        found[option.setting] = not value if option.flag.startswith("--no-") else value
+    return found
+
+
+def _given(ctx: click.Context) -> Iterator[Option]:
+    for param in ctx.command.params:
+        if isinstance(param, Option) and _source(ctx, param) not in _NOT_GIVEN:
+            yield param
+
+
+def _source(ctx: click.Context, option: Option) -> ParameterSource | None:
+    return ctx.get_parameter_source(str(option.name))
+
+
+def flag_meant(command: click.Command, flag: str) -> str | None:
+    """Return the flag that was probably meant by one that does not exist."""
+    options = [each for each in reversed(command.params) if isinstance(each, Option)]
+    names = {each.flag: each.flag for each in options}
+    flags = names | {each.setting: each.flag for each in options if each.setting}
+    name = flag.removeprefix("--").removeprefix("no-").replace("-", "_")
+    return flags.get(meant_by(flag, names) or meant_by(name, flags) or "")
+
+
+def settings_options() -> list[Option]:
+    """Make an option of each attribute of `Settings`, in its order and by section."""
+    options: list[Option] = []
     for section in SECTIONS:
-        group: Any = parser.add_argument_group(section)
         if section == SECTIONS[-1]:
-            _add_workers(group)
-        alternatives: dict[str, Any] = {}
+            options += workers_options()
         for name, each in _OPTIONS.items():
-            if each.metadata["section"] != section:
-                continue
-            parent, either = group, each.metadata.get("either")
-            if either:
-                parent = alternatives.get(either) or group.add_mutually_exclusive_group()
-                alternatives[either] = parent
-            _add_option(parent, name)
-            if name == "gene_identifiers":
-                parent.add_argument(
-                    "--genes-file", dest=name, type=_lines, default=argparse.SUPPRESS,
-                    metavar="FILE", help="a file of gene names, one a line",
-                )  # fmt: skip
-    _add_output(group, "result")
+            if each.metadata["section"] == section:
+                options.append(settings_option(name))
+            if each.metadata["section"] == section and name == "gene_identifiers":
+                options.append(_genes_file())
+    return options
 
 
-def _add_option(parent: Any, name: str, text: str | None = None) -> None:
-    """Add one option of `Settings`; if it is not given, the parser returns nothing for it."""
-    option = _OPTIONS[name]
-    given = option.metadata
-    repeat, metavar = given.get("repeat"), given["metavar"]
-    flag = given.get("flag") or f"--{name.removesuffix('s') if repeat else name}"
-    text = text or given["text"]
-    if isinstance(option.default, bool):
-        flag = flag.replace("--", "--no-") if option.default else flag
-        how: dict[str, Any] = {"action": "store_false" if option.default else "store_true"}
-    elif metavar == "K=V":
-        text = f"fsspec option {text}; text or JSON (true)"
-        how = {"action": _Pairs, "metavar": metavar}
-    else:
-        how = {"action": "append"} if repeat else {"type": _READ.get(metavar, str)}
-        how["metavar"] = metavar
-        text += "" if option.default is None else f" (default {option.default})"
-    parent.add_argument(
-        flag.replace("_", "-"), dest=name, default=argparse.SUPPRESS,
-        help=f"{text}; may be repeated" if repeat else text, **how,
+def _genes_file() -> Option:
+    how = {"section": SECTIONS[0], "either": "genes", "setting": "gene_identifiers"}
+    return Option(
+        "--genes-file", text="a file of gene names, one a line", type=_lines, metavar="FILE", **how
     )  # fmt: skip
 
 
-def _add_workers(parser: Any) -> None:
-    either = parser.add_mutually_exclusive_group()
-    either.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler")
-    either.add_argument(
-        "--n-workers", type=_processes, metavar="N", help="start N worker processes"
-    )
+def settings_option(name: str, text: str | None = None) -> Option:
+    """Make an option of an attribute of `Settings`, with another text if one is given."""
+    option = _OPTIONS[name]
+    known = option.metadata
+    repeat, metavar = known.get("repeat"), known["metavar"]
+    flag = known.get("flag") or f"--{name.removesuffix('s') if repeat else name}"
+    text = text or known["text"]
+    how: dict[str, Any] = {}
+    if isinstance(option.default, bool):
+        flag = flag.replace("--", "--no-") if option.default else flag
+        how = {"is_flag": True}
+    elif metavar == "K=V":
+        text = f"fsspec option {text}; text or JSON (true)"
+        how = {"type": _Pair(), "metavar": metavar, "multiple": True}
+    else:
+        how = {"type": _READ.get(metavar, str), "metavar": metavar, "multiple": bool(repeat)}
+        if metavar.count("|") and metavar.islower():
+            how["shell_complete"] = _choices(metavar)
+        text += "" if option.default is None else f" (default {option.default})"
+    return Option(
+        flag.replace("_", "-"),
+        text=f"{text}; may be repeated" if repeat else text,
+        section=known["section"], either=known.get("either"), setting=name, **how,
+    )  # fmt: skip
 
 
-def _add_output(parser: Any, what: str) -> None:
-    parser.add_argument("--json", action="store_true", help=f"print the {what} as JSON")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+def workers_options() -> list[Option]:
+    """Make the options that say where tasks run."""
+    return [
+        Option("--scheduler", metavar="ADDRESS", text="a running Dask scheduler", either="workers"),
+        Option(
+            "--n-workers",
+            type=_processes,
+            metavar="N",
+            text="start N worker processes",
+            either="workers",
+        ),
+    ]
 
 
-def _add_verify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="TARGET", help="folder or URL of an export")
-    parser.add_argument("--source", metavar="SOURCE", help="what it was made of: compare genes")
-    parser.add_argument(
-        "--genes",
-        type=_count,
-        metavar="N|all",
-        help="genes to read and compare (default: read all, compare 100)",
-    )
-    _add_option(parser, "layer", "of the source: X, raw or a layer (default as exported)")
-    _add_workers(parser)
-    _add_option(parser, "memory_budget", "such as 512MiB, for comparing")
-    _add_option(parser, "storage_options", "of the export")
-    _add_option(parser, "source_storage_options")
-    _add_option(parser, "allow_links")
-    _add_output(parser, "report")
+def output_options(what: str | None = None) -> list[Option]:
+    """Make the options that say what is printed; `what` is the result that has a JSON form."""
+    options = [
+        Option("-q", "--quiet", is_flag=True, text="print nothing but errors and results as JSON"),
+        Option("-v", "--verbose", count=True, text="print the log; -vv also that of libraries"),
+        Option("--debug", is_flag=True, text="show tracebacks"),
+    ]
+    if what is not None:
+        options.insert(0, Option("--json", is_flag=True, text=f"print the {what} as JSON"))
+    return options
 
 
-def _count(text: str) -> int | str:
+def count_or_all(text: str) -> int | str:
+    """Read a number of genes, or ``all``."""
     if text != "all" and not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text} is neither all nor a number of 1 or more")
+        raise click.BadParameter(f"{text} is neither all nor a number of 1 or more")
     return text if text == "all" else int(text)
+
+
+def port_number(text: str | int) -> int:
+    """Read the number of a port."""
+    if not str(text).isdecimal() or int(text) > 65_535:
+        raise click.BadParameter(f"{text} is no port: give a number from 0 to 65535")
+    return int(text)
 
 
 def _processes(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is no number of processes from 1")
+        raise click.BadParameter(f"{text} is no number of processes from 1")
     return int(text)
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text} is no port: give a number from 0 to 65535")
-    return int(text)
+class _Pair(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4
+    """``KEY=VALUE``; a value is JSON (true, 10, {...}) if it can be, else text."""
+
+    name = "pair"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, Any]:
+        key, separator, text = value.partition("=")
+        if not separator or not key:
+            self.fail("write it as KEY=VALUE", param, ctx)
+        with suppress(ValueError):
+            text = json.loads(text)
+        return key, text
+
+
+def _choices(metavar: str) -> Callable[..., list[CompletionItem]]:
+    def complete(_: Any, __: Any, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(each) for each in metavar.split("|") if each.startswith(incomplete)]
+
+    return complete
 
 
 def _names(text: str) -> list[str]:
@@ -184,12 +264,12 @@ def _names(text: str) -> list[str]:
 def _lines(path: str) -> list[str]:
     # one without a writer would be waited for; a shell's <(...) is not in a folder of files
     if Path(path).is_fifo() and not path.startswith("/dev/"):
-        raise argparse.ArgumentTypeError(f"{path} is a named pipe: write the names into a file")
+        raise click.BadParameter(f"{path} is a named pipe: write the names into a file")
     try:
         # Excel and Notepad put a byte order mark before the first name
         lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError, RuntimeError):  # the last if there is no home
-        raise argparse.ArgumentTypeError(f"the gene list {path} cannot be read") from None
+        raise click.BadParameter(f"the gene list {path} cannot be read") from None
     return [name for line in lines if (name := line.strip())]
 
 

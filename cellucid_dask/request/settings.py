@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
+from cellucid_dask.request.other_names import hint_for
 
 SECTIONS = ("what to export", "how to store it", "what to say of it", "how to run")
 _CHOICES: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -243,7 +244,7 @@ class Settings:
         """Build settings from keyword arguments, refusing unknown ones."""
         known = {each.name for each in fields(cls)}
         if unknown := sorted(set(options) - known):
-            raise RequestError(f"There is no option {unknown[0]!r}.")
+            raise RequestError(f"There is no option {unknown[0]!r}{hint_for(unknown[0], known)}")
         given = {
             key: value if value is not None or "storage_options" not in key else {}
             for key, value in options.items()

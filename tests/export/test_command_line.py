@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 import cellucid_dask
-from tests.helpers import SETTINGS, run_command, small_anndata, tree_bytes, write_h5ad
+import cellucid_dask.api
+import cellucid_dask.read.catalog
+from cellucid_dask.cli.commands import cli, main
+from tests.helpers import ROOT, SETTINGS, run_command, small_anndata, tree_bytes, write_h5ad
 from tests.viewer_reader import check
 
 
@@ -157,6 +160,60 @@ def test_names_with_commas_and_spaces_in_options(tmp_path: Path, target: Path) -
     found = check(target)
     assert found.genes == ["c,d", "a b"]
     assert list(found.obs) == ["score", "age, years"]
+
+
+def test_a_stopped_command_says_how_to_go_on(
+    small_h5ad: Path,
+    target: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cellucid_dask.api, "export", stop)
+    options = ["--force", "--dataset-name", "My atlas", "--storage-option", "key=hush"]
+    assert main(["export", str(small_h5ad), str(target), *options]) == 130
+    said = capfd.readouterr().err
+    again = f"cellucid-dask export {small_h5ad} {target} --dataset-name 'My atlas' "
+    assert said.splitlines()[-1] == f"{again}--storage-option 'key=***' --resume"
+    monkeypatch.setattr(cellucid_dask.read.catalog, "catalog", stop)
+    assert main(["catalog", str(target)]) == 130
+    assert capfd.readouterr().err == "stopped\n"
+
+
+def test_quiet_and_verbose(small_h5ad: Path, target: Path) -> None:
+    command: list[str | Path] = ["export", small_h5ad, target, "--no-page", "--force"]
+    command += ["--genes", "gene1,CD3D", "--skip-missing-genes"]
+    quiet = run_command(*command, "-q")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    verbose = run_command(*command, "-v")
+    assert "cellucid_dask: 40 cells x 1 genes by route" in verbose.stderr
+    assert "warning:" in verbose.stderr
+
+
+@pytest.mark.parametrize("command", ["", *cli.commands])
+def test_help(command: str) -> None:
+    run = run_command(*filter(None, [command]), "--help")
+    assert run.returncode == 0, run.stderr
+    assert not command or f"  cellucid-dask {command}" in run.stdout
+
+
+def test_help_needs_no_library() -> None:
+    code = (
+        "import sys\nfrom cellucid_dask.cli.commands import cli, main\nmain(['export', '--help'])\n"
+        "assert not {'dask', 'numpy', 'anndata'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def test_help_into_a_pipe_that_closes() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "cellucid_dask", "export", "--help"]
+    run = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, cwd=ROOT)
+    os.close(writer)
+    assert run.stderr == b""
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

@@ -196,7 +196,7 @@ def test_examples_run(page: str, atlas: Path, s3: dict[str, str], tmp_path: Path
 
 @pytest.mark.slow
 def test_documentation_builds(tmp_path: Path) -> None:
-    for needed in ("sphinx", "myst_nb", "sphinxarg", "sphinx_book_theme", "sphinx_copybutton"):
+    for needed in ("sphinx", "myst_nb", "sphinx_click", "sphinx_book_theme", "sphinx_copybutton"):
         pytest.importorskip(needed)
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", tmp_path / "html"],

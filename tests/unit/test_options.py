@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from click.shell_completion import ShellComplete
 
 import cellucid_dask
-from cellucid_dask.cli.commands import main
-from cellucid_dask.cli.parser import build_parser
+from cellucid_dask.cli import parser
+from cellucid_dask.cli.commands import cli, main
 from cellucid_dask.errors import RequestError
+from cellucid_dask.request import other_names
 from cellucid_dask.request.options import ExportOptions
 from cellucid_dask.request.settings import RUN_OPTIONS, Settings
 
 NAMES = [each.name for each in fields(Settings)]
-# What only the command line has.
-OF_THE_COMMAND = {"command", "source", "target", "scheduler", "n_workers", "json", "debug"}
-
-
-def parse(*arguments: str) -> dict[str, Any]:
-    return vars(build_parser().parse_args(["export", "atlas.h5ad", "out", *arguments]))
+EXPORT = cli.commands["export"]
 
 
 def given(*arguments: str) -> dict[str, Any]:
-    return {name: value for name, value in parse(*arguments).items() if name in NAMES}
+    return parser.given(EXPORT.make_context("export", ["atlas.h5ad", "out", *arguments]))
 
 
 def test_keywords_have_the_types_of_the_settings() -> None:
@@ -49,18 +45,69 @@ def test_signatures_spell_the_options_out(call: str) -> None:
 
 def test_an_option_that_is_not_given_is_left_to_its_default() -> None:
     assert given() == {}
-    assert set(parse()) == OF_THE_COMMAND
 
 
-def test_every_option_is_one_of_the_command_line() -> None:
-    parser = build_parser()
-    (commands,) = (
-        each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction)
-    )
-    for command in ("export", "plan"):
-        actions = [each for each in commands[command]._actions if each.dest in NAMES]
-        assert list(dict.fromkeys(each.dest for each in actions)) == NAMES
-        assert all(each.help for each in actions)
+@pytest.mark.parametrize("command", ["export", "plan"])
+def test_every_option_is_one_of_the_command_line(command: str) -> None:
+    options = [each for each in cli.commands[command].params if isinstance(each, parser.Option)]
+    settings = [each.setting for each in options if each.setting]
+    assert list(dict.fromkeys(settings)) == NAMES
+    assert all(each.help for each in options)
+
+
+def test_options_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELLUCID_DASK_MEMORY_BUDGET", "1GiB")
+    monkeypatch.setenv("CELLUCID_DASK_NO_PAGE", "1")
+    monkeypatch.setenv("CELLUCID_DASK_EMBEDDING", "X_umap X_pca:0,1")
+    monkeypatch.setenv("CELLUCID_DASK_GENES", "A,B")
+    monkeypatch.setenv("CELLUCID_DASK_RESUME", "1")
+    expected = {"memory_budget": "1GiB", "page": False, "embeddings": ["X_umap", "X_pca:0,1"]}
+    written = {"gene_identifiers": ["A", "B"], "resume": True}
+    assert given() == {**expected, **written}
+    written = {"genes_from": "marker", "force": True, "page": False}
+    assert given("--genes-from", "marker", "--force") == {**expected, **written}
+
+
+def test_other_names_are_those_of_options() -> None:
+    assert set(other_names._OTHER_NAMES) <= set(NAMES)
+    words = " ".join(other_names._OTHER_NAMES.values()).split()
+    assert not set(words) & set(NAMES)
+    assert len(words) == len(set(words))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "option", "flag"),
+    [
+        ("genes", "gene_identifiers", "--genes"),
+        ("var_quantisation", "var_quantization", "--var-quantization"),
+        ("overwrite", "force", "--force"),
+        ("memory_limit", "memory_budget", "--memory-budget"),
+        ("basis", "embeddings", "--embedding"),
+        ("genes_fram", "genes_from", "--genes-from"),
+        ("bananas", None, None),
+    ],
+)
+def test_the_option_that_was_meant(wrong: str, option: str | None, flag: str | None) -> None:
+    with pytest.raises(RequestError, match=f"no option '{wrong}'") as error:
+        Settings.of({wrong: 1})
+    assert str(error.value).endswith(f": did you mean {option}?" if option else "'.")
+    if wrong != "genes":
+        assert parser.flag_meant(EXPORT, "--" + wrong.replace("_", "-")) == flag
+
+
+def test_workers_are_not_an_option_of_python() -> None:
+    with pytest.raises(RequestError, match=r"distributed\.Client"):
+        cellucid_dask.export("a.h5ad", "out", n_workers=2)  # type: ignore[call-arg]
+
+
+def test_what_the_shell_completes() -> None:
+    def completed(*arguments: str, start: str = "") -> list[str]:
+        complete = ShellComplete(cli, {}, "cellucid-dask", "_CELLUCID_DASK_COMPLETE")
+        return [each.value for each in complete.get_completions(list(arguments), start)]
+
+    assert completed(start="v") == ["verify", "view"]
+    assert completed("export", "--var-quantization") == ["8", "16", "none"]
+    assert "--genes-file" in completed("export", start="--gene")
 
 
 @pytest.mark.parametrize(
@@ -105,13 +152,13 @@ def test_genes_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--genes A --genes-from B", "not allowed with argument --genes"),
-        (f"--genes A --genes-file {__file__}", "not allowed with argument --genes"),
-        ("--force --resume", "not allowed with argument --force"),
-        ("--scheduler a --n-workers 2", "not allowed with argument --scheduler"),
+        ("--genes A --genes-from B", "is not allowed with --genes"),
+        (f"--genes A --genes-file {__file__}", "is not allowed with --genes"),
+        ("--force --resume", "--resume is not allowed with --force"),
+        ("--scheduler a --n-workers 2", "is not allowed with --scheduler"),
         ("--genes-file missing.txt", "the gene list missing.txt cannot be read"),
         ("--storage-option secret", "--storage-option: write it as KEY=VALUE"),
-        ("--centroid-min-points few", "--centroid-min-points: invalid int value: 'few'"),
+        ("--centroid-min-points few", "--centroid-min-points: 'few' is not a valid integer"),
         ("--var-quantization few", "var_quantization is 'few': choose 8, 16 or none"),
         ("--compression best", "compression is 'best': choose a gzip level from 1 to 9"),
         ("--normalize cpm", "normalize is 'cpm': choose log1p-cp10k or none"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -64,7 +65,9 @@ def test_stopped_command_leaves_nothing(
             process.send_signal(sent)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
-    assert told.endswith("stopped: the target holds no whole export; --resume goes on.\n")
+    stopped, again = told.splitlines()[-2:]
+    assert stopped == "stopped: the target holds no whole export. Go on with --resume:"
+    assert shlex.split(again) == ["cellucid-dask", *command[3:], "--resume"]
     assert "Traceback" not in told
     assert len(descendants) >= 2
     gone, alive = psutil.wait_procs(descendants, timeout=10)
