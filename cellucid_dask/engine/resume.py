@@ -93,7 +93,6 @@ def check_same(target: Target, request: Request) -> bool:
 
 def begin(target: Target, request: Request, *, clean: bool) -> None:
     """Record this run; starting over, drop the receipts of another."""
-    target.remove_unfinished(RUN_DIR)
     if clean:
         target.remove(target.files(_RECEIPTS))
     target.put({_RECORD: json.dumps(record_of(request)).encode()})

@@ -4,28 +4,33 @@ The holder renews its record, and a run that wants the target believes its own c
 takes a lease whose record did not change for as long as it is valid, as this run saw it. What
 can be known to be dead, a process of this boot and container that does not run, is not waited
 for. A run that was paused, and everyone who writes for it, finds out before the next file is
-written that the target is another's (`Fence`).
+written that the target is another's (`Fence`). On a local disk not even the file that it was
+writing when it was paused appears, see `LocalWriter`.
 
 Local disks, memory, S3, GCS and Azure create the record of a lease only if there is none, so
-one of two runs is certainly refused. Other stores are asked first: two runs that begin in the
-same instant may both go on.
+one of two runs is certainly refused. Other stores are asked before and after: of two runs that
+begin in the same instant both may go on, until one finds the record of the other.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.store.local_writer import take_over
 from cellucid_dask.store.owner import is_running, this_process
 from cellucid_dask.store.target import RUN_DIR, Target
 
 _LEASE = f"{RUN_DIR}/lease.json"
+_OWN = "run-"  # and the token: the folder of a run, see `LocalWriter`
 
 
 def elapsed() -> float:
@@ -50,6 +55,11 @@ class Fence:
     def __init__(self, token: str, ask_every: float = 10.0) -> None:
         self._token, self._ask_every = token, ask_every
         self._asked = elapsed()
+
+    @property
+    def folder(self) -> str:
+        """Where local files of the run lie until they are whole."""
+        return f"{RUN_DIR}/{_OWN}{self._token}"
 
     def check(self, target: Target, *, now: bool = False) -> None:
         """Make sure that the target is this run's; `now` takes no earlier answer.
@@ -84,20 +94,21 @@ class Lease:
     ----------
     target
         What is leased.
-    renew_every, valid_for
-        Seconds. It is renewed often, so that only a dead owner lets it expire.
+    valid_for
+        Seconds after which others may take it over if it was not renewed. It is renewed much more
+        often, so that only a dead or paused owner lets it expire.
     """
 
-    def __init__(self, target: Target, renew_every: float = 20.0, valid_for: float = 90.0) -> None:
-        self._target = target
-        self._renew_every, self._valid_for = renew_every, valid_for
+    def __init__(self, target: Target, valid_for: float = 90.0) -> None:
+        self._target, self._valid_for = target, valid_for
+        self._renew_every = valid_for / 4.5
         self._record = {"token": uuid.uuid4().hex, **this_process(), "renewed": 0}
         self._ended = threading.Event()
 
     @property
     def fence(self) -> Fence:
         """A fence for those who write for this run."""
-        return Fence(str(self._record["token"]))
+        return Fence(str(self._record["token"]), self._valid_for / 9)
 
     def take(self, wait: Callable[[float], object] = time.sleep) -> None:
         """Take the lease, in one step where the store can, or refuse.
@@ -112,23 +123,43 @@ class Lease:
         RequestError
             Another run is writing to the target.
         """
-        while not self._target.create(_LEASE, self._document()):
-            self._wait_until_dead(wait)
-            self._target.remove([_LEASE])
+        while True:
+            if self._wait_until_dead(wait):
+                self._target.remove([_LEASE])
+            self._make_folder()  # first, or who takes the lease over could not take it
+            if self._target.create(_LEASE, self._document()) and self._is_mine():
+                break
+            self._remove_folder()
+        if self._target.is_local:
+            take_over(Path(self._target.path(RUN_DIR)), self._folder.name, _OWN)
 
-    def _wait_until_dead(self, wait: Callable[[float], object]) -> None:
-        """Watch a record until it was the same for as long as it is valid."""
+    @property
+    def _folder(self) -> Path:
+        return Path(self._target.path(self.fence.folder))
+
+    def _make_folder(self) -> None:
+        if self._target.is_local:
+            with self._target.explaining_writes():
+                self._folder.mkdir(parents=True)
+
+    def _remove_folder(self) -> None:
+        if self._target.is_local:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _wait_until_dead(self, wait: Callable[[float], object]) -> bool:
+        """Watch a record until it was the same for as long as it is valid; say if there is one."""
         seen, since = _read(self._target), elapsed()
         while seen is not None and (alive := is_running(seen)) is not False:
             if alive:
                 raise _taken(self._target, seen)
             if elapsed() - since >= self._valid_for:
-                return
+                break
             wait(min(self._renew_every / 4, self._valid_for))
             current = _read(self._target)
             if current is not None and current != seen:
                 raise _taken(self._target, current)
             seen = current
+        return seen is not None
 
     def _document(self) -> bytes:
         return json.dumps(self._record).encode()
@@ -156,12 +187,16 @@ class Lease:
         """
         self.fence.check(self._target, now=True)
 
+    def end(self) -> None:
+        """Renew it no more."""
+        self._ended.set()
+
     def release(self) -> None:
         """Give the lease back."""
-        self._ended.set()
         with suppress(Exception):  # it expires by itself
             if self._is_mine():
                 self._target.remove([_LEASE])
+        self._remove_folder()
 
 
 def refuse_if_leased(target: Target) -> None:
@@ -196,7 +231,7 @@ def _read(target: Target) -> Mapping[str, Any] | None:
 
 
 @contextmanager
-def acquire_lease(target: Target) -> Iterator[Lease]:
+def acquire_lease(target: Target, valid_for: float = 90.0) -> Iterator[Lease]:
     """Keep other runs out of a target while the block runs; what writes there asks its fence.
 
     Raises
@@ -204,7 +239,7 @@ def acquire_lease(target: Target) -> Iterator[Lease]:
     RequestError
         Another run is writing to it.
     """
-    lease = Lease(target)
+    lease = Lease(target, valid_for)
     lease.take()
     target.fence = lease.fence
     renewal = threading.Thread(target=lease.keep, daemon=True, name="lease")
@@ -212,7 +247,8 @@ def acquire_lease(target: Target) -> Iterator[Lease]:
     try:
         yield lease
     finally:
-        target.fence = None
-        lease.release()
+        lease.end()
         renewal.join(timeout=20)
+        lease.release()
+        target.fence = None
         target.remove_if_empty(RUN_DIR)

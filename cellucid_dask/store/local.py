@@ -89,19 +89,17 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def write_local(path: str, data: bytes | memoryview, *, exclusive: bool = False) -> None:
-    """Write a local file, and make its folder if there is none.
+    """Write a local file.
 
     Raises
     ------
+    FileNotFoundError
+        There is no such folder.
     FileExistsError
         There is such a file, and `exclusive` forbids to replace it.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_EXCL if exclusive else os.O_TRUNC)
-    try:
-        file = regular(path, flags)
-    except FileNotFoundError:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        file = regular(path, flags)
+    file = regular(path, flags)
     try:
         left = memoryview(data)
         while left:  # a disk that fills up takes a part first, and fails at the next

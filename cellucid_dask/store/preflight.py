@@ -120,6 +120,7 @@ def _check_folder(location: Location) -> None:
     is_new = not folder.exists()
     try:
         with _refusing(location, "written to"):
+            folder.mkdir(parents=True, exist_ok=True)
             write_local(str(probe), b"test")
     finally:
         with suppress(OSError):

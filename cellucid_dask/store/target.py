@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import base64
 import errno
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from cellucid_dask.store.durable import flush_file, flush_file_system
-from cellucid_dask.store.local import regular, write_local
+from cellucid_dask.store.durable import flush_file_system
+from cellucid_dask.store.local import write_local
+from cellucid_dask.store.local_writer import LocalWriter
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.retry import with_retries
 from cellucid_dask.store.transfer import Uploads, content_type, headers
 
 # What a run keeps in the target until it is complete; never part of an export.
 RUN_DIR = ".cellucid-dask"
-_UNFINISHED = re.compile(r"(^|/)\.[^/]+\.\d+\.part$")  # see `Target.publish`
 _MAX_BYTES = 2**30  # of a file that is read whole
 
 
 class _Fence(Protocol):
-    """Asked before anything is written."""
+    """Asked before anything is written, and where local files lie until they are whole."""
 
-    def check(self, target: Target) -> None:
+    @property
+    def folder(self) -> str: ...
+
+    def check(self, target: Target, *, now: bool = False) -> None:
         """Raise if the target is no longer this run's."""
 
 
@@ -46,7 +47,8 @@ class Target(Location):
         state = super().__getstate__()
         return state if self.fence is None else {**state, "fence": self.fence}
 
-    def explaining_writes(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def explaining_writes(self) -> Iterator[None]:
         """Turn errors of writing inside the block into an `ExportError` that says how to go on.
 
         Raises
@@ -56,10 +58,19 @@ class Target(Location):
         """
         if self.fence is not None:
             self.fence.check(self)
-        return self.explaining(
-            "written to",
-            "What is there does not look like an export; mend that and go on with --resume.",
-        )
+        advice = "What is there does not look like an export; mend that and go on with --resume."
+        with self.explaining("written to", advice):
+            try:
+                yield
+            except FileNotFoundError:
+                if self.fence is not None:
+                    self.fence.check(self, now=True)
+                raise
+
+    @property
+    def local_writer(self) -> LocalWriter:
+        """What changes the files of a local target."""
+        return LocalWriter(self.url, self.fence.folder if self.fence is not None else None)
 
     def writer(self) -> Writer:
         """Return a context that writes many files, side by side where the store can."""
@@ -76,8 +87,7 @@ class Target(Location):
         """Open a file that no manifest names yet, to write it piece by piece."""
         with self.explaining_writes():
             if self.is_local:
-                Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
-                with open(self.path(name), "wb", opener=regular) as out:
+                with self.local_writer.open(name) as out:
                     yield out
             else:
                 options = headers(self.filesystem, content_type(name))
@@ -85,21 +95,12 @@ class Target(Location):
                     yield out
 
     def publish(self, name: str, data: bytes) -> None:
-        """Write a file that readers look for: it appears whole or not at all."""
+        """Write a file that readers look for."""
         if not self.is_local:
             self.put({name: data})
             return
         with self.explaining_writes():
-            folder, _, base = self.path(name).rpartition("/")
-            temporary = f"{folder}/.{base}.{os.getpid()}.part"
-            write_local(temporary, data)
-            flush_file(temporary)  # or its name might reach the disk before its content
-            os.replace(temporary, self.path(name))  # noqa: PTH105
-
-    def remove_unfinished(self, *folders: str) -> None:
-        """Remove what a process left that was killed while it published a file."""
-        if self.is_local:
-            self.remove(name for name in self.names(*folders) if _UNFINISHED.search(name))
+            self.local_writer.write(name, data, flush=True)
 
     def flush(self) -> None:
         """Wait until all that was written to a local target is on the disk."""
@@ -112,6 +113,7 @@ class Target(Location):
         with self.explaining_writes():
             try:
                 if self.is_local:
+                    Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
                     write_local(self.path(name), data, exclusive=True)
                 else:
                     path = self.path(name)
@@ -166,9 +168,13 @@ class Target(Location):
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files, as far as they exist."""
-        paths = [self.path(name) for name in names]
-        if paths:
-            with self.explaining_writes():
+        if not (names := list(names)):
+            return
+        with self.explaining_writes():
+            if self.is_local:
+                self.local_writer.remove(names)
+            else:
+                paths = [self.path(name) for name in names]
                 with_retries(lambda: self._remove(paths))
 
     def _remove(self, paths: list[str]) -> None:
@@ -191,17 +197,16 @@ class Writer:
     """A context in which files are written; leaving it waits until all are there."""
 
     def __init__(self, target: Target) -> None:
-        self._target = target
+        self._target, self._local = target, target.local_writer
         self._uploads = None if target.is_local else Uploads(target.filesystem)
 
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Write a file, or begin to."""
-        path = self._target.path(name)
         with self._target.explaining_writes():
             if self._uploads is None:
-                write_local(path, data)
+                self._local.write(name, data)
             else:
-                self._uploads.put(path, bytes(data), content_type(name))
+                self._uploads.put(self._target.path(name), bytes(data), content_type(name))
 
     def __enter__(self) -> Self:
         return self

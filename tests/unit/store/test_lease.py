@@ -8,15 +8,15 @@ import pickle
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.store import durable, local_writer, owner
 from cellucid_dask.store import lease as leases
-from cellucid_dask.store import owner
 from cellucid_dask.store.lease import Fence, Lease, acquire_lease
 from cellucid_dask.store.target import Target
 
@@ -31,7 +31,7 @@ def record_of(folder: Path) -> Path:
 
 def test_a_lease_is_renewed_until_it_is_lost(tmp_path: Path) -> None:
     path = record_of(tmp_path)
-    lease = Lease(Target(str(tmp_path)), renew_every=0.02)
+    lease = Lease(Target(str(tmp_path)), valid_for=0.09)
     lease.take()
     first = json.loads(path.read_text())
     renewal = threading.Thread(target=lease.keep)
@@ -190,10 +190,86 @@ def test_a_fence_asks_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert 4 <= len(asked) <= 6
 
 
-def test_what_a_killed_rename_left_is_removed(tmp_path: Path) -> None:
+@pytest.fixture
+def robbed(tmp_path: Path) -> Callable[[], None]:
+    """Return what takes a target over from a run, and writes a file there."""
+
+    def rob() -> None:
+        record_of(tmp_path).write_text(json.dumps({**owner.this_process(), "started": 0}))
+        with acquire_lease(Target(str(tmp_path))) as _:
+            Target(str(tmp_path)).put({"var/a": b"theirs"})
+
+    return rob
+
+
+def test_a_file_that_was_being_written_does_not_appear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robbed: Callable[[], None]
+) -> None:
+    """The run was paused when it had asked, and had written all of the file but its name."""
+    flush = durable.flush_file
+
+    def pause(path: str) -> None:
+        flush(path)
+        robbed()
+
     target = Target(str(tmp_path))
-    names = [".identity.json.12.part", ".cellucid-dask/.lease.json.345.part"]
-    kept = ["notes.part", ".part", "var/.gene.12.part", ".hidden.12"]
-    target.put(dict.fromkeys([*names, *kept], b"1"))
-    target.remove_unfinished(".cellucid-dask")
-    assert target.names(".cellucid-dask", "var") == set(kept)
+    with acquire_lease(target):
+        monkeypatch.setattr(local_writer, "flush_file", pause)
+        with pytest.raises(ExportError, match="Another run has taken"):
+            target.publish("var/a", b"ours")
+    assert {each.name for each in tmp_path.rglob("*")} == {"var", "a"}
+    assert (tmp_path / "var/a").read_bytes() == b"theirs"
+
+
+def test_a_stream_that_was_being_written_does_not_appear(
+    tmp_path: Path, robbed: Callable[[], None]
+) -> None:
+    target = Target(str(tmp_path))
+
+    def write() -> None:
+        with target.stream("var/a") as out:
+            out.write(b"ours")
+            robbed()
+            out.write(b"ours")
+
+    with acquire_lease(target), pytest.raises(ExportError, match="Another run has taken"):
+        write()
+    assert (tmp_path / "var/a").read_bytes() == b"theirs"
+
+
+def test_files_that_were_being_removed_stay(tmp_path: Path, robbed: Callable[[], None]) -> None:
+    target = Target(str(tmp_path))
+
+    def names() -> Iterator[str]:
+        yield "var/b"
+        robbed()
+        yield "var/a"
+
+    with acquire_lease(target):
+        target.put({"var/a": b"ours", "var/b": b"ours"})
+        with pytest.raises(FileNotFoundError):
+            target.local_writer.remove(names())
+    assert {each.name for each in tmp_path.rglob("*")} == {"var", "a"}
+    assert (tmp_path / "var/a").read_bytes() == b"theirs"
+
+
+def test_a_lease_that_was_being_renewed_stays_the_successor_s(tmp_path: Path) -> None:
+    target = Target(str(tmp_path))
+    with acquire_lease(target):
+        late = target.local_writer
+        record_of(tmp_path).write_text(json.dumps({**owner.this_process(), "started": 0}))
+        with acquire_lease(Target(str(tmp_path))) as successor:
+            with pytest.raises(FileNotFoundError):
+                late.write(".cellucid-dask/lease.json", b"ours")
+            successor.check()
+
+
+def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".cellucid-dask/run-dead/.12.part"
+    kept = tmp_path / ".cellucid-dask/receipts/1.json"
+    for path in (left, kept):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    with acquire_lease(Target(str(tmp_path))):
+        assert not left.parent.exists()
+    assert kept.exists()
