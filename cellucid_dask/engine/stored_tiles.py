@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from isal.isal_zlib import crc32
+from deflate import crc32
 
 from cellucid_dask.encode.tiles import DenseTile, SparseTile, Tile, narrowed
 from cellucid_dask.errors import ExportError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from isal import isal_zlib
+from zlib_ng import zlib_ng
 
 from cellucid_dask.encode.quantize import CODE_DTYPE, MAX_CODE, MISSING_CODE
 from cellucid_dask.types import Array
@@ -33,7 +33,7 @@ class Stream:
 
     def __init__(self, data: bytes, compressed: bool) -> None:
         self._data, self._at = data, 0
-        self._gzip = isal_zlib.decompressobj(_GZIP) if compressed else None
+        self._gzip = zlib_ng.decompressobj(_GZIP) if compressed else None
 
     def read(self, nbytes: int) -> bytes:
         """Return the next `nbytes` bytes, or fewer at the end.
@@ -54,7 +54,7 @@ class Stream:
                 self._at += len(more)
             try:
                 chunk = self._gzip.decompress(more, nbytes)
-            except isal_zlib.IsalError as error:  # type: ignore[misc]
+            except zlib_ng.error as error:  # type: ignore[misc]
                 raise DamageError(f"cannot be decompressed ({error})") from error
             if not chunk and not more:
                 break

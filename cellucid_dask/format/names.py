@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 
 IDENTITY = "dataset_identity.json"
@@ -26,6 +27,7 @@ _EXTENSION = {None: "f32", 8: "u8", 16: "u16"}
 _CODES_EXTENSION = {"uint8": "u8", "uint16": "u16"}
 
 
+@lru_cache(2**15)  # every name is asked for several times
 def safe_name(key: str) -> str:
     """Return the file name the viewer derives from a manifest key.
 

@@ -2,7 +2,7 @@
 
 HDF5 decompresses under one global lock, so threads wait for each other. The file is
 opened once to learn the offset of each chunk; after that a chunk is a byte range of the
-file (or of an object in a store), inflated by ISA-L outside any lock.
+file (or of an object in a store), inflated by libdeflate outside any lock.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import deflate
 import h5py
 import numpy as np
-from isal import isal_zlib
 
 from cellucid_dask.errors import ExportError
 from cellucid_dask.source.filters import load_filters
@@ -98,7 +98,7 @@ class ChunkedDataset:
             else:
                 try:
                     values = self._decode(next(stored), int(self.skipped[number]))
-                except (ValueError, isal_zlib.IsalError) as error:  # type: ignore[misc]
+                except (ValueError, deflate.DeflateError) as error:
                     first = ", ".join(
                         str(at * size) for at, size in zip(position, self.chunks, strict=True)
                     )
@@ -117,7 +117,7 @@ class ChunkedDataset:
             if skipped >> position & 1:
                 continue
             if self.filters[position] == _DEFLATE:
-                values = np.frombuffer(isal_zlib.decompress(values, 15, length), np.uint8)
+                values = np.frombuffer(deflate.zlib_decompress(values, length), np.uint8)
             else:
                 values = values.reshape(self.dtype.itemsize, -1).T.reshape(-1)
         return values.view(self.dtype).reshape(self.chunks)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import deflate
 import h5py
-from isal import isal_zlib
 
 
 def chunks(source: str) -> Iterator[tuple[int, int]]:
@@ -34,7 +34,7 @@ def main(source: str, target: str, export: str) -> None:
 
     def read(chunk: tuple[int, int]) -> None:
         offset, size = chunk
-        isal_zlib.decompress(os.pread(file, size, offset), 15, 2**20)
+        deflate.zlib_decompress(os.pread(file, size, offset), 2**20)
 
     def write(written: tuple[str, int]) -> None:
         name, size = written
