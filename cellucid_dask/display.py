@@ -39,9 +39,9 @@ def say(text: object, stream: TextIO) -> None:
 def table(title: str, rows: Iterable[tuple[str, object]]) -> str:
     """Return a small table of names and values; everything in it is escaped."""
     body = "".join(
-        f'<tr><th style="text-align:left">{escape(name)}</th>'
-        f'<td style="text-align:left">{escape(str(value))}</td></tr>'
+        f'<tr><th style="text-align:left">{escape(printable(name))}</th>'
+        f'<td style="text-align:left">{escape(printable(value))}</td></tr>'
         for name, value in rows
     )
-    head = f'<caption style="text-align:left;font-weight:bold">{escape(title)}</caption>'
+    head = f'<caption style="text-align:left;font-weight:bold">{escape(printable(title))}</caption>'
     return f"<table>{head}<tbody>{body}</tbody></table>"

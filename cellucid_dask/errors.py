@@ -1,13 +1,25 @@
 """What can go wrong, in two kinds a caller can act on."""
 
+from __future__ import annotations
 
-class RequestError(ValueError):
+from cellucid_dask.display import printable
+
+
+class _Said(Exception):  # noqa: N818  a part of the classes below
+    """A message with names in it that may be a stranger's."""
+
+    def __str__(self) -> str:
+        """Return the message as it may be shown on a terminal."""
+        return printable(super().__str__())
+
+
+class RequestError(_Said, ValueError):
     """The request was wrong: nothing was written, and the message says what to change."""
 
 
-class ExportError(RuntimeError):
+class ExportError(_Said, RuntimeError):
     """The work failed half-way: the target holds no export that looks whole."""
 
 
-class ExportWarning(UserWarning):
+class ExportWarning(_Said, UserWarning):
     """The export goes on, but its author should know."""

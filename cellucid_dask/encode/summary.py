@@ -78,7 +78,7 @@ class GeneSummary:
 
         Raises
         ------
-        ValueError, KeyError, TypeError
+        ValueError, KeyError, TypeError, OverflowError
             `lists` is damaged, or of other genes.
         """
         columns = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from cellucid_dask.engine import resume
 from cellucid_dask.errors import RequestError
-from cellucid_dask.format import checksums, layout, manifests, names
+from cellucid_dask.format import checksums, layout, manifests, names, parse
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.output import output_of
 from cellucid_dask.page import INDEX
 from cellucid_dask.page.publish import read_index
 from cellucid_dask.request.settings import Settings
+from cellucid_dask.store.document import DocumentError, parse_json
 from cellucid_dask.store.lease import Lease, acquire_lease, refuse_if_leased
 from cellucid_dask.store.names import check_names
 from cellucid_dask.store.preflight import check_apart, check_reachable, check_writable
@@ -123,18 +123,18 @@ def check(target: Target, request: Request) -> TargetState:
 
 def _joinable(target: Target, settings: Settings, n_cells: int) -> Json:
     try:
-        identity: Json = json.loads(target.read(names.IDENTITY) or b"")
-        n_existing = identity["stats"]["n_cells"]
-        compressed = identity["export_settings"]["compression"] is not None
-    except (ValueError, KeyError, TypeError):
+        identity = parse_json(target.read(names.IDENTITY) or b"")
+        embedded = parse.embeddings(identity)
+    except (DocumentError, DamageError):
         raise RequestError(
             f"{target}/{names.IDENTITY} cannot be read: export everything with --force."
         ) from None
-    if n_existing != n_cells:
+    if embedded.n_cells != n_cells:
         raise RequestError(
-            f"{target} holds {n_existing:,} cells, the source {n_cells:,}: genes can only be "
+            f"{target} holds {embedded.n_cells:,} cells, the source {n_cells:,}: genes can only be "
             "added to an export of the same cells."
         )
+    compressed = embedded.level is not None
     if compressed != (settings.compression is not None):
         raise RequestError(
             f"{target} is {'' if compressed else 'not '}compressed: genes that are added "

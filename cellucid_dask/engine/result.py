@@ -8,7 +8,7 @@ from typing import Any
 
 from dask.utils import format_bytes, format_time
 
-from cellucid_dask.display import table
+from cellucid_dask.display import printable, table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,9 @@ class ExportResult:
         """Return one line to print."""
         if self.was_complete:
             size = f"{self.n_cells:,} cells x {self.n_genes:,} genes"
-            return f"{size}: the export is complete, nothing was left to do: {self.target}"
-        return (
+            text = f"{size}: the export is complete, nothing was left to do: {self.target}"
+            return printable(text)
+        return printable(
             f"{self.n_cells:,} cells x {self.n_genes:,} genes in {self.n_objects:,} files of "
             f"{format_bytes(self.nbytes)}, {format_time(self.seconds)}, "
             f"peak memory {format_bytes(self.peak_rss)}"

@@ -22,6 +22,7 @@ from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine.intact import altered, gene_digests
 from cellucid_dask.errors import RequestError
 from cellucid_dask.request.settings import RUN_OPTIONS, Settings
+from cellucid_dask.store.document import parse_json
 from cellucid_dask.store.target import RUN_DIR, Target
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def check_same(target: Target, request: Request) -> bool:
     if data is None:
         return False
     try:
-        old = json.loads(data)
+        old = parse_json(data)
         version, source, settings = old["version"], old["source"], dict(old["settings"])
     except (ValueError, KeyError, TypeError):
         raise RequestError(
@@ -137,10 +138,10 @@ def finished(target: Target, files: Mapping[int, str]) -> GeneSummary:
     summaries = [GeneSummary.empty()]
     for data in target.read_many(sorted(target.files(_RECEIPTS))):
         try:
-            receipt = json.loads(data)
+            receipt = parse_json(data)
             genes = np.array([column_of.get(name, -1) for name in receipt["files"]], np.int64)
             summaries.append(GeneSummary.from_lists(receipt, genes))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             continue  # truncated when its run was killed
     summary = GeneSummary.joined(summaries)
     _, first = np.unique(summary.column, return_index=True)

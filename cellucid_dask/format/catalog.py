@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from cellucid_dask.format.decode import DamageError
+from cellucid_dask.format.parse import count, member
+from cellucid_dask.types import Json
 
 CATALOG_VERSION = 1
 
@@ -20,20 +23,20 @@ class Entry:
     n_genes: int
 
     @classmethod
-    def of(cls, folder: str, identity: Mapping[str, Any]) -> Entry:
+    def of(cls, folder: str, identity: Json) -> Entry:
         """Make the entry of an identity.
 
         Raises
         ------
-        KeyError, TypeError, ValueError
+        DamageError
             The identity is not valid.
         """
-        stats = identity["stats"]
-        dataset_id = identity["id"]
-        if not isinstance(dataset_id, str) or not dataset_id:
-            raise ValueError(dataset_id)
+        stats = member(identity, "stats", dict)
+        dataset_id = member(identity, "id", str)
+        if not dataset_id:
+            raise DamageError("has an empty id")
         name = str(identity.get("name") or dataset_id)
-        return cls(folder, dataset_id, name, int(stats["n_cells"]), int(stats["n_genes"]))
+        return cls(folder, dataset_id, name, count(stats, "n_cells"), count(stats, "n_genes"))
 
 
 def catalog_document(entries: list[Entry], default: str) -> dict[str, Any]:

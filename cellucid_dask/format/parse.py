@@ -6,9 +6,8 @@ a document with any other path is rejected.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from cellucid_dask.format.schema import (
     Points,
     Vector,
 )
+from cellucid_dask.store.document import MAX_MEMORY, DocumentError, memory_of, parse_json
 from cellucid_dask.types import Json
 
 _DIMENSIONS = (1, 2, 3)
@@ -44,42 +44,23 @@ def documents(files: Mapping[str, bytes]) -> Documents:
     parsed: dict[str, Json] = {}
     parts: dict[str, Any] = {}
     damage = []
+    memory = MAX_MEMORY
     for name, parse_part in _PARSERS.items():
         if name not in files:
             continue
         try:
-            parsed[name] = parse_json(files[name])
+            parsed[name] = parse_json(files[name], memory)
+            memory -= memory_of(files[name])
             parts[name] = parse_part(parsed[name])
-        except DamageError as error:
+        except (DamageError, DocumentError) as error:
             damage.append(f"{name} {error}")
     return Documents(parsed, damage, *(parts.get(name) for name in _PARSERS))
-
-
-def parse_json(data: bytes) -> Json:
-    """Parse a document as strictly as a browser does.
-
-    Raises
-    ------
-    DamageError
-        It is not a JSON object.
-    """
-
-    def refuse(token: str) -> NoReturn:
-        raise ValueError(token)
-
-    try:
-        document = json.loads(data.decode("utf-8"), parse_constant=refuse)
-    except (ValueError, RecursionError):
-        raise DamageError("is not JSON") from None
-    if not isinstance(document, dict):
-        raise DamageError("is not a JSON object")
-    return document
 
 
 def _header(document: Json) -> tuple[int, int | None]:
     """Check the format of a manifest; return the number of cells and the gzip level."""
     _expect(document, "_format", "compact_v1")
-    return _count(document, "n_points"), _level(document)
+    return count(document, "n_points"), _level(document)
 
 
 def genes(document: Json) -> Genes:
@@ -92,7 +73,7 @@ def genes(document: Json) -> Genes:
     """
     n_cells, level = _header(document)
     bits = _bits(document.get("quantization"))
-    schema = _get(document, "_varSchema", dict)
+    schema = member(document, "_varSchema", dict)
     _expect(schema, "pathPattern", names.gene_pattern(bits, level is not None))
     vectors = {
         entry[0]: _vector(
@@ -102,8 +83,8 @@ def genes(document: Json) -> Genes:
     }
     if "normalize" in document:
         _expect(document, "normalize", "log1p-cp10k")
-    id_column = _get(document, "var_gene_id_column", str)
-    layer = _get({"layer": "X"} | document, "layer", str)
+    id_column = member(document, "var_gene_id_column", str)
+    layer = member({"layer": "X"} | document, "layer", str)
     return Genes(n_cells, level, bits, id_column, vectors, layer, document.get("normalize"))
 
 
@@ -117,10 +98,10 @@ def columns(document: Json) -> Columns:
     """
     n_cells, level = _header(document)
     compressed = level is not None
-    schemas = _get(document, "_obsSchemas", dict)
+    schemas = member(document, "_obsSchemas", dict)
     continuous: dict[str, Vector] = {}
     if entries := _entries(document, "_continuousFields"):
-        schema = _get(schemas, "continuous", dict)
+        schema = member(schemas, "continuous", dict)
         bits = _bits(schema.get("quantizationBits"))
         _expect(schema, "pathPattern", names.obs_values_pattern(bits, compressed))
         for key, *value_range in entries:
@@ -129,8 +110,8 @@ def columns(document: Json) -> Columns:
     categorical: dict[str, Codes] = {}
     outliers: dict[str, Vector] = {}
     if entries := _entries(document, "_categoricalFields"):
-        schema = _get(schemas, "categorical", dict)
-        bits = _bits({"f32": None, "u8": 8, "u16": 16}.get(_get(schema, "outlierExt", str), -1))
+        schema = member(schemas, "categorical", dict)
+        bits = _bits({"f32": None, "u8": 8, "u16": 16}.get(member(schema, "outlierExt", str), -1))
         _expect(schema, "codesPathPattern", names.obs_codes_pattern(compressed))
         _expect(schema, "outlierPathPattern", names.obs_outliers_pattern(bits, compressed))
         for key, *rest in entries:
@@ -151,7 +132,7 @@ def edges(document: Json) -> Edges:
         The document is not valid.
     """
     _expect(document, "format", "edge_pairs")
-    n_cells, n_edges = _count(document, "n_cells"), _count(document, "n_edges")
+    n_cells, n_edges = count(document, "n_cells"), count(document, "n_edges")
     level = _level(document)
     compressed = level is not None
     paths = names.edge_sources_path(compressed), names.edge_destinations_path(compressed)
@@ -160,7 +141,7 @@ def edges(document: Json) -> Edges:
     dtype = index_dtype(n_cells)
     _expect(document, "index_bytes", dtype.itemsize)
     sources, destinations = (File(path, dtype.str, (n_edges,), compressed) for path in paths)
-    max_neighbors = _count(document, "max_neighbors")
+    max_neighbors = count(document, "max_neighbors")
     return Edges(n_cells, level, n_edges, max_neighbors, sources, destinations)
 
 
@@ -172,22 +153,22 @@ def embeddings(document: Json) -> Embeddings:
     DamageError
         The document is not valid.
     """
-    n_cells = _count(_get(document, "stats", dict), "n_cells")
-    level = _level(_get(document, "export_settings", dict))
+    n_cells = count(member(document, "stats", dict), "n_cells")
+    level = _level(member(document, "export_settings", dict))
     compressed = level is not None
     points: dict[int, Points] = {}
     if "embeddings" in document:
-        entry = _get(document, "embeddings", dict)
+        entry = member(document, "embeddings", dict)
         for dimension in _available(entry, lambda each: names.points_path(each, compressed)):
             path = names.points_path(dimension, compressed)
             points[dimension] = Points(path, "<f4", (n_cells, dimension), compressed)
     vectors: dict[tuple[str, int], File] = {}
     if document.get("vector_fields"):
-        fields = _get(_get(document, "vector_fields", dict), "fields", dict)
+        fields = member(member(document, "vector_fields", dict), "fields", dict)
         for field in fields:
             if field != names.safe_name(field):
                 raise DamageError(f"has a vector field {field!r}, which is no safe name")
-            entry = _get(fields, field, dict)
+            entry = member(fields, field, dict)
             for dimension in _available(
                 entry, lambda each, field=field: names.vectors_path(field, each, compressed)
             ):
@@ -197,14 +178,21 @@ def embeddings(document: Json) -> Embeddings:
 
 
 def _available(entry: Json, path: Any) -> list[int]:
-    dimensions: list[int] = _get(entry, "available_dimensions", list)
+    dimensions: list[int] = member(entry, "available_dimensions", list)
     if any(each not in _DIMENSIONS or isinstance(each, bool) for each in dimensions):
         raise DamageError(f"has available_dimensions {dimensions!r:.80}, not some of 1, 2 and 3")
     _expect(entry, "files", {f"{each}d": path(each) for each in dimensions})
     return dimensions
 
 
-def _get(document: Json, key: str, kind: type) -> Any:
+def member(document: Json, key: str, kind: type) -> Any:
+    """Return a member of an object, which must be of a kind.
+
+    Raises
+    ------
+    DamageError
+        It is not.
+    """
     value = document.get(key)
     if not isinstance(value, kind):
         raise DamageError(f"has no {key} that is a {kind.__name__}")
@@ -216,7 +204,14 @@ def _expect(document: Json, key: str, value: object) -> None:
         raise DamageError(f"has {key} {document.get(key)!r:.80}, not {value!r}")
 
 
-def _count(document: Json, key: str) -> int:
+def count(document: Json, key: str) -> int:
+    """Return a member of an object, which must be a number of cells, genes or edges.
+
+    Raises
+    ------
+    DamageError
+        It is not.
+    """
     value = document.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_COUNT:
         raise DamageError(f"has {key} {value!r:.40}, which is no count")
@@ -237,7 +232,7 @@ def _bits(value: Any) -> int | None:
 
 
 def _entries(document: Json, key: str) -> list[list[Any]]:
-    entries: list[list[Any]] = _get(document, key, list)
+    entries: list[list[Any]] = member(document, key, list)
     seen: set[str] = set()
     for entry in entries:
         if not isinstance(entry, list) or not entry or not isinstance(entry[0], str):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dask.utils import format_bytes
 
-from cellucid_dask.display import table
+from cellucid_dask.display import printable, table
 from cellucid_dask.types import Sizes
 
 Route = Literal["direct", "scratch", "workers"]
@@ -104,7 +104,7 @@ class ExportPlan:
 
     def __str__(self) -> str:
         """Return the plan as a few aligned lines."""
-        return "\n".join(f"{name:8} {text}" for name, text in self._rows().items())
+        return printable("\n".join(f"{name:8} {text}" for name, text in self._rows().items()))
 
     def _repr_html_(self) -> str:
         return table("Plan of an export", self._rows().items())

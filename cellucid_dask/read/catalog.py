@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from cellucid_dask.errors import ExportWarning, RequestError
+from cellucid_dask.errors import ExportError, ExportWarning, RequestError
 from cellucid_dask.format import names
 from cellucid_dask.format.catalog import Entry, catalog_document
+from cellucid_dask.format.decode import DamageError
 from cellucid_dask.format.manifests import to_json
 from cellucid_dask.page.publish import publish_page
+from cellucid_dask.store.document import DocumentError, parse_json
 from cellucid_dask.store.preflight import check_writable
 from cellucid_dask.store.target import Target
 
@@ -30,7 +31,7 @@ def catalog(
     ----------
     root
         Folder, or URL of a prefix in any fsspec store, whose direct subfolders are exports.
-        Subfolders without a complete export are skipped.
+        Subfolders without a complete export are skipped; a damaged one gives a warning.
     storage_options
         fsspec options of the root.
     default
@@ -97,15 +98,11 @@ def _entries(target: Target) -> list[Entry]:
     """Read the identities of the subfolders, in the order of their names."""
     entries = []
     for folder in sorted(target.folders()):
-        identity = target.read(f"{folder}/{names.IDENTITY}")
-        if identity is None:
-            continue
+        name = f"{folder}/{names.IDENTITY}"
         try:
-            entries.append(Entry.of(folder, json.loads(identity)))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            warnings.warn(
-                f"{target}/{folder}/{names.IDENTITY} cannot be read: {folder} is left out.",
-                ExportWarning,
-                stacklevel=3,
-            )
+            if (identity := target.read(name)) is not None:
+                entries.append(Entry.of(folder, parse_json(identity)))
+        except (ExportError, DamageError, DocumentError) as error:
+            why = str(error) if isinstance(error, ExportError) else f"{target}/{name} {error}."
+            warnings.warn(f"{why} {folder} is left out.", ExportWarning, stacklevel=3)
     return entries

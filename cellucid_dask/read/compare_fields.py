@@ -191,7 +191,7 @@ def _edges(target: Target, edges: schema.Edges, request: Request) -> Iterator[st
 
 
 def _chunks(target: Target, file: schema.File) -> Iterator[Array]:
-    data = target.read(file.path)
+    data = target.read(file.path, file.max_bytes)
     if data is not None:
         yield from file.chunks(data)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from cellucid_dask.display import first_few, table
+from cellucid_dask.display import first_few, printable, table
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import schema
 from cellucid_dask.read import assemble
@@ -273,7 +273,8 @@ class Export:
 
     def __repr__(self) -> str:
         """Summarize the content in a few lines."""
-        return "\n".join([f"Export {self._target}", *(f"  {a:12} {b}" for a, b in self._rows())])
+        lines = [f"Export {self._target}", *(f"  {a:12} {b}" for a, b in self._rows())]
+        return printable("\n".join(lines))
 
     def _repr_html_(self) -> str:
         return table(f"Export {self._target}", self._rows())

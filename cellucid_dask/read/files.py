@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import layout, names, parse, schema
 from cellucid_dask.format.decode import DamageError
+from cellucid_dask.store.location import MAX_BYTES
 from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
-_MAX_JSON_BYTES = 2**28  # as Python objects they take several times as much
 _FILES_AT_ONCE = 32
 
 
@@ -36,7 +36,7 @@ def fetch_documents(target: Target) -> dict[str, bytes]:
         A document cannot be read.
     """
     check_answers(target, names.IDENTITY)
-    fetched = target.fetch(dict.fromkeys(layout.DOCUMENTS, _MAX_JSON_BYTES))
+    fetched = target.fetch(dict.fromkeys(layout.DOCUMENTS, MAX_BYTES + 1))
     files = {
         name: content_of(target, name, data)
         for name, data in fetched.items()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
@@ -17,6 +17,7 @@ from cellucid_dask.format import names
 from cellucid_dask.format.manifests import to_json
 from cellucid_dask.page import page_files
 from cellucid_dask.read.catalog import describe_root
+from cellucid_dask.store.local import is_below
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.target import Target
 from cellucid_dask.store.transfer import content_type
@@ -147,11 +148,9 @@ class _Files:
             return False
         if not self._location.is_local:
             return True
-        root = Path(self._location.url).resolve()
-        try:
-            return Path(root, name).resolve(strict=True).is_relative_to(root)
-        except (OSError, RuntimeError):  # no such file, a name too long, a link to itself
-            return False
+        path = self._location.path(name)
+        exists = os.path.exists(path)  # noqa: PTH110  Path.exists raises for names too long
+        return exists and is_below(self._location.url, path)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -72,7 +72,7 @@ class VerifyReport:
     def __str__(self) -> str:
         """Summarize the report, with one line per finding."""
         lines = [f"{name:9} {text}" for name, text in self._rows()]
-        return "\n".join([*lines, *(f"- {finding}" for finding in self.findings)])
+        return printable("\n".join([*lines, *(f"- {finding}" for finding in self.findings)]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.store.document import parse_json
 from cellucid_dask.store.local_writer import take_over
 from cellucid_dask.store.owner import is_running, this_process
 from cellucid_dask.store.target import RUN_DIR, Target
@@ -224,10 +225,9 @@ def _read(target: Target) -> Mapping[str, Any] | None:
     if data is None:
         return None
     try:
-        record = json.loads(data)
+        return parse_json(data)
     except ValueError:  # cut short when its run was killed, or read while it was written
-        record = None
-    return record if isinstance(record, dict) else {"broken": data.hex()}
+        return {"broken": data.hex()}
 
 
 @contextmanager

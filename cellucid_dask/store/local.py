@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import FileIO
 from pathlib import Path
 
 from cellucid_dask.errors import RequestError
@@ -26,6 +27,26 @@ def regular(path: str, flags: int) -> int:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     raise OSError(errno.EINVAL, _IRREGULAR, path)
+
+
+def open_below(folder: str, name: str) -> FileIO:
+    """Open a regular file to be read: one in a folder, or with an empty name the path itself.
+
+    Raises
+    ------
+    OSError
+        It is none, or a link leads from its path out of the folder.
+    """
+    path = f"{folder}/{name}" if name else folder
+    if name and not is_below(folder, path):
+        raise OSError(errno.ELOOP, "it is a link that leads out of the folder", path)
+    return FileIO(path, "rb", opener=regular)
+
+
+def is_below(folder: str, path: str) -> bool:
+    """Whether a path that begins with a folder's leads to a place in it."""
+    real = os.path.realpath(path)
+    return real == path or real.startswith(f"{os.path.realpath(folder).rstrip('/')}/")
 
 
 _IRREGULAR = "it is a named pipe, a device or a socket"
@@ -69,7 +90,10 @@ def check_folder(path: str) -> None:
         return
     if not Path(path).is_dir():
         raise RequestError(f"{path} is a file: name a folder.")
-    for folder in [path, *(each.path for each in _entries(path) if each.is_dir())]:
+    for folder in [
+        path,
+        *(each.path for each in _entries(path) if each.is_dir(follow_symlinks=False)),
+    ]:
         for entry in _entries(folder):
             if entry.is_symlink():
                 raise RequestError(

@@ -15,7 +15,7 @@ import fsspec
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.store.address import parse_address, shown
 from cellucid_dask.store.failures import explain, reason
-from cellucid_dask.store.local import regular
+from cellucid_dask.store.local import open_below
 from cellucid_dask.store.retry import with_retries
 from cellucid_dask.store.transfer import fetch_ranges
 
@@ -25,6 +25,7 @@ _EXTRAS = {
 }  # fmt: skip
 # botocore keeps 10 connections, fewer than there are objects in flight
 _CONNECTIONS = {"max_pool_connections": 64}
+MAX_BYTES = 2**26  # of a file that is read whole, unless more is asked for
 _PLACE = ("endpoint_url", "account_name", "connection_string", "host", "port")
 
 
@@ -171,20 +172,27 @@ class Location:
         except Exception as error:  # stores raise errors of their own
             raise ExportError(f"{self.explain(error, done)} {advice}".rstrip()) from error
 
-    def read(self, name: str) -> bytes | None:
-        """Read a file; ``None`` when there is none."""
-        with self.explaining("read"):
-            try:
-                if self.is_local:
-                    return _read(self.path(name))
-                return bytes(with_retries(lambda: self.filesystem.cat_file(self.path(name))))
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+    def read(self, name: str, max_bytes: int = MAX_BYTES) -> bytes | None:
+        """Read a file; ``None`` when there is none.
+
+        Raises
+        ------
+        ExportError
+            It cannot be read, or has more than `max_bytes`.
+        """
+        data = self.fetch({name: max_bytes + 1})[name]
+        if isinstance(data, FileNotFoundError | NotADirectoryError):
+            return None
+        if isinstance(data, Exception):
+            raise ExportError(self.explain(data, "read", name)) from data
+        if len(data) > max_bytes:
+            raise ExportError(f"{self._shown(name)} is larger than any file of its kind.")
+        return data
 
     def beginning(self, max_bytes: int) -> bytes:
         """Read the first bytes of the file; errors are raised as they are."""
         if self.is_local:
-            return _read(self.url, max_bytes)
+            return _read(self.url, "", max_bytes)
 
         def read() -> bytes:
             options = {"block_size": max_bytes, "cache_type": "none"}
@@ -223,7 +231,7 @@ class Location:
 
     def _read_local(self, ranges: Sequence[tuple[str, int, int]]) -> Iterator[bytes]:
         for name, group in groupby(ranges, key=lambda each: each[0]):
-            with open(self.path(name), "rb", 0, opener=regular) as file:
+            with open_below(self.url, name) as file:
                 for _, start, stop in group:
                     yield os.pread(file.fileno(), stop - start, start)
 
@@ -241,7 +249,7 @@ class Location:
             By name the contents, or the error that reading met.
         """
         if self.is_local:
-            return {name: _try_read(self.path(name), limit) for name, limit in max_bytes.items()}
+            return {name: _try_read(self.url, name, limit) for name, limit in max_bytes.items()}
         ranges = [(self.path(name), 0, limit) for name, limit in max_bytes.items()]
         return dict(zip(max_bytes, fetch_ranges(self.filesystem, ranges), strict=True))
 
@@ -263,14 +271,13 @@ class Location:
         }
 
 
-def _read(path: str, max_bytes: int | None = None) -> bytes:
-    with open(path, "rb", opener=regular) as file:
-        size = os.fstat(file.fileno()).st_size
-        return file.read(size if max_bytes is None else min(max_bytes, size))
+def _read(folder: str, name: str, max_bytes: int) -> bytes:
+    with open_below(folder, name) as file:
+        return file.read(min(max_bytes, os.fstat(file.fileno()).st_size))
 
 
-def _try_read(path: str, max_bytes: int) -> bytes | Exception:
+def _try_read(folder: str, name: str, max_bytes: int) -> bytes | Exception:
     try:
-        return _read(path, max_bytes)
-    except OSError as error:
+        return _read(folder, name, max_bytes)
+    except (OSError, ValueError) as error:  # the latter of a name with NUL
         return error

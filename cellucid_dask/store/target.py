@@ -12,13 +12,12 @@ from typing import Any, Protocol, Self
 from cellucid_dask.store.durable import flush_file_system
 from cellucid_dask.store.local import write_local
 from cellucid_dask.store.local_writer import LocalWriter
-from cellucid_dask.store.location import Location
+from cellucid_dask.store.location import MAX_BYTES, Location
 from cellucid_dask.store.retry import with_retries
 from cellucid_dask.store.transfer import Uploads, content_type, headers
 
 # What a run keeps in the target until it is complete; never part of an export.
 RUN_DIR = ".cellucid-dask"
-_MAX_BYTES = 2**30  # of a file that is read whole
 
 
 class _Fence(Protocol):
@@ -132,7 +131,7 @@ class Target(Location):
         """Read files, many at once where the store can; those that are missing are left out."""
         contents = (
             self.read(name) if isinstance(data, Exception) else data
-            for name, data in self.fetch(dict.fromkeys(names, _MAX_BYTES)).items()
+            for name, data in self.fetch(dict.fromkeys(names, MAX_BYTES)).items()
         )
         return [data for data in contents if data is not None]
 

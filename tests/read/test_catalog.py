@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,34 @@ def test_a_broken_identity_is_left_out(root: Path, text: str) -> None:
         found = cellucid_dask.catalog(root)
 
     assert [each["id"] for each in found["datasets"]] == ["b r"]
+
+
+def is_large(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+BAD: dict[str, Callable[[Path], object]] = {
+    "leads out of the folder": lambda path: path.symlink_to("/dev/zero"),
+    "named pipe": os.mkfifo,
+    "directory": Path.mkdir,
+    "is larger than any": is_large,
+    "is not JSON": lambda path: path.write_text("[" * 100_000),
+    "is too deep": lambda path: path.write_text('{"a":' + "[" * 99 + "]" * 99 + "}"),
+}
+
+
+@pytest.mark.parametrize("why", BAD)
+def test_one_bad_folder_does_not_stop_the_others(root: Path, why: str) -> None:
+    identity = root / "lung" / "dataset_identity.json"
+    identity.unlink()
+    BAD[why](identity)
+    done = run_command("catalog", root)
+    assert (done.returncode, done.stdout) == (0, "b r: b r/\n")
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert why in warnings[0].replace("Is a directory", "directory")
+    assert warnings[0].endswith("lung is left out.")
 
 
 @pytest.mark.parametrize("place", ["", "nowhere", "lung"])

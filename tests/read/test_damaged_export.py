@@ -114,3 +114,35 @@ def test_many_cells_that_are_not_there(exported: tuple[Path, ad.AnnData], tmp_pa
         with pytest.raises(cellucid_dask.ExportError):
             ask()
     assert not cellucid_dask.verify(target).ok
+
+
+def test_names_are_shown_without_control_characters(
+    exported: tuple[Path, ad.AnnData], tmp_path: Path
+) -> None:
+    target = copy(exported, tmp_path / "e")
+    edit_json(target / "dataset_identity.json", lambda m: m.update(name="\x1b[2J\u202eowned"))
+    edit_json(target / "var_manifest.json", lambda m: m["fields"][0].__setitem__(0, "\x1b[31m"))
+    found = cellucid_dask.open_export(target)
+    assert "owned" in repr(found)
+    for text in (repr(found), found._repr_html_(), str(cellucid_dask.verify(target))):
+        assert text.replace("\n", "").isprintable()
+
+
+def test_links_out_of_an_export_are_not_followed(
+    exported: tuple[Path, ad.AnnData], tmp_path: Path
+) -> None:
+    target, secret = copy(exported, tmp_path / "e"), tmp_path / "secret"
+    secret.write_bytes((target / "var/gene1.values.u8.gz").read_bytes())
+    for name in ("var/gene0.values.u8.gz", "points_2d.bin.gz"):
+        (target / name).unlink()
+        (target / name).symlink_to(secret)
+    found = cellucid_dask.open_export(target)
+    with pytest.raises(cellucid_dask.ExportError, match="link that leads out of the folder"):
+        found.gene("gene0")
+    with pytest.raises(cellucid_dask.ExportError, match="link that leads out of the folder"):
+        found.points(2)
+    assert not cellucid_dask.verify(target).ok
+    (target / "obs_manifest.json").unlink()
+    (target / "obs_manifest.json").symlink_to("/etc/hostname")
+    with pytest.raises(cellucid_dask.ExportError, match="link that leads out of the folder"):
+        cellucid_dask.open_export(target)

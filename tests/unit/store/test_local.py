@@ -12,7 +12,7 @@ import pytest
 import cellucid_dask
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.source import open_source
-from cellucid_dask.store.local import check_folder, write_local
+from cellucid_dask.store.local import check_folder, open_below, write_local
 from cellucid_dask.store.preflight import check_reachable
 from cellucid_dask.store.target import Target
 from tests.helpers import small_anndata
@@ -78,13 +78,15 @@ def test_folder_of_files(tmp_path: Path) -> None:
     check_folder(str(tmp_path / "new/folder"))
 
 
-@pytest.mark.parametrize("name", ["var", ".cellucid-dask", "var/gene.values.u8.gz", "broken"])
+@pytest.mark.parametrize(
+    "name", ["var", ".cellucid-dask", "var/gene.values.u8.gz", "broken", "loop"]
+)
 def test_nothing_is_written_or_removed_through_a_link(tmp_path: Path, name: str) -> None:
     elsewhere, link = tmp_path / "elsewhere", tmp_path / "out" / name
     elsewhere.mkdir()
     (elsewhere / "run.json").write_text("mine")
     link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(tmp_path / "nowhere" if name == "broken" else elsewhere)
+    link.symlink_to({"broken": "nowhere", "loop": "loop"}.get(name, elsewhere))
     with pytest.raises(RequestError, match="is a link"):
         cellucid_dask.export(small_anndata(), tmp_path / "out", force=True, progress=False)
     assert [each.name for each in elsewhere.iterdir()] == ["run.json"]
@@ -97,3 +99,42 @@ def test_a_link_that_appears_later_is_not_written_through(tmp_path: Path) -> Non
     with pytest.raises(OSError, match="symbolic link"):
         write_local(str(tmp_path / "gene"), b"other")
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["out", "folder/gene", "up", "../elsewhere/gene", "around/gene"])
+def test_nothing_is_read_through_a_link_that_leads_out(tmp_path: Path, name: str) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for folder in (root, elsewhere):
+        folder.mkdir()
+        (folder / "gene").write_bytes(b"mine")
+    (root / "out").symlink_to(elsewhere / "gene")
+    (root / "folder").symlink_to(elsewhere)
+    (root / "up").symlink_to("../elsewhere/gene")
+    (root / "around").symlink_to("folder")
+    target = Target.of(root)
+    with pytest.raises(OSError, match="leads out of the folder"):
+        open_below(str(root), name)
+    with pytest.raises(ExportError, match="leads out of the folder"):
+        target.read(name)
+    with pytest.raises(OSError, match="leads out of the folder"):
+        target.read_ranges([(name, 0, 1)])
+    assert isinstance(target.fetch({name: 1})[name], OSError)
+
+
+def test_links_that_stay_inside_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "root/a").mkdir(parents=True)
+    (tmp_path / "root/a/gene").write_bytes(b"mine")
+    (tmp_path / "root/b").symlink_to("a")
+    (tmp_path / "link").symlink_to("root")
+    for root in ("root", "link"):
+        assert Target.of(tmp_path / root).read("b/gene") == b"mine"
+    assert open_below(str(tmp_path / "link"), "b/gene").read() == b"mine"
+
+
+def test_a_file_larger_than_its_kind_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "lease.json").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ExportError, match=r"lease\.json is larger than any file of its kind"):
+        Target.of(tmp_path).read("lease.json")
+    with pytest.raises(ExportError, match="larger"):
+        Target.of(tmp_path).read("lease.json", 100)
