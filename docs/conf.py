@@ -107,7 +107,7 @@ def _resolve(_app: Sphinx, env: Any, node: Any, content: Any) -> Any:
 def _as_block(_: Sphinx, ctx: Any, lines: list[str]) -> None:
     """Show the examples of a command as they are typed."""
     if ctx.parent is not None:
-        lines[:] = [".. code-block:: console", "", *(f"   $ {line}" for line in lines), ""]
+        lines[:] = [".. code-block:: console", "", *(f"   $ {line}" for line in lines if line), ""]
 
 
 def setup(app: Sphinx) -> None:
