@@ -32,6 +32,7 @@ from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import active_client, blocking_client, check_sees
 from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
+from cellucid_dask.runtime.progress import follow, show_progress
 from cellucid_dask.source import open_source
 from cellucid_dask.source.base import Source
 from cellucid_dask.source.fingerprint import watched
@@ -90,6 +91,7 @@ def export(
     output = output_of(settings.format)
     destination = Target.of(target, settings.storage_options)
     with (
+        show_progress(settings.progress),
         open_source(source, settings.source_storage_options, settings.allow_links) as opened,
         watched(opened) as check_source,
         Staging(staging_folder(settings.scratch, destination.parent)) as staging,
@@ -116,8 +118,11 @@ def export(
             ) as scratch:
                 resume.begin(destination, request, clean=not state.begun)
                 commit.clear(destination, settings, state)
-                with destination.writer() as out:
-                    for name, data in staging:
+                with (
+                    follow("writing cell metadata", len(fields.files), "files") as progress,
+                    destination.writer() as out,
+                ):
+                    for name, data in progress.count(staging):
                         out.put(name, data)
                 staging.close()
                 graph = output.graph(request, destination)
@@ -198,7 +203,10 @@ def plan(
     True
     """
     settings = Settings.of(options)
-    with open_source(source, settings.source_storage_options, settings.allow_links) as opened:
+    with (
+        show_progress(settings.progress),
+        open_source(source, settings.source_storage_options, settings.allow_links) as opened,
+    ):
         request = resolve(opened, settings)
         if target is not None:
             commit.check_target(Target.of(target, settings.storage_options), request)

@@ -168,6 +168,7 @@ def _plan(ctx: click.Context, source: str, target: str | None, **options: Any) -
     settings_option("storage_options", "of the export"),
     settings_option("source_storage_options"),
     settings_option("allow_links"),
+    settings_option("progress"),
     *output_options("report"),
     examples="""atlas_export
     atlas_export --source atlas.h5ad --genes all
@@ -180,7 +181,7 @@ def _verify(
     from cellucid_dask.read.verify import verify  # noqa: PLC0415
 
     with _scheduler(options):
-        report = verify(target, source, genes=genes, **given(ctx))
+        report = verify(target, source, genes=genes, **_settings(ctx))
     _print(ctx, report, report.to_dict())
     return _DONE if report.ok else _FAILED
 

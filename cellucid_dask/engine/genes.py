@@ -78,7 +78,7 @@ def export_genes(
         "%d cells x %d genes by route %s in %d tasks, %s of memory at most",
         plan.shape[0], plan.n_genes, plan.route, plan.n_tasks, format_bytes(plan.peak_memory),
     )  # fmt: skip
-    with follow(plan.n_reads, plan.n_genes, shown=request.settings.progress) as progress:
+    with follow("exporting", plan.n_genes, "genes", plan.n_reads, keep=True) as progress:
         summary: GeneSummary = run(build(request.matrix, job), progress, plan.n_workers)
     return summary
 

@@ -23,12 +23,14 @@ from cellucid_dask.planning import split_by_cost
 from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.compute import run_all
+from cellucid_dask.runtime.progress import follow
 from cellucid_dask.runtime.resources import find_resources
 from cellucid_dask.source.base import Source
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
 _STREAM_BYTES = 2**18  # memory of an open stream beside the bytes of its file
+_COMPARING = "comparing genes with the source"
 _SAMPLE_GENES = 64
 _TOLERANCE = 1 + 1e-6  # rounding of float64, relative to half a step
 
@@ -214,7 +216,9 @@ def _by_genes(
         delayed(compare_columns, pure=False)(target, [row[k] for row in blocks], vectors[range_])
         for k, range_ in enumerate(ranges)
     ]
-    for findings in run_all(tasks, request.plan.n_workers if request.plan else 1):
+    with follow(_COMPARING, len(tasks), "blocks") as progress:
+        found = run_all(tasks, request.plan.n_workers if request.plan else 1, progress)
+    for findings in found:
         yield from findings
 
 
@@ -224,9 +228,11 @@ def _by_rows(
     blocks, _ = _selected(request, columns)
     comparison = _open(target, vectors)
     n_workers = request.plan.n_workers if request.plan else 1
-    for start in range(0, len(blocks), 2 * n_workers):
-        rows = run_all(blocks[start : start + 2 * n_workers], n_workers)
-        comparison.feed(_stacked([_side_by_side(row) for row in rows]))
+    starts = range(0, len(blocks), 2 * n_workers)
+    with follow(_COMPARING, len(starts), "blocks") as progress:
+        for start in progress.count(starts):
+            rows = run_all(blocks[start : start + 2 * n_workers], n_workers)
+            comparison.feed(_stacked([_side_by_side(row) for row in rows]))
     yield from comparison.findings()
 
 

@@ -22,6 +22,7 @@ from cellucid_dask.read.checked import (
 )
 from cellucid_dask.read.files import content_of, fetch_documents
 from cellucid_dask.runtime.compute import run_all
+from cellucid_dask.runtime.progress import follow
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
@@ -92,7 +93,8 @@ def damaged(export: ScannedExport, files: Sequence[schema.File]) -> Iterator[str
         delayed(scan_files, pure=False)(export.target, batch, _of(export.checksums, batch))
         for batch in _batches([file for file in existing if file not in ends], sizes or {})
     ]
-    findings = [finding for batch in run_all(tasks) for finding in batch]
+    with follow("reading files", len(tasks), "batches") as progress:
+        findings = [each for batch in run_all(tasks, progress=progress) for each in batch]
     yield from findings
     # only an intact file of points shows that there are as many cells as the edges count
     intact = [

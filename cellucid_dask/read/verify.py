@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,9 @@ from cellucid_dask.read.compare_fields import compare_fields, fields_settings
 from cellucid_dask.read.scan import ScannedExport, damaged, misplaced
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import blocking_client
+from cellucid_dask.runtime.progress import show_progress
 from cellucid_dask.source import open_source
+from cellucid_dask.source.base import Source
 from cellucid_dask.store.target import Target
 
 _MAX_LISTED = 50  # findings in a report; all are counted
@@ -112,6 +114,7 @@ def verify(
     storage_options: Mapping[str, Any] | None = None,
     source_storage_options: Mapping[str, Any] | None = None,
     allow_links: bool = False,
+    progress: bool = True,
 ) -> VerifyReport:
     """Check an export, and compare it with its source if that is given.
 
@@ -139,6 +142,8 @@ def verify(
         fsspec options for URLs.
     allow_links
         Follow links in the source that lead out of its folder.
+    progress
+        Show how far the work is.
 
     Returns
     -------
@@ -170,26 +175,14 @@ def verify(
     findings.add(export.damage)
     findings.add(disagreements(documents))
     findings.add(misplaced(export))
-    findings.add(damaged(export, files))
     compared: list[str] = []
-    if source is not None and documents.parts:
-        with open_source(source, source_storage_options, allow_links) as opened:
-            if opened.n_cells != documents.n_cells:
-                findings.add(
-                    [f"the source has {opened.n_cells:,} cells, the export {documents.n_cells:,}"]
-                )
-            else:
-                if documents.genes is not None:
-                    compared = _spread(ids, max_genes if genes is not None else _N_COMPARED)
-                    settings = _settings(documents.genes, layer, memory_budget)
-                    sizes = export.listing or {}
-                    findings.add(
-                        compare_genes(
-                            export.target, documents.genes, compared, opened, settings, sizes
-                        )
-                    )
-                if fields := fields_settings(documents, memory_budget):
-                    findings.add(compare_fields(export.target, documents, opened, fields))
+    with show_progress(progress):
+        findings.add(damaged(export, files))
+        if source is not None and documents.parts:
+            if documents.genes is not None:
+                compared = _spread(ids, max_genes if genes is not None else _N_COMPARED)
+            with open_source(source, source_storage_options, allow_links) as opened:
+                findings.add(_differences(export, opened, compared, layer, memory_budget))
     return VerifyReport(
         target=str(export.target),
         n_cells=documents.n_cells,
@@ -202,6 +195,26 @@ def verify(
         listed=export.listing is not None,
         seconds=time.perf_counter() - started,
     )
+
+
+def _differences(
+    export: ScannedExport,
+    source: Source,
+    genes: list[str],
+    layer: str | None,
+    memory_budget: int | str | None,
+) -> Iterator[str]:
+    """Compare genes, points and cell metadata with the source."""
+    documents = export.documents
+    if source.n_cells != documents.n_cells:
+        yield f"the source has {source.n_cells:,} cells, the export {documents.n_cells:,}"
+        return
+    if documents.genes is not None:
+        settings = _settings(documents.genes, layer, memory_budget)
+        sizes = export.listing or {}
+        yield from compare_genes(export.target, documents.genes, genes, source, settings, sizes)
+    if fields := fields_settings(documents, memory_budget):
+        yield from compare_fields(export.target, documents, source, fields)
 
 
 def _settings(genes: Genes, layer: str | None, memory_budget: int | str | None) -> Settings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -34,16 +34,46 @@ def run(graph: TaskGraph, progress: Progress, n_workers: int) -> Any:
     client = active_client()
     if client is not None:
         return compute(client, graph, progress)
-    with Watch(progress, graph.reads, graph.encodes), _local_threads(n_workers):
+    calls: dict[Any, Callable[[Any], None]] = dict.fromkeys(graph.reads, lambda _: progress.read())
+    calls |= dict.fromkeys(
+        graph.encodes, lambda done: progress.add(len(done.column), int(done.nbytes.sum()))
+    )
+    with Watch(calls), _local_threads(n_workers):
         (result,) = dask.compute(Delayed(graph.result, graph.tasks))
     return result
 
 
-def run_all(tasks: Iterable[Any], n_workers: int = CPU_COUNT) -> tuple[Any, ...]:
-    """Compute delayed values on the active scheduler; `n_workers` as in `run`."""
-    with _local_threads(n_workers):
+def run_all(
+    tasks: Iterable[Any], n_workers: int = CPU_COUNT, progress: Progress | None = None
+) -> tuple[Any, ...]:
+    """Compute delayed values on the active scheduler.
+
+    Parameters
+    ----------
+    tasks
+        The values; lists of them without `progress`.
+    n_workers
+        As in `run`.
+    progress
+        Counts each value as soon as it is computed.
+    """
+    tasks, calls = list(tasks), {}
+    if progress is not None:
+        if (client := active_client()) is not None:
+            return _followed(client, tasks, progress)
+        calls = dict.fromkeys([task.key for task in tasks], lambda _: progress.add())
+    with Watch(calls), _local_threads(n_workers):
         results: tuple[Any, ...] = dask.compute(*tasks, retries=RETRIES)
     return results
+
+
+def _followed(client: Any, tasks: list[Delayed], progress: Progress) -> tuple[Any, ...]:
+    from distributed import as_completed  # noqa: PLC0415  slow to import
+
+    futures = client.compute(tasks, retries=RETRIES)
+    for _ in as_completed(futures):
+        progress.add()
+    return tuple(client.gather(futures))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The progress of an export, shown as suits a terminal, a notebook or a log."""
+"""The progress of long steps, shown as suits a terminal, a notebook or a log."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import html
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from dask.callbacks import Callback
 from dask.utils import format_bytes
@@ -20,145 +21,222 @@ _log = logging.getLogger("cellucid_dask")
 # Reading and transposing a value takes about half the time of encoding it.
 _READ, _ENCODE = 1, 2
 _BAR = 24
-# Seconds between two updates.
-_TERMINAL, _NOTEBOOK, _LINES = 0.1, 0.5, 10.0
+# Seconds of a step after which its end stays in the terminal, and its rate means something.
+_LONG = 1.0
 
-Show = Callable[["Progress"], None]
+
+Item = TypeVar("Item")
 
 
 class Progress:
-    """Counts of what is done.
+    """Counts of what is done of one step.
 
     Attributes
     ----------
+    what
+        What is done: the first words of its line.
+    done, total, unit
+        How much of it is in the end done, of how much, in what unit; 0 if the total is unknown.
     blocks, n_blocks
-        Blocks read into tiles, and all of them; 0 on route ``direct``.
-    genes, n_genes
-        Genes in the target, and all of them.
+        Blocks of the matrix that are read before anything is done, and all of them.
     nbytes
-        Total size of their files.
+        Total size of the files that were written.
     """
 
-    def __init__(self, n_blocks: int, n_genes: int, show: Show, every: float) -> None:
+    def __init__(
+        self, what: str, total: int, unit: str, n_blocks: int = 0, view: View | None = None
+    ) -> None:
+        self.what, self.unit = what, unit
+        self.done, self.total = 0, total
         self.blocks, self.n_blocks = 0, n_blocks
-        self.genes, self.n_genes = 0, n_genes
         self.nbytes = 0
-        self._show, self._every = show, every
-        self._started = self._shown = time.monotonic()
+        self._view = view or View()
+        self._started = self._counted = self._shown = time.monotonic()
 
     def read(self, blocks: int = 1) -> None:
         """Count blocks that were read."""
         self.blocks += blocks
+        if not self.done:
+            self._counted = time.monotonic()
         self._refresh()
 
-    def encoded(self, genes: int, nbytes: int) -> None:
-        """Count genes whose files, `nbytes` together, are in the target."""
-        self.genes += genes
+    def add(self, number: int = 1, nbytes: int = 0) -> None:
+        """Count what is done, and the bytes that were written of it."""
+        self.done += number
         self.nbytes += nbytes
         self._refresh()
+
+    def count(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield items, and count each when the next is asked for."""
+        for item in items:
+            yield item
+            self.add()
 
     @property
     def fraction(self) -> float:
         """Share of the work that is done, from 0 to 1."""
         total = _ENCODE + (_READ if self.n_blocks else 0)
-        done = _ENCODE * self.genes / max(self.n_genes, 1)
+        done = _ENCODE * self.done / max(self.total, 1)
         done += _READ * self.blocks / max(self.n_blocks, 1)
         return min(done / total, 1.0)
 
     @property
+    def seconds(self) -> float:
+        """Seconds since the step began."""
+        return time.monotonic() - self._started
+
+    @property
     def seconds_left(self) -> float | None:
-        """Seconds until the end at the average speed so far; ``None`` at the start."""
-        fraction = self.fraction
-        return (time.monotonic() - self._started) * (1 - fraction) / fraction if fraction else None
+        """Seconds until the end at the average speed so far; ``None`` if that is unknown."""
+        fraction = self.fraction if self.total else 0
+        return self.seconds * (1 - fraction) / fraction if fraction else None
 
     def __str__(self) -> str:
         """Return one line to print."""
-        text = f"{self.genes:,} of {self.n_genes:,} genes, {format_bytes(self.nbytes)}"
-        if self.n_blocks and not self.genes:
-            text = f"read {self.blocks:,} of {self.n_blocks:,} blocks"
-        if self.genes == self.n_genes:
-            return f"{text}, {timedelta(seconds=int(time.monotonic() - self._started))}"
+        if self.n_blocks and not self.done:
+            parts = [f"{self.what}: read {self.blocks:,} of {self.n_blocks:,} blocks"]
+        else:
+            of_all = f" of {self.total:,}" if self.total else ""
+            parts = [f"{self.what}: {self.done:,}{of_all} {self.unit}"]
+        if self.nbytes:
+            parts.append(format_bytes(self.nbytes))
+        if self.done and (seconds := time.monotonic() - self._counted) > _LONG:
+            rate = self.done / seconds
+            parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
         left = self.seconds_left
-        return text if left is None else f"{text}, {timedelta(seconds=int(left))} left"
+        if self.done >= self.total or left is None:
+            parts.append(_clock(self.seconds))
+        else:
+            parts.append(f"{_clock(left)} left")
+        return ", ".join(parts)
 
     def _refresh(self) -> None:
         now = time.monotonic()
-        if now - self._shown >= self._every:
+        if now - self._shown >= self._view.every:
             self._shown = now
-            self._show(self)
+            self._view.show(self)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=int(seconds)))
 
 
 class Watch(Callback):
-    """Counts finished tasks of a local scheduler."""
+    """Calls what is given by key with the result of each task of a local scheduler."""
 
-    def __init__(self, progress: Progress, reads: Sequence[Any], encodes: Sequence[Any]) -> None:
+    def __init__(self, calls: Mapping[Any, Callable[[Any], None]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._progress = progress
-        self._reads, self._encodes = set(reads), set(encodes)
+        self._calls = calls
 
     def _posttask(self, key: Any, result: Any, *_: Any) -> None:
-        if key in self._encodes:
-            self._progress.encoded(len(result.column), int(result.nbytes.sum()))
-        elif key in self._reads:
-            self._progress.read()
+        if key in self._calls:
+            self._calls[key](result)
 
 
-@contextmanager
-def follow(n_blocks: int, n_genes: int, *, shown: bool) -> Iterator[Progress]:
-    """Show the progress of a run on stderr or in the notebook, also at its end if it fails.
+class View:
+    """How progress is shown; this one shows nothing."""
 
-    Parameters
-    ----------
-    n_blocks, n_genes
-        Number of blocks to read and of genes to encode.
-    shown
-        Whether to show it; otherwise it is only counted and logged.
-    """
-    show, every, end = _view() if shown else (lambda _: None, float("inf"), "")
-    progress = Progress(n_blocks, n_genes, show, every)
-    try:
-        yield progress
-    finally:
-        show(progress)
-        say(end, sys.stderr)
-        _log.info("%s", progress)
+    every = float("inf")  # seconds between two updates
+
+    def show(self, progress: Progress) -> None:
+        """Show how far a step is."""
+
+    def end(self, progress: Progress, *, keep: bool) -> None:
+        """Show the end of a step, or only what must stay visible of it."""
 
 
-def _view() -> tuple[Show, float, str]:
-    """Choose how to show progress; return it, the seconds between updates, and a last word."""
-    if (notebook := _notebook()) is not None:
-        return notebook, _NOTEBOOK, ""
-    if sys.stderr.isatty():
-        return _bar, _TERMINAL, "\n"
-    return _line, _LINES, ""
+class _Log(View):
+    """A line now and then, and at the end."""
+
+    every = 10.0
+
+    def show(self, progress: Progress) -> None:
+        say(f"{progress}\n", sys.stderr)
+
+    def end(self, progress: Progress, *, keep: bool) -> None:
+        if keep or progress.seconds >= self.every:
+            self.show(progress)
 
 
-def _line(progress: Progress) -> None:
-    say(f"{progress}\n", sys.stderr)
+class _Terminal(View):
+    """A line with a bar."""
+
+    every = 0.1
+
+    def show(self, progress: Progress) -> None:
+        bar = ("#" * round(progress.fraction * _BAR)).ljust(_BAR)
+        say(f"\r\x1b[K[{bar}] {progress}", sys.stderr)
+
+    def end(self, progress: Progress, *, keep: bool) -> None:
+        if keep or progress.seconds >= _LONG:
+            self.show(progress)
+            say("\n", sys.stderr)
+        else:
+            say("\r\x1b[K", sys.stderr)
 
 
-def _bar(progress: Progress) -> None:
-    bar = ("#" * round(progress.fraction * _BAR)).ljust(_BAR)
-    say(f"\r\x1b[K[{bar}] {progress}", sys.stderr)
+class _Notebook(View):
+    """HTML without widgets, saved with the notebook; each step takes the place of the last."""
 
+    every = 0.5
+    _handle: Any = None
 
-def _notebook() -> Show | None:
-    """Return a view for a notebook, if this is one: HTML without widgets, saved with it."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if shell is None or not hasattr(shell, "kernel"):
-        return None
-    from IPython.display import display  # noqa: PLC0415  only in a notebook
+    def show(self, progress: Progress) -> None:
+        from IPython.display import display  # noqa: PLC0415  only in a notebook
 
-    handle: Any = None
-
-    def show(progress: Progress) -> None:
-        nonlocal handle
         text = str(progress)
         bar = f'<progress max="1" value="{progress.fraction:.4f}" style="vertical-align:middle">'
         view = {"text/plain": text, "text/html": f"{bar}</progress> {html.escape(text)}"}
-        if handle is None:
-            handle = display(view, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        if self._handle is None:
+            self._handle = display(view, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
-            handle.update(view, raw=True)
+            self._handle.update(view, raw=True)
 
-    return show
+    def end(self, progress: Progress, *, keep: bool) -> None:
+        if keep or self._handle is not None:
+            self.show(progress)
+
+
+_NONE = View()
+_view: ContextVar[View] = ContextVar("view", default=_NONE)
+
+
+@contextmanager
+def show_progress(shown: bool) -> Iterator[None]:
+    """Show the steps that are followed within the block on stderr or in the notebook, or not."""
+    token = _view.set(_choose_view() if shown else _NONE)
+    try:
+        yield
+    finally:
+        _view.reset(token)
+
+
+@contextmanager
+def follow(
+    what: str, total: int, unit: str, n_blocks: int = 0, *, keep: bool = False
+) -> Iterator[Progress]:
+    """Show the progress of a step.
+
+    Parameters
+    ----------
+    what, total, unit, n_blocks
+        As in `Progress`.
+    keep
+        Whether its end stays visible though the step was short; that of one that fails does.
+    """
+    view = _view.get()
+    progress = Progress(what, total, unit, n_blocks, view)
+    failed = True
+    try:
+        yield progress
+        failed = False
+    finally:
+        view.end(progress, keep=keep or failed)
+        _log.info("%s", progress)
+
+
+def _choose_view() -> View:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None and hasattr(shell, "kernel"):
+        return _Notebook()
+    return _Terminal() if sys.stderr.isatty() else _Log()

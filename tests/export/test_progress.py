@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ from cellucid_dask.runtime import progress as module
 from cellucid_dask.runtime.progress import Progress
 from tests.helpers import small_anndata
 
-LAST = re.compile(r"12 of 12 genes, [\d.]+ (B|kiB), 0:\d\d:\d\d$")
+LAST = re.compile(r"exporting: 12 of 12 genes, [\d.]+ (B|kiB), 0:\d\d:\d\d$")
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Progress]:
 
 def check_counts(progress: Progress, target: Path) -> None:
     files = list((target / "var").iterdir())
-    assert (progress.genes, progress.n_genes) == (len(files), len(files))
+    assert (progress.done, progress.total) == (len(files), len(files))
     assert progress.nbytes == sum(file.stat().st_size for file in files)
     assert progress.blocks == progress.n_blocks
 
@@ -57,8 +58,8 @@ def test_local_counts(
     adata.X = da.from_array(adata.X, chunks=chunks)
     with dask.config.set(scheduler=scheduler):
         cellucid_dask.export(adata, tmp_path / "out", progress=False)
-    check_counts(recorded[0], tmp_path / "out")
-    assert recorded[0].n_blocks == {(10, 12): 4, (40, 5): 0, (10, 5): 12}[chunks]
+    check_counts(recorded[-1], tmp_path / "out")
+    assert recorded[-1].n_blocks == {(10, 12): 4, (40, 5): 0, (10, 5): 12}[chunks]
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["scratch", "workers"])
@@ -79,8 +80,8 @@ def test_cluster_counts(
         Client(running),
     ):
         cellucid_dask.export(adata, tmp_path / "out", progress=False)
-    check_counts(recorded[0], tmp_path / "out")
-    assert recorded[0].n_blocks == 4
+    check_counts(recorded[-1], tmp_path / "out")
+    assert recorded[-1].n_blocks == 4
 
 
 def test_lines_where_there_is_no_terminal(
@@ -123,7 +124,7 @@ def test_failed_run_shows_how_far_it_was(tmp_path: Path, capfd: pytest.CaptureFi
     adata.X = da.from_array(adata.X, chunks=(10, 12)).map_blocks(fail, meta=adata.X[:0, :0])
     with pytest.raises(ZeroDivisionError):
         cellucid_dask.export(adata, tmp_path / "out")
-    assert "read 0 of 4 blocks" in capfd.readouterr().err
+    assert "exporting: read 0 of 4 blocks" in capfd.readouterr().err
 
 
 def test_log(small_h5ad: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -135,3 +136,39 @@ def test_log(small_h5ad: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert "12 of 12 genes" in caplog.text
     assert "hush-hush" not in caplog.text
     assert {record.name for record in caplog.records} >= {"cellucid_dask"}
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "distributed"])
+@pytest.mark.xdist_group("cluster")
+def test_every_long_step_is_counted(
+    tmp_path: Path, recorded: list[Progress], scheduler: str
+) -> None:
+    adata = small_anndata()
+    with contextlib.ExitStack() as stack:
+        if scheduler == "distributed":
+            from distributed import Client
+
+            stack.enter_context(Client(processes=False, n_workers=2, dashboard_address=":0"))
+        cellucid_dask.export(adata, tmp_path / "out", connectivities="connectivities")
+        cellucid_dask.verify(tmp_path / "out", adata, genes="all")
+    counted = {each.what: (each.done, each.total) for each in recorded}
+    assert counted.pop("writing the neighbor graph")[0] > 0  # of edges nobody knows the number
+    assert all(done == total > 0 for done, total in counted.values()), counted
+    assert set(counted) == {
+        "reading cell metadata", "writing cell metadata", "reading the neighbor graph",
+        "exporting", "reading files", "comparing genes with the source",
+    }  # fmt: skip
+
+
+def test_steps_of_verify_in_a_log(
+    small_h5ad: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    cellucid_dask.export(small_h5ad, tmp_path / "out", progress=False)
+    monkeypatch.setattr(module._Log, "every", 0.0)
+    assert main(["verify", str(tmp_path / "out"), "--source", str(small_h5ad)]) == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[-1].startswith("reading cell metadata: 5 of 5 columns")
+    assert any(line.startswith("comparing genes with the source: 1 of 1 blocks") for line in lines)
+    assert main(["verify", str(tmp_path / "out"), "--no-progress"]) == 0
+    assert capfd.readouterr().err == ""

@@ -13,7 +13,8 @@ import pytest
 
 import cellucid_dask
 from cellucid_dask import ExportWarning, RequestError
-from tests.helpers import run_command, small_anndata
+from cellucid_dask.cli.commands import main
+from tests.helpers import SETTINGS, run_command, small_anndata
 
 
 @pytest.fixture
@@ -152,3 +153,12 @@ def test_by_the_command_line(root: Path) -> None:
     assert "warning: " in done.stderr
     assert "ung: lung/" in done.stdout
     assert written(root)["default"] == "ung"
+
+
+def test_command_answers_in_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    adata = small_anndata()
+    cellucid_dask.export(adata, tmp_path / "all/one", **SETTINGS)
+    assert main(["catalog", str(tmp_path / "all"), "--json", "--no-page"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert told == json.loads((tmp_path / "all/datasets.json").read_text())
+    assert [each["path"] for each in told["datasets"]] == ["one/"]

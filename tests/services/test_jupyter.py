@@ -55,9 +55,11 @@ def test_plan_and_export(small_h5ad: Path, tmp_path: Path, client: str | None) -
     _, plan, export, result = book.cells
     assert "40 cells x 12 genes, 12 exported" in plan.outputs[0].text
     (bar,) = output(export, "text/html")
-    assert re.match(r'<progress max="1" value="1.0000"[^>]*></progress> 12 of 12 genes, ', bar)
+    assert re.match(
+        r'<progress max="1" value="1.0000"[^>]*></progress> exporting: 12 of 12 genes, ', bar
+    )
     (text,) = output(export, "text/plain")
-    assert text.startswith("12 of 12 genes, ")
+    assert text.startswith("exporting: 12 of 12 genes, ")
     assert not [each for each in export.outputs if each.get("name") == "stderr"]
     assert "40 cells x 12 genes in " in result.outputs[0].text
     assert len(check(tmp_path / "out").genes) == 12

@@ -166,11 +166,7 @@ def test_genes_of_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_refused_arguments(arguments: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    try:
-        code = main(["export", "atlas.h5ad", "out", *arguments.split()])
-    except SystemExit as end:
-        code = int(str(end.code))
-    assert code == 2
+    assert main(["export", "atlas.h5ad", "out", *arguments.split()]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1

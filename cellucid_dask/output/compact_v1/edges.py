@@ -24,12 +24,14 @@ from cellucid_dask.format.edges import index_dtype
 from cellucid_dask.planning.edges import EdgePlan
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.runtime.compute import run_all
+from cellucid_dask.runtime.progress import follow
 from cellucid_dask.runtime.supervise import RETRIES
 from cellucid_dask.source.matrix import Matrix
 from cellucid_dask.store.scratch import Scratch, open_scratch
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
+_READING = "reading the neighbor graph"
 _Encoding = tuple[np.dtype[Any], int | None]  # dtype that cells are stored in, gzip level
 
 
@@ -148,7 +150,11 @@ def export_edges(
     files = names.edge_sources_path(compressed), names.edge_destinations_path(compressed)
     n_neighbors = np.zeros(n_cells, np.int64)
     n_edges = 0
-    with target.stream(files[0]) as lower, target.stream(files[1]) as higher:
+    with (
+        target.stream(files[0]) as lower,
+        target.stream(files[1]) as higher,
+        follow("writing the neighbor graph", 0, "edges") as progress,
+    ):
         outs = _Digesting(lower), _Digesting(higher)
         sources, destinations = (GzipWriter(out, level) for out in outs)
         while tasks:
@@ -157,6 +163,7 @@ def export_edges(
                 destinations.add(edges.destinations)
                 edges.count_neighbors(n_neighbors)
                 n_edges += len(edges.higher)
+                progress.add(len(edges.higher))
             tasks = list(itertools.islice(ranges, plan.n_waiting))
         sources.finish()
         destinations.finish()
@@ -203,7 +210,9 @@ def _through_scratch(
         )
         for number, block, row, column in _blocks(array)
     ]  # fmt: skip
-    offsets, bounds = np.stack(run_all(stored, plan.n_workers)), segments(n_cells)
+    with follow(_READING, len(stored), "blocks") as progress:
+        offsets = np.stack(run_all(stored, plan.n_workers, progress))
+    bounds = segments(n_cells)
     for first, last in plan.ranges(np.diff(offsets, axis=1).sum(axis=0)):
         yield delayed(sort_stored, pure=False)(
             scratch, offsets[:, [first, last]], bounds[first : last + 1], *encoding,
@@ -222,7 +231,9 @@ def _through_workers(
         for number, block, row, column in _blocks(array)
     ]
     edge_blocks = dask.persist(*tasks, retries=RETRIES)
-    counts = run_all([delayed(_count, pure=False)(each) for each in edge_blocks], plan.n_workers)
+    with follow(_READING, len(tasks), "blocks") as progress:
+        tasks = [delayed(_count, pure=False)(each) for each in edge_blocks]
+        counts = run_all(tasks, plan.n_workers, progress)
     bounds = segments(n_cells)
     for first, last in plan.ranges(np.sum(counts, axis=0)):
         parts = [

@@ -26,6 +26,7 @@ from cellucid_dask.format import names
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.request.settings import Settings
+from cellucid_dask.runtime.progress import follow
 from cellucid_dask.source.base import Source
 from cellucid_dask.source.matrix import Sliceable
 from cellucid_dask.source.reading import UnreadableError
@@ -174,26 +175,27 @@ def _columns(
     and what is wrong with those that cannot be read to `unreadable`.
     """
     named = request.settings.obs_keys is not None
-    for key in request.obs_keys:
-        try:
-            column = request.source.obs(key)
-            _check_rows(f"obs column {key!r}", len(column), request.source.n_cells)
-            if is_categorical(column):
-                column = factorize(column, block_rows)
-        except UnreadableError as error:
-            if named:
-                raise
-            unreadable.append(f"{str(error).rstrip('.')}. It is left out.")
-            continue
-        if isinstance(column, Factors):
-            if named or not is_id_like(column):
+    with follow("reading cell metadata", len(request.obs_keys), "columns") as progress:
+        for key in progress.count(request.obs_keys):
+            try:
+                column = request.source.obs(key)
+                _check_rows(f"obs column {key!r}", len(column), request.source.n_cells)
+                if is_categorical(column):
+                    column = factorize(column, block_rows)
+            except UnreadableError as error:
+                if named:
+                    raise
+                unreadable.append(f"{str(error).rstrip('.')}. It is left out.")
+                continue
+            if isinstance(column, Factors):
+                if named or not is_id_like(column):
+                    yield key, column
+                else:
+                    id_like.append(key)
+            elif named or is_continuous(column):
                 yield key, column
             else:
-                id_like.append(key)
-        elif named or is_continuous(column):
-            yield key, column
-        else:
-            unknown.append(f"{key} ({column.dtype})")
+                unknown.append(f"{key} ({column.dtype})")
 
 
 def _encode_column(
