@@ -23,8 +23,8 @@ from cellucid_dask.engine.intact import gene_digests
 from cellucid_dask.engine.publish import publish
 from cellucid_dask.engine.result import ExportResult
 from cellucid_dask.errors import ExportWarning
-from cellucid_dask.output import output_of
-from cellucid_dask.output.base import Written
+from cellucid_dask.output import output_for
+from cellucid_dask.output.base import Written, is_note
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.read.complete import check_complete
 from cellucid_dask.request.options import ExportOptions, spell_out_options
@@ -88,7 +88,7 @@ def export(
     """
     started = time.perf_counter()
     settings = Settings.of(options)
-    output = output_of(settings.format)
+    output = output_for(settings, options)
     destination = Target.of(target, settings.storage_options)
     with (
         show_progress(settings.progress),
@@ -99,7 +99,7 @@ def export(
         request = resolve(opened, settings)
         if commit.check_target(destination, request).complete:
             return _found(destination, request, started)
-        fields = output.fields(request, staging.add)
+        fields = output.fields(request, staging.add, str(destination))
         messages = (*request.warnings, *fields.warnings)
         _warn(messages)
         with commit.claim(destination, request) as (lease, state):
@@ -134,14 +134,19 @@ def export(
                 scratch_bytes = scratch.nbytes() if scratch else 0
             about_genes = gene_warnings(summary, request.gene_ids, settings)
             _warn(about_genes)
-            other = fields.files | (graph.files if graph else {})
+            files = {
+                **fields.files,
+                **(graph.files if graph else {}),
+                **gene_digests(summary, output.gene_keys(request)),
+                **output.finish_genes(request, destination, summary),
+            }
             written = Written(
                 target=destination,
                 request=request,
                 fields=fields,
                 graph=graph,
                 genes=summary,
-                payloads=other | gene_digests(summary, output.gene_keys(request)),
+                payloads={name: each for name, each in files.items() if not is_note(name)},
                 joined=state.identity,
                 checksums=state.checksums,
             )
@@ -154,8 +159,8 @@ def export(
         target=str(destination),
         n_cells=request.source.n_cells,
         n_genes=len(summary.column),
-        n_objects=len(summary.column) + len(other),
-        nbytes=int(summary.nbytes.sum()) + sum(each.nbytes for each in other.values()),
+        n_objects=len(written.payloads),
+        nbytes=sum(each.nbytes for each in written.payloads.values()),
         scratch_bytes=scratch_bytes + (graph.scratch_bytes if graph else 0),
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),
@@ -203,6 +208,7 @@ def plan(
     True
     """
     settings = Settings.of(options)
+    output = output_for(settings, options)
     with (
         show_progress(settings.progress),
         open_source(source, settings.source_storage_options, settings.allow_links) as opened,
@@ -211,7 +217,7 @@ def plan(
         if target is not None:
             commit.check_target(Target.of(target, settings.storage_options), request)
         idle = current_rss()
-        fields = output_of(settings.format).fields(request, lambda *_: None)
+        fields = output.fields(request, lambda *_: None, str(target or opened.name))
         _warn((*request.warnings, *fields.warnings))
         planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
         planned = replace(
@@ -223,7 +229,7 @@ def plan(
             planned,
             embeddings={d: each.key for d, each in request.embeddings.items()},
             peak_rss=idle + planned.peak_memory,
-            n_objects=len(fields.files) + len(request.gene_ids) + (2 if request.neighbors else 0),
+            n_objects=len(fields.files) + output.n_files(request),
             output_bytes=sum(each.nbytes for each in fields.files.values())
             + forecast_gene_bytes(request)
             + forecast_edge_bytes(request),

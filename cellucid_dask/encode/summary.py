@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,9 @@ class GeneSummary:
     md5
         S32, (n_genes,): MD5 of the file in hexadecimal, as object stores report it; empty for
         local files.
+    shared
+        Size, SHA-256 and MD5 of the files that hold several genes, by path; in a format of such
+        files those of each gene are empty.
     """
 
     column: Array
@@ -49,28 +52,38 @@ class GeneSummary:
     nbytes: Array
     sha256: Array
     md5: Array
+    shared: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all files together."""
+        return int(self.nbytes.sum()) + sum(nbytes for nbytes, *_ in self.shared.values())
 
     @classmethod
     def empty(cls) -> GeneSummary:
         """Return the summary of no gene."""
-        return cls(**{name: np.empty(0, dtype) for name, dtype in _DTYPES.items()})
+        columns: dict[str, Any] = {name: np.empty(0, dtype) for name, dtype in _DTYPES.items()}
+        return cls(**columns)
 
     @classmethod
     def joined(cls, summaries: Sequence[GeneSummary]) -> GeneSummary:
         """Concatenate summaries of different genes and sort by matrix column."""
-        columns = {
+        columns: dict[str, Any] = {
             name: np.concatenate([getattr(each, name) for each in summaries]) for name in _DTYPES
         }
-        return cls(**columns).take(np.argsort(columns["column"]))
+        shared = {path: digest for each in summaries for path, digest in each.shared.items()}
+        return cls(**columns, shared=shared).take(np.argsort(columns["column"]))
 
     def take(self, rows: Array) -> GeneSummary:
-        """Return the entries at some positions."""
-        return GeneSummary(**{name: getattr(self, name)[rows] for name in _DTYPES})
+        """Return the entries at some positions, and all files that genes share."""
+        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in _DTYPES}
+        return GeneSummary(**columns, shared=self.shared)
 
     def to_lists(self) -> dict[str, list[Any]]:
         """Return all but the columns, for JSON: a receipt identifies genes by their files."""
         lists = {name: getattr(self, name).tolist() for name in _DTYPES if name != "column"}
-        return lists | {name: [each.decode() for each in lists[name]] for name in ("sha256", "md5")}
+        lists |= {name: [each.decode() for each in lists[name]] for name in ("sha256", "md5")}
+        return lists | {"shared": [[path, *digest] for path, digest in self.shared.items()]}
 
     @classmethod
     def from_lists(cls, lists: Mapping[str, Any], column: Array) -> GeneSummary:
@@ -81,11 +94,14 @@ class GeneSummary:
         ValueError, KeyError, TypeError, OverflowError
             `lists` is damaged, or of other genes.
         """
-        columns = {
+        columns: dict[str, Any] = {
             name: np.array(lists[name], dtype)
             for name, dtype in _DTYPES.items()
             if name != "column"
         }
         if any(values.shape != column.shape for values in columns.values()):
             raise ValueError("columns of different lengths")
-        return cls(column=column, **columns)
+        shared = {
+            str(path): (int(n), str(sha256), str(md5)) for path, n, sha256, md5 in lists["shared"]
+        }
+        return cls(column=column, **columns, shared=shared)

@@ -11,7 +11,7 @@ from cellucid_dask.engine import resume
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import checksums, layout, manifests, names, parse
 from cellucid_dask.format.decode import DamageError
-from cellucid_dask.output import output_of
+from cellucid_dask.output import FORMATS, output_of
 from cellucid_dask.page import INDEX
 from cellucid_dask.page.publish import read_index
 from cellucid_dask.request.settings import Settings
@@ -59,7 +59,7 @@ def check_target(target: Target, request: Request) -> TargetState:
     """
     check_apart(target, getattr(request.source, "location", None))  # of a source in files
     check_reachable(target)
-    check_names(target, request.paths)
+    check_names(target, output_of(request.settings.format).paths(request))
     refuse_if_leased(target)
     return check(target, request)
 
@@ -93,6 +93,7 @@ def check(target: Target, request: Request) -> TargetState:
         to which these genes cannot be added.
     """
     settings, existing = request.settings, target.names()
+    _check_format(target, settings, existing)
     if settings.page and not settings.genes_only and INDEX in existing:
         read_index(target)
     begun = False
@@ -111,14 +112,26 @@ def check(target: Target, request: Request) -> TargetState:
             raise RequestError(f"{target} has genes already: pass --force to replace them.")
         identity = _joinable(target, settings, request.source.n_cells)
         return TargetState(identity, begun, _other_checksums(target))
-    documents = sorted(existing.intersection(output_of(settings.format).documents))
+    output = output_of(settings.format)
+    documents = sorted(existing.intersection(output.documents))
     if documents and not settings.force and not begun:
         remedy = "there is nothing to resume" if settings.resume else "choose another place"
         raise RequestError(
             f"{target} already holds an export ({documents[0]}): {remedy}, or pass "
             "--force to replace it."
         )
+    if documents and not resume.was_interrupted(target):
+        output.check(target)
     return TargetState(None, begun)
+
+
+def _check_format(target: Target, settings: Settings, existing: set[str]) -> None:
+    for name in FORMATS:
+        if name != settings.format and not existing.isdisjoint(output_of(name).documents):
+            raise RequestError(
+                f"{target} already holds an export as {name}: choose another place for "
+                f"{settings.format}."
+            )
 
 
 def _joinable(target: Target, settings: Settings, n_cells: int) -> Json:

@@ -111,5 +111,5 @@ def _of_row_blocks(request: Request, plan: ExportPlan, array: Any, columns: Arra
 
 
 def _sizes(request: Request, tiles: list[Tile], n_cells: int) -> list[int]:
-    writer = output_of(request.settings.format).genes(request, request.gene_columns)
+    writer = output_of(request.settings.format).genes(request, request.gene_columns, None)
     return writer.sizes(tiles, n_cells)

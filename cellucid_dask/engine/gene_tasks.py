@@ -5,14 +5,16 @@ A gene is known by its matrix column; tasks count positions in the list of expor
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from cellucid_dask.encode.counts import Counting, GeneCounts
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.encode.tiles import SparseTile, Tile, tiles_of
 from cellucid_dask.engine.resume import write_receipt
@@ -23,6 +25,24 @@ from cellucid_dask.runtime.supervise import final
 from cellucid_dask.store.scratch import Scratch
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
+
+
+class Stored(NamedTuple):
+    """Blocks in scratch: their tiles, and the counts of their values, if they were counted."""
+
+    tiles: list[StoredTile]
+    counts: GeneCounts
+
+    @classmethod
+    def joined(cls, parts: Sequence[Stored]) -> Stored:
+        """Join the blocks of the same genes."""
+        tiles = list(itertools.chain.from_iterable(part.tiles for part in parts))
+        return Stored(tiles, join_counts([part.counts for part in parts]))
+
+
+def join_counts(parts: Sequence[GeneCounts]) -> GeneCounts:
+    """Add up the counts of the same genes in different cells."""
+    return functools.reduce(GeneCounts.beside, parts)
 
 
 class Reader(Protocol):
@@ -94,6 +114,10 @@ class GeneJob:
         block = reader.read(rows, genes)
         return tiles_of(block, rows.start, kept, tile_values=self.plan.tile_values)
 
+    def using(self, writer: GeneWriter | None) -> GeneJob:
+        """Return the job with the writer that knows the counts, if there is one."""
+        return self if writer is None else replace(self, writer=writer)
+
     def finish(self, parts: Iterable[GeneSummary], first: int) -> GeneSummary:
         """Leave a receipt for the genes of a task, once they are all in the target."""
         summary = GeneSummary.joined(list(parts))
@@ -103,24 +127,50 @@ class GeneJob:
 
 
 @final
-def encode_block(reader: Reader, job: GeneJob, _: int, j: int) -> GeneSummary:
+def count_block(reader: Reader, job: GeneJob, _: int, j: int) -> GeneCounts:
+    """Read all cells of a gene block, one row block after the other, and count values (task)."""
+    counting = Counting(int(job.bounds[j + 1] - job.bounds[j]))
+    for i in range(len(job.plan.row_blocks)):
+        for _tile in counting(job.tiles(reader, i, j)):
+            pass
+    return counting.counts
+
+
+@final
+def place(job: GeneJob, counts: Sequence[GeneCounts]) -> GeneWriter:
+    """Return the writer that knows the counts of all gene blocks (task)."""
+    return job.writer.placed(job.target, GeneCounts.joined(counts))
+
+
+@final
+def encode_block(
+    reader: Reader, job: GeneJob, _: int, j: int, writer: GeneWriter | None = None
+) -> GeneSummary:
     """Read all cells of a gene block, one row block after the other, and encode it (task)."""
+    job = job.using(writer)
     tiles = [tile for i in range(len(job.plan.row_blocks)) for tile in job.tiles(reader, i, j)]
     first = int(job.bounds[j])
     return job.finish([job.writer.write(job.target, tiles, first)], first)
 
 
 @final
-def store_block(reader: Reader, job: GeneJob, i: int, j: int) -> list[StoredTile]:
-    """Read and transpose a block into scratch (task)."""
+def store_block(reader: Reader, job: GeneJob, i: int, j: int) -> Stored:
+    """Read and transpose a block into scratch, and count its values if they must be (task)."""
     name = f"{i * len(job.plan.gene_blocks) + j}.tiles"
-    cuts = [start for start, _ in job.ranges(j)] + [int(job.bounds[j + 1])]
-    return write_tiles(job.tile_store, name, job.tiles(reader, i, j), int(job.bounds[j]), cuts)
+    first, end = int(job.bounds[j]), int(job.bounds[j + 1])
+    cuts = [start for start, _ in job.ranges(j)] + [end]
+    tiles, counting = job.tiles(reader, i, j), Counting(end - first)
+    if job.writer.counts:
+        tiles = counting(tiles)
+    return Stored(write_tiles(job.tile_store, name, tiles, first, cuts), counting.counts)
 
 
 @final
-def encode_stored(job: GeneJob, stored: Sequence[StoredTile], first: int, last: int) -> GeneSummary:
+def encode_stored(
+    job: GeneJob, index: Stored, first: int, last: int, writer: GeneWriter | None = None
+) -> GeneSummary:
     """Gather the genes at positions ``first ... last - 1`` from scratch and encode them (task)."""
+    job, stored = job.using(writer), index.tiles
     mine = [tile for tile in stored if tile.first_gene <= first < tile.first_gene + tile.n_genes]
     j = int(np.searchsorted(job.bounds, first, side="right")) - 1
     genes = StoredGenes(job.tile_store, mine, first, last, job.ranges(j).index((first, last)))
@@ -136,13 +186,20 @@ def encode_stored(job: GeneJob, stored: Sequence[StoredTile], first: int, last: 
 
 
 @final
-def split_block(reader: Reader, job: GeneJob, i: int, j: int) -> list[list[Tile]]:
-    """Read and transpose a block, and cut it at the genes of the encode tasks (task)."""
-    tiles, first = list(job.tiles(reader, i, j)), int(job.bounds[j])
-    return [
+def split_block(reader: Reader, job: GeneJob, i: int, j: int) -> list[list[Tile] | GeneCounts]:
+    """Read and transpose a block, and cut it at the genes of the encode tasks (task).
+
+    The last item is the counts of its values, if they must be counted.
+    """
+    first, end = int(job.bounds[j]), int(job.bounds[j + 1])
+    counting = Counting(end - first)
+    read = job.tiles(reader, i, j)
+    tiles = list(counting(read) if job.writer.counts else read)
+    parts: list[list[Tile] | GeneCounts] = [
         [_own(tile.genes(start - first, stop - first)) for tile in tiles]
         for start, stop in job.ranges(j)
     ]
+    return [*parts, counting.counts]
 
 
 def _own(tile: Tile) -> Tile:
@@ -153,7 +210,10 @@ def _own(tile: Tile) -> Tile:
 
 
 @final
-def encode_tiles(job: GeneJob, blocks: Sequence[list[Tile]], first: int) -> GeneSummary:
+def encode_tiles(
+    job: GeneJob, blocks: Sequence[list[Tile]], first: int, writer: GeneWriter | None = None
+) -> GeneSummary:
     """Encode the genes that the tiles of all row blocks share (task)."""
+    job = job.using(writer)
     tiles = list(itertools.chain.from_iterable(blocks))
     return job.finish([job.writer.write(job.target, tiles, first)], first)

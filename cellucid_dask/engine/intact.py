@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
+import numpy as np
+
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.store.target import Target
@@ -17,15 +19,17 @@ _READ_BYTES = 2**22
 
 
 def gene_digests(summary: GeneSummary, files: Mapping[int, str]) -> dict[str, FileDigest]:
-    """Return the digests of genes by path; `files` has the paths by matrix column."""
+    """Return the digests of the files of genes by path; `files` has those of one gene by column."""
+    own = summary.take(np.flatnonzero(summary.nbytes))
     rows = zip(
-        summary.column.tolist(), summary.nbytes.tolist(), summary.sha256.tolist(),
-        summary.md5.tolist(), strict=True,
+        own.column.tolist(), own.nbytes.tolist(), own.sha256.tolist(), own.md5.tolist(),
+        strict=True,
     )  # fmt: skip
-    return {
+    digests = {
         files[column]: FileDigest(nbytes, sha256.decode(), md5.decode())
         for column, nbytes, sha256, md5 in rows
     }
+    return digests | {path: FileDigest(*each) for path, each in summary.shared.items()}
 
 
 def altered(target: Target, files: Mapping[str, FileDigest]) -> list[str]:

@@ -43,7 +43,8 @@ def publish(
     ExportError
         A file of the target changed while the export ran.
     """
-    if not settings.genes_only:
+    output = output_of(settings.format)
+    if output.has_page and not settings.genes_only:
         (partial(publish_page, kind="export") if settings.page else remove_page)(target)
     check()
     *first, last = documents
@@ -56,7 +57,6 @@ def publish(
     check()
     target.publish(last, documents[last])
     kept = {*documents, *payloads}
-    output = output_of(settings.format)
     target.remove(output.left_over(target, kept, genes_only=settings.genes_only))
 
 

@@ -21,6 +21,7 @@ from cellucid_dask.display import first_few
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine.intact import altered, gene_digests
 from cellucid_dask.errors import RequestError
+from cellucid_dask.output.base import NOTES
 from cellucid_dask.request.settings import RUN_OPTIONS, Settings
 from cellucid_dask.store.document import parse_json
 from cellucid_dask.store.target import RUN_DIR, Target
@@ -95,14 +96,14 @@ def check_same(target: Target, request: Request) -> bool:
 def begin(target: Target, request: Request, *, clean: bool) -> None:
     """Record this run; starting over, drop the receipts of another."""
     if clean:
-        target.remove(target.files(_RECEIPTS))
+        target.remove([*target.files(_RECEIPTS), *target.files(NOTES)])
     target.put({_RECORD: json.dumps(record_of(request)).encode()})
 
 
 def end(target: Target) -> None:
     """Remove the record and the receipts of a run that is complete."""
-    target.remove([*target.files(_RECEIPTS), *target.files(RUN_DIR)])
-    for folder in (_RECEIPTS, RUN_DIR):
+    target.remove([*target.files(_RECEIPTS), *target.files(NOTES), *target.files(RUN_DIR)])
+    for folder in (_RECEIPTS, NOTES, RUN_DIR):
         target.remove_if_empty(folder)
 
 
@@ -135,17 +136,26 @@ def finished(target: Target, files: Mapping[int, str]) -> GeneSummary:
         Of those whose file is what a receipt says, see `altered`.
     """
     column_of = {file: column for column, file in files.items()}
-    summaries = [GeneSummary.empty()]
+    parts = []
     for data in target.read_many(sorted(target.files(_RECEIPTS))):
         try:
             receipt = parse_json(data)
             genes = np.array([column_of.get(name, -1) for name in receipt["files"]], np.int64)
-            summaries.append(GeneSummary.from_lists(receipt, genes))
+            part = GeneSummary.from_lists(receipt, genes)
         except (ValueError, KeyError, TypeError, OverflowError):
             continue  # truncated when its run was killed
-    summary = GeneSummary.joined(summaries)
-    _, first = np.unique(summary.column, return_index=True)
-    summary = summary.take(first[summary.column[first] >= 0])
-    wrong = set(altered(target, gene_digests(summary, files)))
-    intact = [files[column] not in wrong for column in summary.column.tolist()]
-    return summary.take(np.array(intact, bool))
+        parts.append(part.take(np.flatnonzero(genes >= 0)))
+    digests = {name: each for part in parts for name, each in gene_digests(part, files).items()}
+    wrong = set(altered(target, digests))
+    done: set[int] = set()
+    kept = [GeneSummary.empty()]
+    for part in parts:
+        intact = np.array(
+            [column not in done and files[column] not in wrong for column in part.column.tolist()],
+            bool,
+        )
+        if part.shared and not (intact.all() and wrong.isdisjoint(part.shared)):
+            continue  # whoever writes one of these genes again writes all
+        kept.append(part.take(np.flatnonzero(intact)))
+        done.update(kept[-1].column.tolist())
+    return GeneSummary.joined(kept)

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
+from cellucid_dask.encode.counts import GeneCounts
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.encode.tiles import Tile
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.request.resolve import Request
-from cellucid_dask.store.target import Target
+from cellucid_dask.store.target import RUN_DIR, Target
 from cellucid_dask.types import Array, Json
+
+# What the tasks of a format keep in the target until the run is over.
+NOTES = f"{RUN_DIR}/notes"
+
+
+def is_note(path: str) -> bool:
+    """Whether a path, relative to the target, is that of a note, not of a file of the export."""
+    return path.startswith(f"{NOTES}/")
 
 
 class Fields(Protocol):
@@ -61,10 +70,23 @@ class GeneWriter(Protocol):
     ----------
     keys
         What receipts call each gene, see `Output.gene_keys`.
+    counts
+        Whether all values must be counted before any gene is written.
     """
 
     @property
     def keys(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def counts(self) -> bool: ...  # noqa: D102
+
+    def placed(self, target: Target, counts: GeneCounts) -> Self:
+        """Return the writer that knows the counts.
+
+        Raises
+        ------
+        ExportError
+            There are values that the format does not hold.
+        """
 
     def write(self, target: Target, tiles: Sequence[Tile], first: int) -> GeneSummary:
         """Encode the genes of some tiles, the first at position `first`, and put them."""
@@ -108,15 +130,27 @@ class Output(Protocol):
     documents
         Names of the files that readers look for, in the order in which they appear. The last
         announces a complete export. They are withdrawn in the reverse order.
+    unused
+        Names of the options that mean nothing in this format.
+    has_page
+        Whether the page shows it.
     """
 
     documents: tuple[str, ...]
+    unused: frozenset[str]
+    has_page: bool
 
-    def fields(self, request: Request, keep: Callable[[str, bytes], object]) -> Fields:
+    def paths(self, request: Request) -> list[str]:
+        """Return the paths of files or folders whose names come from the request."""
+
+    def check(self, target: Target) -> None:
+        """Refuse a target in which files that no export wrote would be replaced."""
+
+    def fields(self, request: Request, keep: Callable[[str, bytes], object], target: str) -> Fields:
         """Read, check and encode all but genes and graph.
 
         `keep` receives the path and content of each file as soon as it is encoded. A later one
-        may still be refused.
+        may still be refused. `target` names an export that is given no name.
 
         Raises
         ------
@@ -130,8 +164,19 @@ class Output(Protocol):
     def gene_keys(self, request: Request) -> dict[int, str]:
         """Return what receipts call each gene, by matrix column: its file, if it has its own."""
 
-    def genes(self, request: Request, columns: Array) -> GeneWriter:
-        """Return the writer of some genes: int64, their matrix columns, ascending."""
+    def genes(self, request: Request, columns: Array, target: Target | None) -> GeneWriter:
+        """Return the writer of some genes: int64, their matrix columns, ascending.
+
+        It knows what an interrupted run noted in the target, if that is given.
+        """
+
+    def finish_genes(
+        self, request: Request, target: Target, genes: GeneSummary
+    ) -> dict[str, FileDigest]:
+        """Write what only all genes together give; return the digests by path."""
+
+    def n_files(self, request: Request) -> int:
+        """Return how many files genes and graph will take, about."""
 
     def make_documents(self, written: Written) -> dict[str, bytes]:
         """Return what is published last: content by name, in the order of publication."""

@@ -72,19 +72,8 @@ def select_genes(var: Table, settings: Settings) -> GeneSelection:
         columns = np.arange(len(ids))
     chosen = tuple(ids[columns])
     _check_unique(chosen, settings.var_gene_id_column)
-    if collisions := names.collisions(chosen):
-        listed = first_few([f"{one!r} and {two!r} (both {name})" for one, two, name in collisions])
-        raise RequestError(
-            f"{len(collisions)} gene ids would share a file name: {listed}. Rename them, or choose "
-            "another column with --var-gene-id-column."
-        )
-    _check_lengths(chosen, settings)
-    if similar := names.case_collisions(chosen):
-        listed = first_few([f"{one}/{two}" for one, two in similar])
-        warnings.append(
-            f"{len(similar)} pairs of gene ids differ only by letter case ({listed}): "
-            "on a case-insensitive disk one would overwrite the other."
-        )
+    if settings.one_file_each:
+        _check_files(chosen, settings, warnings)
     aliases = find_aliases(var, columns, chosen, settings.gene_aliases)
     return GeneSelection(chosen, columns.astype(np.int64), tuple(warnings), aliases)
 
@@ -141,6 +130,23 @@ def _by_name(ids: pd.Index[Any], settings: Settings, warnings: list[str]) -> np.
             )
         warnings.append(f"{text} They are left out.")
     return np.array([positions[gene] for gene in wanted if gene in positions], dtype=np.int64)
+
+
+def _check_files(chosen: Sequence[str], settings: Settings, warnings: list[str]) -> None:
+    """Refuse genes that would share a file, or have none."""
+    if collisions := names.collisions(chosen):
+        listed = first_few([f"{one!r} and {two!r} (both {name})" for one, two, name in collisions])
+        raise RequestError(
+            f"{len(collisions)} gene ids would share a file name: {listed}. Rename them, or choose "
+            "another column with --var-gene-id-column."
+        )
+    _check_lengths(chosen, settings)
+    if similar := names.case_collisions(chosen):
+        listed = first_few([f"{one}/{two}" for one, two in similar])
+        warnings.append(
+            f"{len(similar)} pairs of gene ids differ only by letter case ({listed}): "
+            "on a case-insensitive disk one would overwrite the other."
+        )
 
 
 def _check_lengths(ids: Sequence[str], settings: Settings) -> None:

@@ -217,13 +217,14 @@ def _obs_keys(source: Source, settings: Settings, warnings: list[str]) -> tuple[
             f"obs has no column {first_few(unknown)}; it has {first_few(known, 30) or 'none'}."
         )
     keys = tuple(known if settings.obs_keys is None else asked)
-    if collisions := names.collisions(keys):
+    if settings.one_file_each and (collisions := names.collisions(keys)):
         one, two, name = collisions[0]
         raise RequestError(
             f"obs columns {one!r} and {two!r} would both be stored as {name}: rename one, or "
             "choose columns with --obs-keys."
         )
-    if long := names.too_long({key: _longest_path(key, settings) for key in keys}):
+    long = names.too_long({key: _longest_path(key, settings) for key in keys})
+    if settings.one_file_each and long:
         raise RequestError(
             f"The obs column {abbreviated(long[0])} has a name that is too long for a file: "
             "rename it, or choose columns with --obs-keys."

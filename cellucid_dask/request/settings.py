@@ -20,7 +20,7 @@ _CHOICES: dict[str, tuple[tuple[Any, ...], str]] = {
     "obs_continuous_quantization": ((None, 8, 16), "8, 16 or none (float32)"),
     "obs_categorical_dtype": (("auto", "uint8", "uint16"), "auto, uint8 or uint16"),
     "compression": ((None, *range(10)), "a gzip level from 1 to 9, or none"),
-    "format": (("compact_v1",), "compact_v1"),
+    "format": (("compact_v1", "cellucid-zarr"), "compact_v1 or cellucid-zarr"),
 }
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -85,7 +85,8 @@ class Settings:
         a mapping of field names to them. A name that ends in ``_2d`` says its dimension, and
         wins over one that leaves it to the width of its array.
     format
-        ``"compact_v1"``: a small file for each gene and column.
+        ``"compact_v1"``, a small file for each gene and column; or ``"cellucid-zarr"``, an
+        AnnData in Zarr that lies gene after gene.
     var_quantization, obs_continuous_quantization
         8 or 16 bits, or ``None`` for float32.
     obs_categorical_dtype
@@ -146,7 +147,7 @@ class Settings:
     vector_fields: Sequence[str] | Mapping[str, str] | None = _what(
         "obsm key such as velocity_umap", "KEY", repeat=True
     )
-    format: str = _how("what is written", "NAME", default="compact_v1")
+    format: str = _how("what is written: compact_v1 or cellucid-zarr", "NAME", default="compact_v1")
     var_quantization: Literal[8, 16] | None = _how(
         "bits of a gene's values", "8|16|none", default=8
     )
@@ -224,6 +225,11 @@ class Settings:
             raise RequestError("Give either a list of genes or a var column of them, not both.")
         if self.gene_identifiers is not None and not self.gene_identifiers:
             raise RequestError("gene_identifiers is empty: name at least one gene, or pass none.")
+
+    @property
+    def one_file_each(self) -> bool:
+        """Whether each gene and column has files of its name."""
+        return self.format == "compact_v1"
 
     @property
     def budget(self) -> int | None:

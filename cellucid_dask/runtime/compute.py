@@ -36,7 +36,7 @@ def run(graph: TaskGraph, progress: Progress, n_workers: int) -> Any:
         return compute(client, graph, progress)
     calls: dict[Any, Callable[[Any], None]] = dict.fromkeys(graph.reads, lambda _: progress.read())
     calls |= dict.fromkeys(
-        graph.encodes, lambda done: progress.add(len(done.column), int(done.nbytes.sum()))
+        graph.encodes, lambda done: progress.add(len(done.column), done.total_bytes)
     )
     with Watch(calls), _local_threads(n_workers):
         (result,) = dask.compute(Delayed(graph.result, graph.tasks))

@@ -91,7 +91,7 @@ def compute(client: Any, graph: TaskGraph, progress: Progress) -> Any:
         while waiting:
             done = [waiting.pop(future.key) for future in _finished(ended, graph)]
             for summary in client.gather([future for future in done if future.key in encoded]):
-                progress.add(len(summary.column), int(summary.nbytes.sum()))
+                progress.add(len(summary.column), summary.total_bytes)
             progress.read(sum(future.key in read for future in done))
             for future in done:
                 if future is not result:

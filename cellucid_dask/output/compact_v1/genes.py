@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
+from cellucid_dask.encode.counts import GeneCounts
 from cellucid_dask.encode.kernel import encode_genes
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.encode.tiles import Tile
@@ -36,6 +38,12 @@ class GeneFiles:
     n_cells: int
     bits: int | None
     level: int | None
+
+    counts = False
+
+    def placed(self, _: Target, __: GeneCounts) -> Self:
+        """Return the writer: it needs no counts."""
+        return self
 
     def write(self, target: Target, tiles: Sequence[Tile], first: int) -> GeneSummary:
         """Encode and put the genes of some tiles, the first at position `first`."""

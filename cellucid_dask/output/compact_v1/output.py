@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cellucid_dask.format import layout, names
+from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.output.base import GeneWriter, Written
 from cellucid_dask.output.compact_v1.documents import encode_documents
 from cellucid_dask.output.compact_v1.edges import EdgeFiles, export_request_edges
@@ -20,8 +21,22 @@ class CompactV1:
     """The format ``compact_v1``."""
 
     documents = layout.DOCUMENTS
+    unused: frozenset[str] = frozenset()
+    has_page = True
 
-    def fields(self, request: Request, keep: Callable[[str, bytes], object]) -> Fields:
+    def paths(self, request: Request) -> list[str]:
+        """Return the paths of the files of genes and columns."""
+        return request.paths
+
+    def check(self, target: Target) -> None:
+        """Refuse nothing: its files have names of their own."""
+
+    def fields(
+        self,
+        request: Request,
+        keep: Callable[[str, bytes], object],
+        target: str,  # noqa: ARG002
+    ) -> Fields:
         """Encode points, vector fields and obs."""
         return export_fields(request, keep)
 
@@ -33,7 +48,7 @@ class CompactV1:
         """Return the path of each gene's file, by matrix column."""
         return request.gene_files
 
-    def genes(self, request: Request, columns: Array) -> GeneWriter:
+    def genes(self, request: Request, columns: Array, target: Target | None) -> GeneWriter:  # noqa: ARG002
         """Return the writer of the files of some genes."""
         settings = request.settings
         return GeneFiles(
@@ -43,6 +58,14 @@ class CompactV1:
             settings.var_quantization,
             settings.compression,
         )
+
+    def n_files(self, request: Request) -> int:
+        """Return the number of genes, and two files of edges."""
+        return len(request.gene_ids) + (2 if request.neighbors else 0)
+
+    def finish_genes(self, *_: object) -> dict[str, FileDigest]:
+        """Write nothing: each gene has its file."""
+        return {}
 
     def make_documents(self, written: Written) -> dict[str, bytes]:
         """Return the manifests, the checksums and, last, the identity."""

@@ -1,0 +1,108 @@
+"""Counting the values of tiles, before any of them is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from cellucid_dask.encode.tiles import DenseTile, Tile
+from cellucid_dask.types import Array
+
+# float32 represents all whole numbers up to this one.
+_EXACT = 2**24
+_SAMPLE = 1000
+
+
+class GeneCounts(NamedTuple):
+    """What the values of some genes are.
+
+    Attributes
+    ----------
+    n_values
+        int64, (n_genes,): number of values that are not zero.
+    n_bad
+        int64, (n_genes,): number of those that are NaN or infinite.
+    largest
+        The largest absolute value that is finite, of those that may be large.
+    whole
+        Whether all values are whole numbers.
+    """
+
+    n_values: Array
+    n_bad: Array
+    largest: float = 0.0
+    whole: bool = True
+
+    @classmethod
+    def none(cls, n_genes: int) -> Self:
+        """Return the counts of genes without values."""
+        return cls(np.zeros(n_genes, np.int64), np.zeros(n_genes, np.int64))
+
+    @classmethod
+    def of(cls, tile: Tile) -> Self:
+        """Count the values of a tile."""
+        values = tile.values
+        is_value = values != 0
+        n_values = _per_gene(tile, is_value)
+        if values.dtype.kind != "f":
+            return cls(n_values, np.zeros_like(n_values))  # of at most 16 bits
+        finite = np.isfinite(values)
+        good = finite.all()
+        numbers = values if good else values[finite]
+        n_bad = np.zeros_like(n_values) if good else _per_gene(tile, ~finite)
+        largest_value = max(float(numbers.max(initial=0)), -float(numbers.min(initial=0)))
+        sample = numbers.reshape(-1)[:_SAMPLE]
+        whole = bool(np.all(sample == np.rint(sample)) and np.all(numbers == np.rint(numbers)))
+        return cls(n_values, n_bad, largest_value, whole)
+
+    def beside(self, other: GeneCounts) -> GeneCounts:
+        """Add counts of the same genes in other cells."""
+        return GeneCounts(
+            self.n_values + other.n_values,
+            self.n_bad + other.n_bad,
+            max(self.largest, other.largest),
+            self.whole and other.whole,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[GeneCounts]) -> GeneCounts:
+        """Join the counts of consecutive genes."""
+        return GeneCounts(
+            np.concatenate([each.n_values for each in parts]),
+            np.concatenate([each.n_bad for each in parts]),
+            max(each.largest for each in parts),
+            all(each.whole for each in parts),
+        )
+
+    @property
+    def exceeds_float32(self) -> bool:
+        """Whether these are counts of which float32 may not represent the largest."""
+        return self.whole and self.largest >= _EXACT
+
+
+class Counting:
+    """Counts the values of the tiles of some genes as they pass."""
+
+    def __init__(self, n_genes: int) -> None:
+        self.counts = GeneCounts.none(n_genes)
+
+    def __call__(self, tiles: Iterable[Tile]) -> Iterator[Tile]:
+        """Pass tiles on."""
+        for tile in tiles:
+            self.counts = self.counts.beside(GeneCounts.of(tile))
+            yield tile
+
+
+def _per_gene(tile: Tile, chosen: Array) -> Array:
+    """Count chosen values: bool, in the shape of the tile's."""
+    if isinstance(tile, DenseTile):
+        by_gene: Array = np.count_nonzero(chosen, axis=1).astype(np.int64)
+        return by_gene
+    indptr = np.asarray(tile.indptr, np.int64)
+    if chosen.all():
+        return np.diff(indptr)
+    before = np.concatenate(([0], np.cumsum(chosen)))
+    counts: Array = np.diff(before[indptr])
+    return counts

@@ -1,0 +1,242 @@
+"""Where the values of genes lie in ``X``, and cutting them there. No I/O.
+
+``X`` is a CSC matrix, or dense where most values are not zero. Its values are counted first, so the
+place of each is known. The values of consecutive genes, a *run*, are then cut at the bounds of
+chunks: the middle of a run is whole chunks; its ends are fragments, to be joined with others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cellucid_dask.encode.tiles import DenseTile, Tile
+from cellucid_dask.errors import ExportError
+from cellucid_dask.output.cellucid_zarr.arrays import SLICED, WHOLE, ArraySpec
+from cellucid_dask.types import Array
+
+_DAMAGED = "Values that were read twice are not the same: the source changed while it was exported."
+_DENSE_SHARE = 1 / 2  # of values that are not zero, above which a dense matrix is smaller
+
+
+class Piece(NamedTuple):
+    """Some consecutive values of ``X``, inside one chunk.
+
+    Attributes
+    ----------
+    start
+        Number of values before them.
+    arrays
+        The values and, in a sparse matrix, the cell of each.
+    """
+
+    start: int
+    arrays: tuple[Array, ...]
+
+    @property
+    def stop(self) -> int:
+        """Number of values up to the last of them."""
+        return self.start + len(self.arrays[0])
+
+
+@dataclass(frozen=True)
+class Expression:
+    """The matrix ``X``.
+
+    Attributes
+    ----------
+    n_cells
+        Its rows.
+    n_values
+        int64, (n_genes,): values of each gene that are not zero.
+    """
+
+    n_cells: int
+    n_values: Array
+
+    @property
+    def n_genes(self) -> int:
+        """Its columns."""
+        return len(self.n_values)
+
+    @cached_property
+    def dense(self) -> bool:
+        """Whether it is stored dense."""
+        return bool(self.n_values.sum() > _DENSE_SHARE * self.n_cells * self.n_genes)
+
+    @cached_property
+    def starts(self) -> Array:
+        """int64, (n_genes + 1,): number of stored values before each gene, and of all."""
+        stored = np.full(self.n_genes, self.n_cells, np.int64) if self.dense else self.n_values
+        starts: Array = np.concatenate(([0], np.cumsum(stored)))
+        return starts
+
+    @property
+    def n_stored(self) -> int:
+        """Number of stored values."""
+        return int(self.starts[-1])
+
+    @cached_property
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """The arrays that the pieces hold, without ``indptr``."""
+        if self.dense:
+            rows = max(1, min(self.n_cells, WHOLE))
+            chunks = (rows, max(1, min(self.n_genes, WHOLE // rows)))
+            shape = (self.n_cells, self.n_genes)
+            return (ArraySpec("X", shape, chunks, np.dtype("<f4"), shuffled=False),)
+        chunk = (max(1, min(self.n_stored, SLICED)),)
+        return (
+            ArraySpec("X/data", (self.n_stored,), chunk, np.dtype("<f4"), shuffled=False),
+            ArraySpec("X/indices", (self.n_stored,), chunk, np.dtype("<i4")),
+        )
+
+    def indptr(self) -> tuple[ArraySpec, Array]:
+        """Return the row pointers of a sparse matrix."""
+        dtype = "<i4" if self.n_stored < 2**31 else "<i8"
+        return ArraySpec.vector("X/indptr", self.n_genes + 1, dtype), self.starts.astype(dtype)
+
+    @property
+    def chunk_values(self) -> int:
+        """Values from the start of one chunk to that of the next, in the order of genes."""
+        return self.arrays[0].chunks[-1] * (self.n_cells if self.dense else 1)
+
+    def is_whole(self, piece: Piece) -> bool:
+        """Whether a piece is a whole chunk."""
+        size = self.chunk_values
+        return piece.start % size == 0 and (
+            piece.stop - piece.start == size or piece.stop == self.n_stored
+        )
+
+    def files(self, piece: Piece) -> Iterator[tuple[str, bytes]]:
+        """Encode a whole chunk; yields the path and content of each of its files."""
+        number = piece.start // self.chunk_values
+        if not self.dense:
+            for spec, values in zip(self.arrays, piece.arrays, strict=True):
+                yield spec.key(number), spec.encode(values)
+            return
+        (spec,), height = self.arrays, self.arrays[0].chunks[0]
+        strip = piece.arrays[0].reshape(-1, self.n_cells).T
+        for row in range(0, self.n_cells, height):
+            yield spec.key(row // height, number), spec.encode(strip[row : row + height])
+
+    def values(self, tiles: Sequence[Tile], slot: int, first: int, last: int) -> Piece:
+        """Return the values of consecutive genes.
+
+        Parameters
+        ----------
+        tiles
+            Tiles that together cover every cell once, sorted by cell.
+        slot
+            Column in ``X`` of the first of the genes.
+        first, last
+            The genes among those of the tiles.
+
+        Raises
+        ------
+        ExportError
+            They are not as many as were counted.
+        """
+        start = int(self.starts[slot])
+        parts = [tile.genes(first, last) for tile in tiles]
+        if self.dense:
+            return Piece(start, (dense_values(parts, self.n_cells).reshape(-1),))
+        counts = self.n_values[slot : slot + last - first]
+        return Piece(start, sparse_values(parts, counts))
+
+
+def dense_values(tiles: Sequence[Tile], n_cells: int) -> Array:
+    """Return all values of the genes of some tiles: float32, (n_genes, n_cells)."""
+    values = np.zeros((tiles[0].n_genes, n_cells), np.float32)
+    for tile in tiles:
+        cells = values[:, tile.first_cell : tile.first_cell + tile.n_cells]
+        if isinstance(tile, DenseTile):
+            np.add(tile.values, 0, out=cells, casting="unsafe")  # no negative zeros
+        else:
+            genes = np.repeat(np.arange(tile.n_genes), np.diff(tile.indptr))
+            given = tile.values.astype(np.float32) + np.float32(0)
+            cells[genes, tile.cells] = given
+    return values
+
+
+def sparse_values(tiles: Sequence[Tile], counts: Array) -> tuple[Array, Array]:
+    """Return the values of genes that are not zero, and the cell of each, gene after gene.
+
+    Parameters
+    ----------
+    tiles
+        Tiles of the genes, sorted by cell.
+    counts
+        int64, (n_genes,): number of values of each.
+    """
+    ends = np.cumsum(counts)
+    values, cells = np.empty(int(ends[-1]), "<f4"), np.empty(int(ends[-1]), "<i4")
+    following = ends - counts
+    for tile in tiles:
+        given, given_cells, n_given = _non_zeros(tile)
+        first = np.cumsum(n_given) - n_given
+        if (following + n_given > ends).any():
+            raise ExportError(_DAMAGED)
+        where = np.repeat(following - first, n_given)
+        where += np.arange(len(where))
+        values[where] = given
+        cells[where] = given_cells.astype(np.int64) + tile.first_cell
+        following = following + n_given
+    if (following != ends).any():
+        raise ExportError(_DAMAGED)
+    return values, cells
+
+
+def _non_zeros(tile: Tile) -> tuple[Array, Array, Array]:
+    """Return values, cells and the number of values of each gene."""
+    chosen = tile.values != 0
+    if isinstance(tile, DenseTile):
+        flat = np.flatnonzero(chosen)
+        return (
+            tile.values.reshape(-1)[flat],
+            flat % tile.n_cells,
+            np.count_nonzero(chosen, axis=1).astype(np.int64),
+        )
+    indptr = np.asarray(tile.indptr, np.int64)
+    if chosen.all():
+        return tile.values, tile.cells, np.diff(indptr)
+    before = np.concatenate(([0], np.cumsum(chosen)))
+    return tile.values[chosen], tile.cells[chosen], np.diff(before[indptr])
+
+
+class Cutter:
+    """Cuts consecutive values at the bounds of chunks.
+
+    Parameters
+    ----------
+    start
+        Number of values before them.
+    size
+        Values of a chunk.
+    """
+
+    def __init__(self, start: int, size: int) -> None:
+        self._start = self._at = start
+        self._size = size
+        self._parts: list[tuple[Array, ...]] = []
+
+    def add(self, arrays: tuple[Array, ...]) -> Iterator[Piece]:
+        """Add values; yields what reaches the end of a chunk."""
+        taken, count = 0, len(arrays[0])
+        while taken < count:
+            more = min(self._size - self._at % self._size, count - taken)
+            self._parts.append(tuple(array[taken : taken + more] for array in arrays))
+            taken += more
+            self._at += more
+            if self._at % self._size == 0:
+                yield from self.rest()
+
+    def rest(self) -> Iterator[Piece]:
+        """Yield what waits for the end of its chunk."""
+        if self._parts:
+            columns: Any = zip(*self._parts, strict=True)
+            yield Piece(self._start, tuple(map(np.concatenate, columns)))
+            self._start, self._parts = self._at, []

@@ -1,0 +1,261 @@
+"""The chunks of ``X``: whole ones are written by the task that has their genes, others joined.
+
+A chunk does not end where a gene does. What a task has of a chunk that it shares is kept in the
+target's notes as a fragment; when all genes are done, fragments are joined.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from dask.delayed import delayed
+
+from cellucid_dask.encode.counts import GeneCounts
+from cellucid_dask.encode.gene_vectors import GeneVectors
+from cellucid_dask.encode.summary import GeneSummary
+from cellucid_dask.encode.tiles import Tile
+from cellucid_dask.errors import ExportError
+from cellucid_dask.format.checksums import FileDigest
+from cellucid_dask.output.base import NOTES, is_note
+from cellucid_dask.output.cellucid_zarr.arrays import ArraySpec
+from cellucid_dask.output.cellucid_zarr.expression import (
+    Cutter,
+    Expression,
+    Piece,
+    dense_values,
+    sparse_values,
+)
+from cellucid_dask.planning import split_by_cost
+from cellucid_dask.runtime.compute import run_all
+from cellucid_dask.store.document import parse_json
+from cellucid_dask.store.target import Target
+from cellucid_dask.types import Array
+
+_LAYOUT = f"{NOTES}/layout.json"
+# Values that are gathered and cut at a time, and chunks that a task joins.
+_GROUP_VALUES = 2**18
+_JOINED_CHUNKS = 64
+
+
+@dataclass(frozen=True)
+class GeneChunks:
+    """The chunks of ``X`` that hold some genes.
+
+    Attributes
+    ----------
+    columns
+        int64: matrix columns of the genes, ascending.
+    slots
+        int64: their columns in ``X``.
+    n_cells, n_genes
+        Shape of ``X``.
+    name
+        What to call the matrix in errors.
+    is_exact
+        Whether float32 represents all values of the source's dtype.
+    expression
+        Where values lie; ``None`` until they are counted.
+    """
+
+    columns: Array
+    slots: Array
+    n_cells: int
+    n_genes: int
+    name: str
+    is_exact: bool
+    expression: Expression | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What receipts call each gene."""
+        return tuple(map(gene_key, self.columns.tolist()))
+
+    @property
+    def counts(self) -> bool:
+        """Whether values must be counted before `write`."""
+        return self.expression is None
+
+    def placed(self, target: Target, counts: GeneCounts) -> GeneChunks:
+        """Return the writer that knows where the values lie; note it for a run that resumes.
+
+        Raises
+        ------
+        ExportError
+            There are values that the format does not hold.
+        """
+        if n_bad := int(counts.n_bad.sum()):
+            raise ExportError(
+                f"{self.name} holds {n_bad:,} NaN or infinite values in "
+                f"{np.count_nonzero(counts.n_bad):,} genes, which cellucid-zarr does not hold: "
+                "replace them, leave those genes out, or export as compact_v1, which shows them as "
+                "missing."
+            )
+        if counts.exceeds_float32 and not self.is_exact:
+            raise ExportError(
+                f"{self.name} holds whole numbers up to {counts.largest:,.0f}, which float32 does "
+                "not tell apart: normalize them, or convert them to float32 first."
+            )
+        n_values = np.zeros(self.n_genes, np.int64)
+        n_values[self.slots] = counts.n_values
+        target.put({_LAYOUT: json.dumps({"n_values": n_values.tolist()}).encode()})
+        return replace(self, expression=Expression(self.n_cells, n_values))
+
+    def noted(self, target: Target) -> GeneChunks:
+        """Return the writer as `placed` did in a run that was interrupted, if it came so far."""
+        expression = noted_expression(target, self.n_cells)
+        known = expression is not None and expression.n_genes == self.n_genes
+        return replace(self, expression=expression) if known else self
+
+    def write(self, target: Target, tiles: Sequence[Tile], first: int) -> GeneSummary:
+        """Encode and put the genes of some tiles, the first at position `first`."""
+        expression = self.expression
+        if expression is None:
+            raise ValueError("values were not counted")
+        vectors = GeneVectors(tiles, self.n_cells)
+        n_genes = vectors.n_genes
+        slots = self.slots[first : first + n_genes]
+        files: dict[str, FileDigest] = {}
+        ordered = sorted(tiles, key=lambda tile: tile.first_cell)
+        with target.writer() as out:
+            for piece in _pieces(expression, ordered, slots):
+                whole = expression.is_whole(piece)
+                for path, data in expression.files(piece) if whole else [_fragment(piece)]:
+                    out.put(path, data)
+                    files[path] = FileDigest.of(data)
+        return GeneSummary(
+            self.columns[first : first + n_genes],
+            vectors.lowest,
+            vectors.highest,
+            vectors.n_missing,
+            np.zeros(n_genes, np.int64),
+            np.zeros(n_genes, "S64"),
+            np.zeros(n_genes, "S32"),
+            files,
+        )
+
+    def sizes(self, tiles: Sequence[Tile], n_cells: int) -> list[int]:
+        """Return the bytes that each gene would take, if there were `n_cells` cells."""
+        sizes = []
+        ordered = sorted(tiles, key=lambda tile: tile.first_cell)
+        for gene in range(tiles[0].n_genes):
+            parts = [tile.genes(gene, gene + 1) for tile in ordered]
+            counts = sum((GeneCounts.of(tile).n_values for tile in parts), np.zeros(1, np.int64))
+            one = Expression(n_cells, counts)
+            arrays = (
+                (dense_values(parts, n_cells)[0],) if one.dense else sparse_values(parts, counts)
+            )
+            specs = [
+                ArraySpec("", each.shape, each.shape, each.dtype, each.dtype.kind == "i")
+                for each in arrays
+            ]
+            sizes.append(sum(len(spec.encode(x)) for spec, x in zip(specs, arrays, strict=True)))
+        return sizes
+
+
+def gene_key(column: int) -> str:
+    """Return what receipts call the gene of a matrix column."""
+    return f"X/{column}"
+
+
+def noted_expression(target: Target, n_cells: int) -> Expression | None:
+    """Read where the values of a run that is not over lie."""
+    try:
+        n_values = np.array(parse_json(target.read(_LAYOUT) or b"")["n_values"], np.int64)
+    except (ValueError, KeyError, TypeError, OverflowError):  # cut short when its run was killed
+        return None
+    return Expression(n_cells, n_values) if n_values.ndim == 1 else None
+
+
+def _pieces(expression: Expression, tiles: Sequence[Tile], slots: Array) -> Iterator[Piece]:
+    """Cut the genes of some tiles, which lie in `slots` of ``X``."""
+    breaks = np.flatnonzero(np.diff(slots) != 1) + 1
+    for first, last in itertools.pairwise([0, *breaks.tolist(), len(slots)]):
+        slot = int(slots[first])
+        stored = np.diff(expression.starts[slot : slot + last - first + 1])
+        cutter = Cutter(int(expression.starts[slot]), expression.chunk_values)
+        for start, stop in split_by_cost(stored, _GROUP_VALUES):
+            values = expression.values(tiles, slot + start, first + start, first + stop)
+            yield from cutter.add(values.arrays)
+        yield from cutter.rest()
+
+
+def _fragment(piece: Piece) -> tuple[str, bytes]:
+    """Return path and content of a piece that is not a whole chunk."""
+    data = b"".join(array.tobytes() for array in piece.arrays)
+    return f"{NOTES}/{piece.start}-{piece.stop}.fragment", data
+
+
+def join_fragments(
+    target: Target, expression: Expression, files: Iterable[str]
+) -> dict[str, FileDigest]:
+    """Write the chunks of which tasks had parts, on the active scheduler.
+
+    Parameters
+    ----------
+    target, expression
+        The export.
+    files
+        Paths of all that tasks wrote.
+
+    Returns
+    -------
+    dict
+        Digests of the chunks, by path.
+    """
+    of_chunk: dict[int, list[tuple[int, int, str]]] = defaultdict(list)
+    for path in files:
+        if is_note(path):
+            start, stop = map(int, path.rpartition("/")[2].partition(".")[0].split("-"))
+            of_chunk[start // expression.chunk_values].append((start, stop, path))
+    chunks = [sorted(of_chunk[number]) for number in sorted(of_chunk)]
+    tasks = [
+        delayed(join_chunks, pure=False)(target, expression, chunks[at : at + _JOINED_CHUNKS])
+        for at in range(0, len(chunks), _JOINED_CHUNKS)
+    ]
+    return {path: digest for joined in run_all(tasks) for path, digest in joined.items()}
+
+
+def join_chunks(
+    target: Target, expression: Expression, chunks: Sequence[Sequence[tuple[int, int, str]]]
+) -> dict[str, FileDigest]:
+    """Join the fragments of some chunks: of each its start, its stop and its path (task)."""
+    digests: dict[str, FileDigest] = {}
+    with target.writer() as out:
+        for fragments in chunks:
+            piece = _joined(target, expression, fragments)
+            for path, data in expression.files(piece):
+                out.put(path, data)
+                digests[path] = FileDigest.of(data)
+    return digests
+
+
+def _joined(
+    target: Target, expression: Expression, fragments: Sequence[tuple[int, int, str]]
+) -> Piece:
+    parts: list[tuple[Array, ...]] = []
+    at = fragments[0][0]
+    dtypes = [spec.dtype for spec in expression.arrays]
+    width = sum(dtype.itemsize for dtype in dtypes)
+    limits = {path: width * (stop - start) + 1 for start, stop, path in fragments}
+    contents = target.fetch(limits)
+    for start, stop, path in fragments:
+        data = contents[path]
+        if start != at or not isinstance(data, bytes) or len(data) != width * (stop - start):
+            break
+        at, offset, arrays = stop, 0, []
+        for dtype in dtypes:
+            arrays.append(np.frombuffer(data, dtype, stop - start, offset))
+            offset += dtype.itemsize * (stop - start)
+        parts.append(tuple(arrays))
+    columns = [np.concatenate(each) for each in zip(*parts, strict=True)]
+    piece = Piece(fragments[0][0], tuple(columns))
+    if at != fragments[-1][1] or not expression.is_whole(piece):
+        raise ExportError(
+            f"What tasks left of X in {target}/{NOTES} went missing: go on with --resume."
+        )
+    return piece
