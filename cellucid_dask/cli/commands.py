@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done, 1 the work failed, 2 the request was wrong."""
+"""The command line. Exit codes: 0 success, 1 failure, 2 invalid request."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from cellucid_dask.errors import RequestError
 _DONE, _FAILED, _WRONG, _STOPPED = 0, 1, 2, 130
 _PROGRAM = "cellucid-dask"
 _VARIABLES = "CELLUCID_DASK"
-_SOURCE = "h5ad or AnnData Zarr, path or URL; a table inside as atlas.h5mu#rna"
+_SOURCE = "path or URL of an h5ad or AnnData Zarr, or of a part, such as atlas.h5mu#rna"
 _EXPORT = "folder or URL of an export"
-_SHOWN = "export, or folder of several; path or URL"
+_SHOWN = "path or URL of an export, or of a folder of exports"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +86,7 @@ class _Group(click.Group):
 )
 @click.version_option(__version__, message=f"{_PROGRAM} %(version)s")
 def cli() -> None:
-    """Export single-cell data of any size for the Cellucid viewer."""
+    """Export single-cell atlases larger than memory to static files for the browser."""
 
 
 def _command(
@@ -111,7 +111,7 @@ def _command(
 @_command(
     "export",
     Argument("source", _SOURCE),
-    Argument("target", "folder, or URL such as s3://bucket/atlas"),
+    Argument("target", "folder or URL to write to, such as s3://bucket/atlas"),
     *settings_options(),
     *output_options("result"),
     examples="""atlas.h5ad atlas_export
@@ -129,21 +129,21 @@ def _export(ctx: click.Context, source: str, target: str, **options: Any) -> int
         result = export(source, target, **_settings(ctx))
     _print(ctx, result, result.to_dict())
     if result.embeddings:
-        _print(ctx, f"Look at it: {_PROGRAM} view {shlex.quote(result.target)}")
+        _print(ctx, f"View it: {_PROGRAM} view {shlex.quote(result.target)}")
     return _DONE
 
 
 @_command(
     "plan",
     Argument("source", _SOURCE),
-    Argument("target", "checked when given", required=False),
+    Argument("target", "folder or URL to check", required=False),
     *settings_options(),
     *output_options("plan"),
     examples="""atlas.h5ad
     atlas.h5ad s3://bucket/atlas --memory-budget 2GiB --json""",
 )
 def _plan(ctx: click.Context, source: str, target: str | None, **options: Any) -> int:
-    """Say how an export would run; write nothing."""
+    """Show how an export would run, without writing anything."""
     from cellucid_dask.api import plan  # noqa: PLC0415
 
     with _scheduler(options):
@@ -155,16 +155,16 @@ def _plan(ctx: click.Context, source: str, target: str | None, **options: Any) -
 @_command(
     "verify",
     Argument("target", _EXPORT),
-    Option("--source", metavar="SOURCE", text="what it was made of: compare with it"),
+    Option("--source", metavar="SOURCE", text="source of the export, to compare it with"),
     Option(
         "--genes",
         type=count_or_all,
         metavar="N|all",
-        text="genes to read and compare (default: read all, compare 100)",
+        text="number of genes to read and compare (default: read all, compare 100)",
     ),
-    settings_option("layer", "of the source: X, raw or a layer (default as exported)"),
+    settings_option("layer", "layer of the source (default as exported)"),
     *workers_options(),
-    settings_option("memory_budget", "such as 512MiB, for comparing"),
+    settings_option("memory_budget", "memory limit of the comparison, such as 512MiB"),
     settings_option("storage_options", "of the export"),
     settings_option("source_storage_options"),
     settings_option("allow_links"),
@@ -177,7 +177,7 @@ def _plan(ctx: click.Context, source: str, target: str | None, **options: Any) -
 def _verify(
     ctx: click.Context, target: str, source: str | None, genes: int | str | None, **options: Any
 ) -> int:
-    """Check an export, and compare it with its source."""
+    """Check an export, and optionally compare it with its source."""
     from cellucid_dask.read.verify import verify  # noqa: PLC0415
 
     with _scheduler(options):
@@ -188,18 +188,18 @@ def _verify(
 
 @_command(
     "demo",
-    Argument("folder", "where to work", "[DIR]", default="cellucid-demo"),
+    Argument("folder", "folder to create", "[DIR]", default="cellucid-demo"),
     *output_options(),
     examples="",
 )
 def _demo(ctx: click.Context, folder: str, **_: Any) -> int:
-    """Make, export and verify a data set; say what to see."""
+    """Create, export and verify a small data set."""
     from cellucid_dask.cli.demo import demo  # noqa: PLC0415
     from cellucid_dask.store.location import Location  # noqa: PLC0415
 
     where = Location.of(folder)
     if not where.is_local:
-        raise RequestError(f"{where} is no folder of a local disk, where the demo works: name one.")
+        raise RequestError(f"{where} is not a local folder, which the demo needs.")
     _print(ctx, demo(Path(where.url)))
     return _DONE
 
@@ -207,15 +207,15 @@ def _demo(ctx: click.Context, folder: str, **_: Any) -> int:
 @_command(
     "catalog",
     Argument("root", "folder or URL whose subfolders are exports"),
-    Option("--default", metavar="ID", text="data set to show first"),
-    settings_option("page", "do not write the page that shows them"),
+    Option("--default", metavar="ID", text="ID of the data set to show first"),
+    settings_option("page", "do not write the viewer page"),
     settings_option("storage_options", "of the root"),
     *output_options("catalog"),
     examples="""exports
     s3://bucket/exports --default pbmc""",
 )
 def _catalog(ctx: click.Context, root: str, default: str | None, **_: Any) -> int:
-    """List the exports under ROOT in datasets.json."""
+    """Write a page and a list (datasets.json) of the exports in ROOT."""
     from cellucid_dask.read.catalog import catalog  # noqa: PLC0415
 
     listed = catalog(root, default=default, **given(ctx))
@@ -227,7 +227,11 @@ def _catalog(ctx: click.Context, root: str, default: str | None, **_: Any) -> in
     "view",
     Argument("target", _SHOWN),
     Option(
-        "--port", type=port_number, default=0, metavar="N", text="port to listen on (default any)"
+        "--port",
+        type=port_number,
+        default=0,
+        metavar="N",
+        text="port to listen on (default any free port)",
     ),
     Option("--no-browser", is_flag=True, text="print the address only"),
     settings_option("storage_options", "of the target"),
@@ -236,7 +240,7 @@ def _catalog(ctx: click.Context, root: str, default: str | None, **_: Any) -> in
     s3://bucket/atlas --port 8765 --no-browser""",
 )
 def _view(ctx: click.Context, target: str, port: int, no_browser: bool, **_: Any) -> int:
-    """Show an export in the browser, from any store."""
+    """Open an export in the browser."""
     from cellucid_dask.read.serve import Server  # noqa: PLC0415
     from cellucid_dask.store.target import Target  # noqa: PLC0415
 
@@ -259,11 +263,11 @@ def _view(ctx: click.Context, target: str, port: int, no_browser: bool, **_: Any
     examples="atlas_export",
 )
 def _page(ctx: click.Context, target: str, **_: Any) -> int:
-    """Add the page to an export, or bring it up to date."""
+    """Add the viewer page to an export, or update it."""
     from cellucid_dask.read.page import add_page  # noqa: PLC0415
 
     url = add_page(target, **given(ctx))
-    _print(ctx, f"Wrote the page of {url}\nLook at it: {_PROGRAM} view {shlex.quote(url)}")
+    _print(ctx, f"Wrote the page of {url}\nView it: {_PROGRAM} view {shlex.quote(url)}")
     return _DONE
 
 

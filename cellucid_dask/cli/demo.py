@@ -103,14 +103,14 @@ def demo(folder: Path) -> str:
 def _story(folder: Path, source: Path, target: Path, result: Any, report: Any) -> str:
     command = sys.argv[0] if sys.argv[0].endswith("cellucid-dask") else "cellucid-dask"
     return f"""\
-Made      {source}: {N_CELLS:,} cells x {N_GENES:,} genes
+Created   {source}: {N_CELLS:,} cells x {N_GENES:,} genes
 Exported  {result}
 Verified  {report.n_files:,} files; {report.n_compared} genes within half a step of their source
 
-Look at it
+View it
   {command} view {target}
 
-Try next
+More examples
   {command} plan {source}
   {command} verify {target} --source {source} --genes all
   {command} export {source} {folder}/counts --layer counts --genes MS4A1,LYZ

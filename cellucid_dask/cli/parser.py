@@ -23,7 +23,7 @@ _NOT_GIVEN = (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 class Argument(click.Argument):
     """An argument that ``--help`` describes."""
 
-    section = "what it works on"
+    section = "arguments"
 
     def __init__(self, name: str, text: str, metavar: str | None = None, **how: Any) -> None:
         how = {"type": click.Path()} | how  # completed as a path, and may be a URL
@@ -160,7 +160,7 @@ def settings_options() -> list[Option]:
 def _genes_file() -> Option:
     how = {"section": SECTIONS[0], "either": "genes", "setting": "gene_identifiers"}
     return Option(
-        "--genes-file", text="a file of gene names, one a line", type=_lines, metavar="FILE", **how
+        "--genes-file", text="file of gene names, one per line", type=_lines, metavar="FILE", **how
     )  # fmt: skip
 
 
@@ -176,7 +176,7 @@ def settings_option(name: str, text: str | None = None) -> Option:
         flag = flag.replace("--", "--no-") if option.default else flag
         how = {"is_flag": True}
     elif metavar == "K=V":
-        text = f"fsspec option {text}; text or JSON (true)"
+        text = f"fsspec option {text}, as text or JSON"
         how = {"type": _Pair(), "metavar": metavar, "multiple": True}
     else:
         how = {"type": _READ.get(metavar, str), "metavar": metavar, "multiple": bool(repeat)}
@@ -185,7 +185,7 @@ def settings_option(name: str, text: str | None = None) -> Option:
         text += "" if option.default is None else f" (default {option.default})"
     return Option(
         flag.replace("_", "-"),
-        text=f"{text}; may be repeated" if repeat else text,
+        text=f"{text}; can be repeated" if repeat else text,
         section=known["section"], either=known.get("either"), setting=name, **how,
     )  # fmt: skip
 
@@ -193,12 +193,14 @@ def settings_option(name: str, text: str | None = None) -> Option:
 def workers_options() -> list[Option]:
     """Make the options that say where tasks run."""
     return [
-        Option("--scheduler", metavar="ADDRESS", text="a running Dask scheduler", either="workers"),
+        Option(
+            "--scheduler", metavar="ADDRESS", text="address of a Dask scheduler", either="workers"
+        ),
         Option(
             "--n-workers",
             type=_processes,
             metavar="N",
-            text="start N worker processes",
+            text="start N local worker processes",
             either="workers",
         ),
     ]
@@ -207,8 +209,10 @@ def workers_options() -> list[Option]:
 def output_options(what: str | None = None) -> list[Option]:
     """Make the options that say what is printed; `what` is the result that has a JSON form."""
     options = [
-        Option("-q", "--quiet", is_flag=True, text="print nothing but errors and results as JSON"),
-        Option("-v", "--verbose", count=True, text="print the log; -vv also that of libraries"),
+        Option("-q", "--quiet", is_flag=True, text="print only errors, and results as JSON"),
+        Option(
+            "-v", "--verbose", count=True, text="print the log; -vv includes the logs of libraries"
+        ),
         Option("--debug", is_flag=True, text="show tracebacks"),
     ]
     if what is not None:
@@ -219,20 +223,20 @@ def output_options(what: str | None = None) -> list[Option]:
 def count_or_all(text: str) -> int | str:
     """Read a number of genes, or ``all``."""
     if text != "all" and not (text.isascii() and text.isdigit() and int(text)):
-        raise click.BadParameter(f"{text} is neither all nor a number of 1 or more")
+        raise click.BadParameter(f"{text} is neither all nor a positive number")
     return text if text == "all" else int(text)
 
 
 def port_number(text: str | int) -> int:
     """Read the number of a port."""
     if not str(text).isdecimal() or int(text) > 65_535:
-        raise click.BadParameter(f"{text} is no port: give a number from 0 to 65535")
+        raise click.BadParameter(f"{text} is not a port: give a number from 0 to 65535")
     return int(text)
 
 
 def _processes(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise click.BadParameter(f"{text} is no number of processes from 1")
+        raise click.BadParameter(f"{text} is not a positive number of processes")
     return int(text)
 
 

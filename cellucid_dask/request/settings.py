@@ -1,4 +1,4 @@
-"""Every option of an export: type, default, check, and what the command line says of it."""
+"""Every option of an export: type, default, check, and help text for the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
 from cellucid_dask.request.other_names import hint_for
 
-SECTIONS = ("what to export", "how to store it", "what to say of it", "how to run")
+SECTIONS = ("content", "encoding", "description", "execution")
 _CHOICES: dict[str, tuple[tuple[Any, ...], str]] = {
     "normalize": ((None, "log1p-cp10k"), "log1p-cp10k or none"),
     "var_quantization": ((None, 8, 16), "8, 16 or none (float32)"),
@@ -43,143 +43,150 @@ _what, _how, _about, _run = (partial(_option, section) for section in SECTIONS)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to export and how; the defaults are the manual's safe ones.
+    """Options of an export.
 
     Attributes
     ----------
     layer
-        ``"X"``, ``"raw"`` or the name of a layer.
+        The matrix to export: ``"X"``, ``"raw"`` or the name of a layer.
     normalize
-        ``"log1p-cp10k"`` for raw counts: each cell's counts, over all genes of the layer, are
-        scaled to 10,000 together, then log1p; ``None`` for the values as they are.
+        ``"log1p-cp10k"`` normalizes raw counts: the counts of each cell are scaled to a total of
+        10,000 over all genes of the layer, followed by log1p. ``None`` keeps the values.
     gene_identifiers
-        Genes to export, in this order; ``None`` for all.
+        The genes to export, in this order. ``None`` exports all genes.
     genes_from
-        A boolean var column that says which genes to export.
+        A boolean var column that selects the genes to export.
     var_gene_id_column
-        The var column that names the genes, or ``"index"``.
+        The var column with the names of the genes, or ``"index"``.
     gene_aliases
-        The var column of other names of the genes, which the page shows and finds too; ``None``
-        finds a column of symbols where the ids are Ensembl's.
+        A var column with alternative gene names, which the page also shows and finds. ``None``
+        looks for a column of symbols if the names are Ensembl IDs.
     make_genes_unique
-        Tell duplicate gene ids apart as ``anndata.AnnData.var_names_make_unique`` does.
+        Number duplicate gene names, as ``anndata.AnnData.var_names_make_unique`` does.
     shorten_gene_names
-        Cut gene ids that are too long for the name of a file, and tell them apart by a hash.
+        Shorten gene names that are too long for a file name, and add a hash.
     skip_missing_genes
-        Go on, with a warning, when some of `gene_identifiers` do not exist.
+        Skip genes of `gene_identifiers` that do not exist, with a warning.
     genes_only
-        Write the genes and nothing else.
+        Export only the genes.
     obs_keys
-        The obs columns to export, in this order; ``None`` for all but those that name cells.
+        The obs columns to export, in this order. ``None`` exports all columns except those that
+        identify single cells.
     cell_ids
-        Write the names of the cells (the index of obs): the page gives them with a selection.
+        Export the names of the cells (the index of obs), for use with selections.
     embeddings
-        obsm keys to show, each ``"X_umap"`` or with columns ``"X_pca:0,1"``;
-        ``None`` finds them by name.
+        The obsm keys to show, such as ``"X_umap"``, or with columns, such as ``"X_pca:0,1"``.
+        ``None`` selects them by name.
     latent
-        The obsm key in which outlier quantiles are measured; ``None`` finds one.
+        The obsm key of the space in which outlier quantiles are computed. ``None`` selects one.
     connectivities
-        The obsp key of the neighbor graph to export; ``None`` for no graph.
+        The obsp key of the neighbor graph to export. ``None`` exports no graph.
     vector_fields
         obsm keys of displacements to draw over the embeddings, such as ``velocity_umap``, or
-        a mapping of field names to them. A name that ends in ``_2d`` says its dimension, and
-        wins over one that leaves it to the width of its array.
+        a mapping of field names to such keys. A suffix such as ``_2d`` gives the dimension of a
+        field, and has precedence over the width of its array.
     format
         ``"compact_v1"``, a small file for each gene and column; or ``"cellucid-zarr"``, an
         AnnData in Zarr that lies gene after gene.
     var_quantization, obs_continuous_quantization
         8 or 16 bits, or ``None`` for float32.
     obs_categorical_dtype
-        ``"auto"``, ``"uint8"`` or ``"uint16"``.
+        The dtype of category codes: ``"auto"``, ``"uint8"`` or ``"uint16"``.
     compression
-        gzip level 1-9; ``None`` (or 0) for none.
-    centroid_outlier_quantile, centroid_min_points
-        Share of a category's cells, above 0 and at most 1, that its centroid is made of, and
-        how many cells a centroid needs.
+        gzip level from 1 to 9, or ``None`` (or 0) for no compression.
+    centroid_outlier_quantile
+        The fraction of the cells of a category, above 0 and at most 1, from which its centroid
+        is computed.
+    centroid_min_points
+        The minimum number of cells for a centroid.
     dataset_id, dataset_name, dataset_description, source_name, source_url, source_citation
-        What ``dataset_identity.json`` says of the data set.
+        Description of the data set in ``dataset_identity.json``.
     created_at
-        UTC time stamp of the identity, ``YYYY-MM-DDTHH:MM:SSZ``; ``None`` for now.
+        UTC timestamp of the export, ``YYYY-MM-DDTHH:MM:SSZ``. ``None`` uses the current time.
     memory_budget
-        Bytes that all tasks in flight may hold together, ``"512MiB"`` or a number;
-        ``None`` follows the machine or the workers.
+        Memory limit of all concurrent tasks together, in bytes or as ``"512MiB"``. ``None``
+        derives it from the machine or the workers.
     scratch
-        Directory or URL for intermediate files; ``None`` for the system's.
+        Directory or URL for intermediate files. ``None`` uses the temporary directory.
     storage_options, source_storage_options
-        fsspec options of target and source; never logged or stored.
+        fsspec options of the target and the source. They are never logged or stored.
     allow_links
-        Follow links in the source that lead out of its folder.
+        Follow links in the source that lead outside of its folder.
     force
-        Replace the export in the target.
+        Replace an existing export in the target.
     resume
-        Go on where an interrupted run of the same export stopped; without one, begin.
+        Continue an interrupted run of the same export. If there is none, start a new run.
     page
-        Write the page that shows the export in a browser: ``index.html`` and what it needs.
+        Write the viewer page: ``index.html`` and its files.
     progress
-        Show how far the work is.
+        Show the progress.
     """
 
-    layer: str = _what("X, raw or a layer", "LAYER", default="X")
+    layer: str = _what("X, raw or the name of a layer", "LAYER", default="X")
     normalize: Literal["log1p-cp10k"] | None = _what(
-        "of raw counts: scale each cell's to 10,000 together, then log1p", "log1p-cp10k|none"
+        "normalize raw counts to 10,000 per cell, then log1p", "log1p-cp10k|none"
     )
     gene_identifiers: Sequence[str] | None = _what(
-        "genes, in this order (default all)", "A,B,C", flag="--genes", either="genes"
+        "genes to export, in this order (default all)", "A,B,C", flag="--genes", either="genes"
     )
     genes_from: str | None = _what(
-        "boolean var column that marks the genes", "COLUMN", either="genes"
+        "boolean var column that selects genes", "COLUMN", either="genes"
     )
-    var_gene_id_column: str = _what("var column that names the genes", "COLUMN", default="index")
+    var_gene_id_column: str = _what("var column with the gene names", "COLUMN", default="index")
     gene_aliases: str | None = _what(
-        "var column of other names (default symbols, if the names are Ensembl's)", "COLUMN"
+        "var column with alternative gene names (default symbols, for Ensembl IDs)", "COLUMN"
     )
-    make_genes_unique: bool = _what("tell duplicate gene names apart", default=False)
-    shorten_gene_names: bool = _what("shorten names too long for a file", default=False)
-    skip_missing_genes: bool = _what("go on when some of the genes are not there", default=False)
-    genes_only: bool = _what("write the genes and nothing else", default=False)
-    obs_keys: Sequence[str] | None = _what("obs columns (default all)", "A,B")
-    cell_ids: bool = _what("write the names of the cells, for selections", default=False)
+    make_genes_unique: bool = _what("number duplicate gene names", default=False)
+    shorten_gene_names: bool = _what("shorten names that are too long for files", default=False)
+    skip_missing_genes: bool = _what("skip genes that do not exist", default=False)
+    genes_only: bool = _what("export only the genes", default=False)
+    obs_keys: Sequence[str] | None = _what("obs columns to export (default all)", "A,B")
+    cell_ids: bool = _what("export the names of the cells", default=False)
     embeddings: Sequence[str] | None = _what(
-        "obsm key, or KEY:0,1 for some columns", "KEY", repeat=True
+        "obsm key of an embedding, or KEY:0,1 for columns of it", "KEY", repeat=True
     )
-    latent: str | None = _what("obsm key in which outliers are measured", "KEY")
+    latent: str | None = _what("obsm key of the space for outlier quantiles", "KEY")
     connectivities: str | None = _what("obsp key of the neighbor graph (default none)", "KEY|none")
     vector_fields: Sequence[str] | Mapping[str, str] | None = _what(
-        "obsm key such as velocity_umap", "KEY", repeat=True
+        "obsm key of a vector field, such as velocity_umap", "KEY", repeat=True
     )
     format: str = _how("what is written: compact_v1 or cellucid-zarr", "NAME", default="compact_v1")
     var_quantization: Literal[8, 16] | None = _how(
-        "bits of a gene's values", "8|16|none", default=8
+        "bits per value of genes", "8|16|none", default=8
     )
     obs_continuous_quantization: Literal[8, 16] | None = _how(
-        "bits of a numeric column's values", "8|16|none", default=8
+        "bits per value of numeric columns", "8|16|none", default=8
     )
     obs_categorical_dtype: Literal["auto", "uint8", "uint16"] = _how(
-        "codes of a category column", "auto|uint8|uint16", default="auto"
+        "dtype of category codes", "auto|uint8|uint16", default="auto"
     )
     compression: int | None = _how("gzip level; 0 for none", "0-9", default=6)
     centroid_outlier_quantile: float = _how(
-        "share of a category's cells its centroid is made of", "Q", default=0.95
+        "fraction of the cells of a category for its centroid", "Q", default=0.95
     )
-    centroid_min_points: int = _how("cells a category needs for a centroid", "N", default=10)
-    dataset_id: str | None = _about("its id (default from its name)", "TEXT")
-    dataset_name: str | None = _about("its name (default from TARGET)", "TEXT")
-    dataset_description: str | None = _about("what it is", "TEXT")
-    source_name: str | None = _about("where the data are from", "TEXT")
-    source_url: str | None = _about("a page about them", "TEXT")
-    source_citation: str | None = _about("how to cite them", "TEXT")
-    created_at: str | None = _about("2026-01-31T12:00:00Z (default now)", "TIME")
-    memory_budget: int | str | None = _run("such as 512MiB (default by machine)", "SIZE")
+    centroid_min_points: int = _how("minimum number of cells for a centroid", "N", default=10)
+    dataset_id: str | None = _about("ID of the data set (default from its name)", "TEXT")
+    dataset_name: str | None = _about("name of the data set (default from TARGET)", "TEXT")
+    dataset_description: str | None = _about("description of the data set", "TEXT")
+    source_name: str | None = _about("name of the source of the data", "TEXT")
+    source_url: str | None = _about("web page of the source", "TEXT")
+    source_citation: str | None = _about("citation of the source", "TEXT")
+    created_at: str | None = _about("timestamp, such as 2026-01-31T12:00:00Z (default now)", "TIME")
+    memory_budget: int | str | None = _run(
+        "memory limit, such as 512MiB (default automatic)", "SIZE"
+    )
     scratch: str | None = _run("folder or URL for intermediate files", "URL")
     storage_options: Mapping[str, Any] = _run("of the target", "K=V", default={}, repeat=True)
     source_storage_options: Mapping[str, Any] = _run(
         "of the source", "K=V", default={}, repeat=True
     )
-    allow_links: bool = _run("follow links that lead out of the folder of SOURCE", default=False)
-    force: bool = _run("replace the export in TARGET", default=False, either="again")
-    resume: bool = _run("go on where a stopped run was", default=False, either="again")
-    page: bool = _run("do not write the page that shows the export", default=True)
-    progress: bool = _run("do not show how far the work is", default=True)
+    allow_links: bool = _run(
+        "follow links that lead outside of the folder of SOURCE", default=False
+    )
+    force: bool = _run("replace an existing export in TARGET", default=False, either="again")
+    resume: bool = _run("continue an interrupted run", default=False, either="again")
+    page: bool = _run("do not write the viewer page", default=True)
+    progress: bool = _run("do not show the progress", default=True)
 
     def __post_init__(self) -> None:
         """Check every value and bring each to its one form."""

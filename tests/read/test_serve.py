@@ -225,8 +225,8 @@ def test_the_command_says_its_address_and_stops(target: Path, stop: signal.Signa
 def test_the_command_refuses(target: Path, tmp_path: Path) -> None:
     for arguments, said in [
         ((str(tmp_path / "no"),), "holds no export"),
-        ((str(target), "--port", "x"), "is no port"),
-        ((str(target), "--port", "65536"), "is no port"),
+        ((str(target), "--port", "x"), "is not a port"),
+        ((str(target), "--port", "65536"), "is not a port"),
     ]:
         done = run_command("view", *arguments, "--no-browser")
         assert done.returncode == 2
@@ -243,7 +243,7 @@ def test_the_page_is_added_to_an_export_made_before(adata: ad.AnnData, tmp_path:
     assert not set(before).intersection(page_files("export"))
     done = run_command("page", target)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"Wrote the page of {target}\nLook at it: cellucid-dask view {target}\n"
+    assert done.stdout == f"Wrote the page of {target}\nView it: cellucid-dask view {target}\n"
     assert tree_bytes(target) == before | page_files("export")
     assert cellucid_dask.verify(target).ok
 
@@ -296,7 +296,7 @@ def test_options_of_the_page(adata: ad.AnnData, tmp_path: Path) -> None:
     def run(*options: str) -> set[str]:
         done = run_command("export", source, target, "--no-progress", *options)
         assert done.returncode == 0, done.stderr
-        assert f"Look at it: cellucid-dask view {target}" in done.stdout
+        assert f"View it: cellucid-dask view {target}" in done.stdout
         assert cellucid_dask.verify(target).ok
         return set(tree_bytes(target))
 
