@@ -46,33 +46,33 @@ from cellucid_dask.store.target import Target
 def export(
     source: Any, target: str | os.PathLike[str], **options: Unpack[ExportOptions]
 ) -> ExportResult:
-    """Export a data set for the Cellucid viewer.
+    """Export a data set to static files that a browser reads gene by gene.
 
     Parameters
     ----------
     source
         Path or URL of an h5ad or AnnData Zarr, or an AnnData in memory, backed or lazy.
     target
-        Folder, or URL of a prefix in any fsspec store. ``dataset_identity.json`` is written
-        last, so that a reader finds a complete export or none.
+        Folder, or URL of a prefix in any fsspec store. If it contains a
+        ``dataset_identity.json``, the export is complete.
     **options
         The attributes of `cellucid_dask.request.settings.Settings`, by name.
 
     Returns
     -------
     ExportResult
-        What was written.
+        A summary of the export.
 
     Raises
     ------
     RequestError
-        The request does not fit its source or target; nothing was written.
+        The request is not valid for its source or target. Nothing was written.
     ExportError
-        The work failed; the target holds nothing that looks like a complete export.
+        The work failed. The target contains nothing that looks like a complete export.
 
     Examples
     --------
-    Two genes of an atlas, and of its cell metadata one column:
+    Export two genes and one column of the cell metadata:
 
     >>> import cellucid_dask as cd
     >>> result = cd.export(
@@ -174,29 +174,29 @@ def export(
 def plan(
     source: Any, target: str | os.PathLike[str] | None = None, **options: Unpack[ExportOptions]
 ) -> ExportPlan:
-    """Plan an export without writing anything: route, blocks, memory, objects, bytes.
+    """Plan an export without writing anything: route, blocks, memory, number and size of files.
 
-    Points and obs are read and checked as `export` would; of the matrix, a few blocks are
-    encoded to estimate the size of the whole.
+    Embeddings and obs are read and checked as in `export`. A few blocks of the matrix are
+    encoded to estimate the size of the export.
 
     Parameters
     ----------
     source
         As in `export`.
     target
-        As in `export`; only checked, if it is given.
+        As in `export`. If given, it is checked.
     **options
         As in `export`.
 
     Returns
     -------
     ExportPlan
-        The plan; its `str` is a short table.
+        The plan. ``str(plan)`` is a short table.
 
     Raises
     ------
     RequestError
-        `export` would refuse this request.
+        The request is not valid for its source or target.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The in-memory exporter's own call, for arrays that may be larger than memory."""
+"""The API of the in-memory exporter, for arrays that may be larger than memory."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def prepare(
     X_umap_3d: Any = None,
     vector_fields: Mapping[str, Any] | None = None,
 ) -> ExportResult:
-    """Export arrays for the Cellucid viewer; a drop-in for the in-memory exporter's function.
+    """Export arrays, with the arguments of ``cellucid.prepare``.
 
-    Row i of every array is the same cell; the index of `obs` is ignored.
+    Row i of every array belongs to the same cell. The index of `obs` is ignored.
 
     Parameters
     ----------
     latent_space
-        (n_cells, k) numbers in which outliers are measured; ``None`` for the embedding of most
-        dimensions.
+        (n_cells, k), the space in which outlier quantiles are computed. ``None`` uses the
+        embedding with the most dimensions.
     obs
         Cell metadata, one row per cell.
     var
@@ -59,31 +59,31 @@ def prepare(
         (n_cells, n_genes): numpy, scipy sparse, Dask, h5py or Zarr array, or a backed sparse
         dataset of anndata.
     var_gene_id_column
-        The column of `var` that names the genes; ``"index"`` or ``None`` for its index.
+        The column of `var` with the gene names. ``"index"`` or ``None`` uses the index.
     gene_identifiers
-        Genes to export, in this order; unknown ones are left out with a warning.
+        The genes to export, in this order. Unknown genes are skipped with a warning.
     connectivities
-        (n_cells, n_cells) neighbor graph.
+        (n_cells, n_cells), the neighbor graph.
     out_dir
-        Folder, or URL of any fsspec store.
+        Folder, or URL of a prefix in any fsspec store.
     X_umap_1d, X_umap_2d, X_umap_3d
-        (n_cells, d) coordinates; at least one is needed.
+        (n_cells, d) coordinates. At least one is required.
     vector_fields
         (n_cells, d) displacements by name, such as ``velocity_umap_2d``.
     obs_keys, centroid_outlier_quantile, centroid_min_points, force
-        As in `cellucid_dask.request.settings.Settings`; so are all others.
+        As in `cellucid_dask.request.settings.Settings`, like all other arguments.
 
     Returns
     -------
     ExportResult
-        What was written.
+        A summary of the export.
 
     Raises
     ------
     RequestError
-        The arrays do not fit each other or the target; nothing was written.
+        The arrays are inconsistent, or the target is not valid. Nothing was written.
     ExportError
-        The work failed; the target holds nothing that looks like a complete export.
+        The work failed. The target contains nothing that looks like a complete export.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What can go wrong, in two kinds a caller can act on."""
+"""The exceptions and the warning of this package."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class _Said(Exception):  # noqa: N818  a part of the classes below
 
 
 class RequestError(_Said, ValueError):
-    """The request was wrong: nothing was written, and the message says what to change."""
+    """The request is invalid. Nothing was written, and the message says what to change."""
 
 
 class ExportError(_Said, RuntimeError):
-    """The work failed half-way: the target holds no export that looks whole."""
+    """The work failed. The target contains nothing that looks like a complete export."""
 
 
 class ExportWarning(_Said, UserWarning):
-    """The export goes on, but its author should know."""
+    """The export continues, but you should check the result."""

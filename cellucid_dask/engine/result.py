@@ -13,26 +13,26 @@ from cellucid_dask.display import printable, table
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """What an export wrote, and the time and memory it took.
+    """The summary of an export, with the time and memory that it took.
 
     Attributes
     ----------
     target
-        Path or URL.
+        Path or URL of the export.
     n_cells, n_genes
-        Size of the export.
+        Number of cells and genes.
     n_objects, nbytes
         Number of binary files written, and their total size in bytes.
     scratch_bytes
-        Bytes written to scratch.
+        Number of bytes written to scratch.
     seconds
-        Wall time.
+        Wall time in seconds.
     peak_rss
-        Largest resident set of this process so far, in bytes.
+        Peak resident memory of this process so far, in bytes.
     warnings
-        The texts of all `ExportWarning` of this export.
+        The messages of all warnings.
     embeddings
-        The obsm key shown in each dimension.
+        obsm key of the selected embedding, by dimension.
     was_complete
         Whether a run that resumes found the export complete, and wrote nothing.
     """

@@ -16,7 +16,7 @@ Route = Literal["direct", "scratch", "workers"]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
-    """How an export will run.
+    """The plan of an export: how it will run.
 
     Attributes
     ----------
@@ -31,32 +31,33 @@ class ExportPlan:
     encode_blocks
         Number of exported genes of each encode task.
     task_memory
-        Projected peak memory of a task, in bytes.
+        Estimated peak memory of a task, in bytes.
     tile_values
-        Maximal number of stored values in a tile.
+        Maximum number of stored values in a tile.
     gather_memory
-        Bytes of stored values that an encode task gathers at once.
+        Size of the stored values that an encode task collects at once, in bytes.
     peak_memory
-        Projected peak memory of all concurrent tasks, in bytes, beyond that of an idle process.
+        Estimated peak memory of all concurrent tasks, in bytes, in addition to that of an idle
+        process.
     shared_memory
-        Bytes that all tasks share: the totals of all cells.
+        Memory that all tasks share, in bytes: the totals of all cells.
     memory_budget
         Limit of `peak_memory`, in bytes.
     n_workers
         Number of concurrent tasks.
     peak_rss
-        Projected resident memory of this process, in bytes: `peak_memory` and what it uses
-        without any task.
+        Estimated resident memory of this process, in bytes: `peak_memory` and the memory of the
+        idle process.
     scratch_bytes
-        Size of all tiles.
+        Size of all tiles, in bytes.
     n_objects
         Number of files of the export.
     output_bytes
-        Forecast size of the export; ``None`` if there is no forecast.
+        Estimated size of the export, in bytes. ``None`` without an estimate.
     n_tasks
         Number of tasks in the graph.
     embeddings
-        obsm key of the embedding shown, by dimension.
+        obsm key of the selected embedding, by dimension.
     """
 
     shape: tuple[int, int]
@@ -88,7 +89,7 @@ class ExportPlan:
 
     @property
     def peak_memory(self) -> int:
-        """Projected peak memory of all concurrent tasks, in bytes."""
+        """Estimated peak memory of all concurrent tasks, in bytes."""
         return self.task_memory * self.n_workers + self.shared_memory
 
     @property
@@ -134,7 +135,7 @@ class ExportPlan:
         return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures of the plan, for JSON."""
+        """Return the figures of the plan as a dict for JSON."""
         return {
             "n_cells": self.shape[0],
             "n_genes": self.n_genes,
@@ -155,8 +156,8 @@ class ExportPlan:
 
 _ROUTES = {
     "direct": "gene blocks are read, encoded and written",
-    "scratch": "row blocks are read once and wait, transposed, on disk",
-    "workers": "row blocks are read once and wait, transposed, with the workers",
+    "scratch": "row blocks are read once, transposed, and stored on disk",
+    "workers": "row blocks are read once, transposed, and held by the workers",
 }
 
 

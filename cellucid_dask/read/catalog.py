@@ -25,7 +25,7 @@ def catalog(
     *,
     page: bool = True,
 ) -> dict[str, Any]:
-    """List the exports in the subfolders of a root in ``datasets.json`` there.
+    """List the exports in the subfolders of a folder in its ``datasets.json``.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ def catalog(
     storage_options
         fsspec options of the root.
     default
-        The id of the data set to show first; ``None`` for the first folder's.
+        The ID of the data set to show first. ``None`` uses the first folder.
     page
-        Write the page that shows the data sets in a browser.
+        Write the viewer page.
 
     Returns
     -------
@@ -47,8 +47,8 @@ def catalog(
     Raises
     ------
     RequestError
-        There is no export, two have one id, `default` is none of them, or the root may not
-        be written to.
+        There is no export, two exports have the same ID, there is no data set `default`, or the
+        root is not writable.
 
     Examples
     --------

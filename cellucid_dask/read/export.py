@@ -28,9 +28,9 @@ Float32 = npt.NDArray[np.float32]
 
 
 class Export:
-    """An export whose arrays are read when they are asked for; made by `open_export`.
+    """An export, returned by `open_export`. Arrays are read when they are accessed.
 
-    All methods that read raise an ExportError if a file is missing or damaged.
+    All methods that read files raise an `ExportError` if a file is missing or damaged.
     """
 
     def __init__(self, target: Target, documents: schema.Documents) -> None:
@@ -55,19 +55,19 @@ class Export:
 
     @property
     def dimensions(self) -> list[int]:
-        """Dimensions of the embeddings, of 1, 2 and 3."""
+        """Dimensions of the embeddings, such as ``[2, 3]``."""
         return sorted(self._points)
 
     @property
     def vector_fields(self) -> dict[str, list[int]]:
-        """Dimensions of each vector field, by its name."""
+        """Dimensions of each vector field, by name."""
         dimensions: dict[str, list[int]] = {}
         for field, dimension in sorted(self._vectors):
             dimensions.setdefault(field, []).append(dimension)
         return dimensions
 
     def identity(self) -> dict[str, Any]:
-        """Return the content of ``dataset_identity.json``; empty for an export of genes alone."""
+        """Return the content of ``dataset_identity.json``; empty for an export of genes only."""
         return dict(self._identity)
 
     def view(self, height: int = 600) -> View:
@@ -76,13 +76,13 @@ class Export:
         Parameters
         ----------
         height
-            Of the frame, in pixels.
+            Height of the frame in pixels.
 
         Returns
         -------
         View
-            Shows itself; ``url`` is its address (behind JupyterHub that of the hub's proxy, as of
-            the Dask dashboard), ``close()`` ends it.
+            The page, displayed as the last line of a cell. ``url`` is its address (behind
+            JupyterHub, through the proxy of the hub), and ``close()`` stops serving it.
         """
         return View(self._target, height)
 
@@ -115,10 +115,10 @@ class Export:
 
     @cached_property
     def obs(self) -> pd.DataFrame:
-        """Cell metadata, (n_cells, n_fields), read at the first use.
+        """Cell metadata, (n_cells, n_fields), read on first access.
 
-        Columns are categorical, with categories in the order of the manifest, or float32. Cells
-        are numbered, because an export does not contain their names.
+        Columns are categorical, with categories in the order of the manifest, or float32. The
+        index is the number of the cell.
         """
         index = pd.RangeIndex(self.n_cells)
         if self._columns is None:

@@ -16,19 +16,19 @@ from cellucid_dask.store.target import Target
 def open_export(
     target: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
 ) -> Export:
-    """Open an export. Only its JSON documents are read.
+    """Open an export to read it. Only the JSON documents are read until you access an array.
 
     Parameters
     ----------
     target
         Folder, or URL of a prefix in any fsspec store, including web servers.
     storage_options
-        fsspec options for a URL.
+        fsspec options of the URL.
 
     Returns
     -------
     Export
-        Its arrays are read when they are asked for.
+        The export.
 
     Raises
     ------

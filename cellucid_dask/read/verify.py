@@ -43,14 +43,14 @@ class VerifyReport:
     n_compared
         Number of genes that were compared with the source.
     n_findings
-        Number of findings: what is wrong with the export.
+        Number of findings, each of which is an error in the export.
     findings
-        The first 50 of them, one line each.
+        The first 50 findings, one line each.
     has_checksums
-        Whether the export has checksums of its files; those of other programs have none, and what
-        is changed in them may go unnoticed.
+        Whether the export has checksums. Without them, as in exports of other programs, some
+        changes of files cannot be detected.
     listed
-        Whether the store could list its files; otherwise left-over ones cannot be found.
+        Whether the store could list its files. Otherwise, left-over files cannot be detected.
     seconds
         Wall time in seconds.
     """
@@ -116,44 +116,44 @@ def verify(
     allow_links: bool = False,
     progress: bool = True,
 ) -> VerifyReport:
-    """Check an export, and compare it with its source if that is given.
+    """Check an export, and optionally compare it with its source.
 
-    Every file that the documents name must exist, have the right length and contain only valid
-    values; the documents must agree with each other; there must be no other files. Genes are
-    read by Dask tasks, on whichever scheduler is active.
+    All files that the documents name must exist, have the right size and contain only valid
+    values, the documents must be consistent, and there must be no other files. Genes are
+    read in Dask tasks on the active scheduler.
 
     Parameters
     ----------
     target
         Folder or URL of the export.
     source
-        The data it was made from, as in `export`. Decoded values must lie within half a
-        quantization step of those of the layer.
+        The source of the export, as in `export`. Decoded values must lie within half a
+        quantization step of those of the source.
     genes
         Number of genes to read and compare, evenly spread over the manifest, or ``"all"``. By
-        default all are read, and 100 compared with the source. Files of genes that are not
-        read must still exist.
+        default, all genes are read, and 100 are compared with the source. Files of other genes
+        must still exist.
     layer
-        Of the source: ``"X"``, ``"raw"`` or the name of a layer; ``None`` for the one that the
-        export names, or X.
+        Layer of the source: ``"X"``, ``"raw"`` or the name of a layer. ``None`` uses the layer
+        recorded in the export.
     memory_budget
-        Memory for the comparison, as in `export`.
+        Memory limit of the comparison, as in `export`.
     storage_options, source_storage_options
-        fsspec options for URLs.
+        fsspec options of the export and the source.
     allow_links
-        Follow links in the source that lead out of its folder.
+        Follow links in the source that lead outside of its folder.
     progress
-        Show how far the work is.
+        Show the progress.
 
     Returns
     -------
     VerifyReport
-        What is wrong, if anything.
+        The findings.
 
     Raises
     ------
     RequestError
-        There is no export, or no such source, layer or genes in it.
+        The export, the source, the layer or the genes do not exist.
 
     Examples
     --------

@@ -13,14 +13,14 @@ from cellucid_dask.store.target import Target
 
 
 class View:
-    """The page of an export in a notebook, served by this process until `close`.
+    """The viewer page of an export in a notebook, served by this process until `close`.
 
     Parameters
     ----------
     target
         The export.
     height
-        Of the frame, in pixels.
+        Height of the frame in pixels.
     """
 
     def __init__(self, target: Target, height: int = 600) -> None:
@@ -29,7 +29,7 @@ class View:
 
     @property
     def url(self) -> str:
-        """The address of the page, as the notebook's browser reaches it."""
+        """The address of the page for the browser."""
         return _proxied(self._server.port, self._server.path) or self._server.url
 
     def close(self) -> None:
