@@ -122,12 +122,12 @@ class _Files:
         if not self._is_inside(name):
             return None
         try:
-            entry = self._location.filesystem.info(self._location.path(name))
+            entry = self._location.info(name)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
         except Exception as error:  # stores raise errors of their own
             raise ExportError(self._location.explain(error, "read", name)) from error
-        return int(entry["size"]) if entry["type"] == "file" else None
+        return None if entry.is_folder else entry.size
 
     def chunks(self, name: str, start: int, stop: int) -> Iterator[bytes]:
         """Read the bytes ``start ... stop - 1`` of a file, some at a time."""

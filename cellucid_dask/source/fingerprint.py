@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,7 @@ from zlib_ng import zlib_ng
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.store.failures import Failure, failure_of
 from cellucid_dask.store.location import Location
-from cellucid_dask.store.retry import with_retries
 
-# Properties that file systems and stores report of a file and that change with its content.
-_STATE = ("size", "mtime", "ETag", "LastModified", "md5Hash", "updated", "etag",
-          "last_modified", "Last-Modified")  # fmt: skip
 _METADATA = ("zarr.json", ".zmetadata", ".zgroup", ".zattrs")
 # Arrays that are not in memory are sampled: number of samples, and values of each.
 _N_SAMPLES, _SAMPLE_VALUES = 16, 4096
@@ -68,33 +65,21 @@ def of_files(location: Location, others: Sequence[str] = ()) -> str:
 
 
 def _state(location: Location) -> list[tuple[str, ...]]:
-    location.filesystem.invalidate_cache()
-    files = _listed(location) or {
-        name: info for name in ("", *_METADATA) if (info := _info(location, name)) is not None
+    # of the folder itself, not of a single file, which some stores list
+    listed = [] if location.is_web else _allowed(location, lambda: location.entries(below=True))
+    states = {entry.path: entry for entry in listed or [] if entry.path} or {
+        name: entry
+        for name in ("", *_METADATA)
+        if (entry := _allowed(location, partial(location.info, name))) is not None
     }
-    return sorted((name, *(str(info.get(key)) for key in _STATE)) for name, info in files.items())
-
-
-def _listed(location: Location) -> dict[str, Mapping[str, Any]]:
-    """Return what the store knows of each file; nothing where it does not list them."""
-    if location.is_web:
-        return {}
-    fs, path = location.filesystem, location.path()
-    files = _allowed(location, lambda: fs.find(path, detail=True))
-    if not isinstance(files, Mapping):  # adlfs lists a single file
-        return {}
-    return {str(name).removeprefix(path): info for name, info in files.items()}
-
-
-def _info(location: Location, name: str) -> Any:
-    return _allowed(location, lambda: location.filesystem.info(location.path(name)))
+    return sorted((name, str(entry.size), *entry.state) for name, entry in states.items())
 
 
 def _allowed(location: Location, call: Callable[[], Any]) -> Any:
     """Call, and return ``None`` if there is nothing or it may not be seen."""
     with location.explaining("read"):
         try:
-            return with_retries(call)
+            return call()
         except Exception as error:
             if failure_of(error) in (Failure.DENIED, Failure.MISSING):
                 return None

@@ -39,11 +39,7 @@ def open_file(file: Location) -> Iterator[h5py.File]:
     with ExitStack() as opened:
         stored: Any = file.url
         if not file.is_local:
-            # metadata are small reads close together: blocks of 1 MiB
-            remote = file.filesystem.open(
-                file.path(), "rb", block_size=2**20, cache_type="blockcache"
-            )
-            stored = opened.enter_context(remote)
+            stored = opened.enter_context(file.client.open_reader(file.path()))
         yield opened.enter_context(h5py.File(stored, "r"))
 
 

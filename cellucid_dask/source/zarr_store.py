@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
-from functools import partial
-from typing import Any
 from zipfile import ZipFile
 
 import zarr
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
 from cellucid_dask.errors import ExportWarning, RequestError
 from cellucid_dask.store.failures import Failure, failure_of
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.preflight import check_answers
-from cellucid_dask.store.retry import with_retries_async
+from cellucid_dask.store.transfer import ask_from_anywhere
 
 _GROUP = ("zarr.json", ".zgroup")
 _METADATA = (*_GROUP, ".zmetadata", ".zarray", ".zattrs")
@@ -27,11 +28,7 @@ def open_group(location: Location) -> zarr.Group:
         # what lies there counts; Zarr misreads consolidated names that differ by case
         return zarr.open_group(location.url, mode="r", use_consolidated=False)
     check_answers(location, "zarr.json")
-    # Zarr by itself would take memory:// for a store of its own
-    inner = zarr.storage.FsspecStore.from_url(
-        location.url, dict(location.storage_options), read_only=True
-    )
-    store = _RemoteStore(inner, location)
+    store = _RemoteStore(location)
     try:
         return zarr.open_group(store, mode="r")
     except FileNotFoundError as error:
@@ -62,23 +59,40 @@ def _top_folder(archive: str) -> str:
     return top if slash and not others else ""
 
 
-class _RemoteStore(zarr.storage.WrapperStore[Any]):
-    """A Zarr store that retries reads, and explains those that fail for good."""
+class _RemoteStore(Store):
+    """A Zarr store of a location that is read: what fails is repeated, and explained in the end."""
 
-    def __init__(self, store: Any, location: Location) -> None:
-        super().__init__(store)
+    supports_writes = supports_deletes = supports_partial_writes = False
+    supports_listing = True
+
+    def __init__(self, location: Location) -> None:
+        super().__init__(read_only=True)
         self._location = location
         self.denied: Exception | None = None  # why metadata may not be read, if they may not
 
-    def _with_store(self, store: Any) -> _RemoteStore:
-        return type(self)(store, self._location)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _RemoteStore) and self._location == other._location
 
-    async def get(self, key: str, *arguments: Any, **options: Any) -> Any:
+    def __hash__(self) -> int:
+        return hash(self._location.url)
+
+    def with_read_only(self, read_only: bool = True) -> _RemoteStore:
+        """Return itself; it is always read only."""
+        if not read_only:
+            raise NotImplementedError
+        return self
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read an object or a part of it; ``None`` if there is none."""
+        client, path = self._location.client, self._location.path(key)
+        start, stop = _bounds(byte_range)
         with self._location.explaining("read"):
             try:
-                return await with_retries_async(
-                    partial(self._store.get, key, *arguments, **options)
-                )
+                data = await ask_from_anywhere(client, lambda: client.get(path, start, stop))
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                return None
             except Exception as error:
                 # a bucket that may not be listed does not say that an object is missing, and
                 # Zarr looks for metadata of several versions
@@ -86,6 +100,19 @@ class _RemoteStore(zarr.storage.WrapperStore[Any]):
                     self.denied = error
                     return None
                 raise
+        return prototype.buffer.from_bytes(data)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Read parts of objects, many at once."""
+        return list(
+            await asyncio.gather(*(self.get(key, prototype, each) for key, each in key_ranges))
+        )
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
+        return await self.get(key, default_buffer_prototype()) is not None
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Yield the names in the folder of a group.
@@ -96,14 +123,14 @@ class _RemoteStore(zarr.storage.WrapperStore[Any]):
             The group's own metadata are not among them: the store does not list what it holds.
         """
         folder = prefix.rstrip("/")
-        path = "/".join(part for part in (self._store.path, folder) if part)
+        client, path = self._location.client, self._location.path(folder)
         try:
-            found = await with_retries_async(partial(self._store.fs._ls, path, detail=False))  # noqa: SLF001
+            found = await ask_from_anywhere(client, lambda: client.entries(path))
         except Exception as error:
             if failure_of(error) not in (Failure.DENIED, Failure.MISSING):
                 raise
             found = []
-        names = {str(each).rstrip("/").rpartition("/")[2] for each in found}
+        names = {entry.path.rpartition("/")[2] for entry in found}
         if not names.intersection(_GROUP):
             raise RequestError(
                 f"{folder or 'The group'} in {self._location} cannot be listed, so its names are "
@@ -112,3 +139,32 @@ class _RemoteStore(zarr.storage.WrapperStore[Any]):
             )
         for name in sorted(names):
             yield name
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the paths of all objects whose paths begin so."""
+        client, path = self._location.client, self._location.path()
+        for entry in await ask_from_anywhere(client, lambda: client.entries(path, below=True)):
+            key = entry.path.removeprefix(f"{path}/")
+            if key.startswith(prefix):
+                yield key
+
+    def list(self) -> AsyncIterator[str]:
+        """Yield the paths of all objects."""
+        return self.list_prefix("")
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Refuse: nothing is written."""
+        raise NotImplementedError
+
+    async def delete(self, key: str) -> None:
+        """Refuse: nothing is removed."""
+        raise NotImplementedError
+
+
+def _bounds(wanted: ByteRequest | None) -> tuple[int, int | None]:
+    """Return the first byte and the one after the last; from the end, it is negative."""
+    if isinstance(wanted, RangeByteRequest):
+        return wanted.start, wanted.end
+    if isinstance(wanted, SuffixByteRequest):
+        return -wanted.suffix, None
+    return (wanted.offset if wanted else 0), None

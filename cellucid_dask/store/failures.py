@@ -104,6 +104,13 @@ def is_missing_bucket(error: BaseException) -> bool:
     )
 
 
+def is_beyond_the_end(error: BaseException) -> bool:
+    """Whether an object ends before the first byte that was asked for."""
+    return any(
+        _code(each) == "InvalidRange" or _status(each) == 416 for each in _with_causes(error)
+    )
+
+
 def _with_causes(error: BaseException) -> Iterator[BaseException]:
     each: BaseException | None = error
     for _ in range(8):

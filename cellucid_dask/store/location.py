@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any, Self
 
-import fsspec
-
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.store.address import parse_address, shown
+from cellucid_dask.store.client import Client, Entry
 from cellucid_dask.store.failures import explain, reason
 from cellucid_dask.store.local import open_below
-from cellucid_dask.store.retry import with_retries
-from cellucid_dask.store.transfer import fetch_ranges
+from cellucid_dask.store.opening import open_client
+from cellucid_dask.store.retry import limit_of, with_retries
+from cellucid_dask.store.transfer import Range, call, fetch_ranges
 
 _EXTRAS = {
     "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure",
     "az": "azure", "http": "http", "https": "http",
 }  # fmt: skip
-# botocore keeps 10 connections, fewer than there are objects in flight
-_CONNECTIONS = {"max_pool_connections": 64}
 MAX_BYTES = 2**26  # of a file that is read whole, unless more is asked for
 _PLACE = ("endpoint_url", "account_name", "connection_string", "host", "port")
 
@@ -79,28 +77,24 @@ class Location:
         return os.path.dirname(self.url) if self.is_local else None  # noqa: PTH120
 
     @cached_property
-    def _store(self) -> tuple[Any, str]:
-        protocol = "" if self.is_local else self.url.partition(":")[0]
-        options = dict(self.storage_options)
-        if protocol in ("s3", "s3a"):
-            options["config_kwargs"] = _CONNECTIONS | dict(options.get("config_kwargs") or {})
+    def _store(self) -> tuple[Client, str]:
         try:
-            fs, path = fsspec.core.url_to_fs(self.url, **options)
+            return open_client(self.url, self.storage_options)
         except ImportError as error:
+            scheme = self.url.partition(":")[0]
             raise RequestError(
-                f"{protocol}:// needs a package that is not installed: "
-                f'pip install "cellucid-dask[{_EXTRAS.get(protocol, protocol)}]".'
+                f"{scheme}:// needs a package that is not installed: "
+                f'pip install "cellucid-dask[{_EXTRAS.get(scheme, scheme)}]".'
             ) from error
         except Exception as error:  # stores raise errors of their own
             raise RequestError(
                 f"{self} cannot be opened ({reason(error, self.storage_options)}): check the "
                 "address and its storage options."
             ) from error
-        return fs, str(path).rstrip("/")
 
     @property
-    def filesystem(self) -> Any:
-        """The fsspec file system.
+    def client(self) -> Client:
+        """What asks its store.
 
         Raises
         ------
@@ -110,15 +104,9 @@ class Location:
         return self._store[0]
 
     @property
-    def protocols(self) -> set[str]:
-        """The names of its kind of store."""
-        names = self.filesystem.protocol
-        return {names} if isinstance(names, str) else set(names)
-
-    @property
     def is_web(self) -> bool:
         """Whether it is on a web server: it has no listings to rely on, nor always byte ranges."""
-        return bool({"http", "https"} & self.protocols)
+        return bool({"http", "https"} & self.client.protocols)
 
     def holds(self, other: Location) -> bool:
         """Whether another location is this one or lies in it, as far as paths tell."""
@@ -127,7 +115,7 @@ class Location:
             if self.is_local != other.is_local:
                 return False
         else:
-            if not self.protocols & other.protocols or self._place != other._place:
+            if not self.client.protocols & other.client.protocols or self._place != other._place:
                 return False
             mine, theirs = (each.path().partition("?")[0] for each in (self, other))
         return f"{theirs}/".startswith(f"{mine.rstrip('/')}/")
@@ -141,7 +129,7 @@ class Location:
     def path(self, name: str = "") -> str:
         """Return the path of a file below in the file system, or of the location itself."""
         root = self.url if self.is_local else self._store[1]
-        return f"{root}/{name}" if name else root
+        return f"{root}/{name}" if root and name else root or name
 
     def _shown(self, name: str) -> str:
         return f"{self}/{name}" if name else str(self)
@@ -193,15 +181,22 @@ class Location:
         """Read the first bytes of the file; errors are raised as they are."""
         if self.is_local:
             return _read(self.url, "", max_bytes)
+        client, path = self.client, self.path()
+        if not self.is_web:
+            return bytes(call(client, lambda: client.get(path, 0, max_bytes)))
 
-        def read() -> bytes:
-            options = {"block_size": max_bytes, "cache_type": "none"}
-            with self.filesystem.open(self.path(), "rb", **options) as file:
+        def read() -> bytes:  # of a server that may only know to send the whole
+            with client.open_reader(path, max_bytes) as file:
                 return bytes(file.read(max_bytes))
 
         return with_retries(read)
 
-    def read_ranges(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    def info(self, name: str = "") -> Entry:
+        """Ask what there is of a file, or of the location itself; errors are raised as they are."""
+        client, path = self.client, self.path(name)
+        return call(client, lambda: client.info(path))
+
+    def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         """Read byte ranges ``(name, start, stop)``, many at once where the store can.
 
         Errors of a local disk are raised as they are: on a cluster the task may succeed on
@@ -217,7 +212,7 @@ class Location:
             found = list(self._read_local(ranges))
         else:
             wanted = [(self.path(name), start, stop) for name, start, stop in ranges]
-            found = fetch_ranges(self.filesystem, wanted)
+            found = fetch_ranges(self.client, wanted)
         results = []
         for data, (name, start, stop) in zip(found, ranges, strict=True):
             if isinstance(data, Exception):
@@ -251,24 +246,32 @@ class Location:
         if self.is_local:
             return {name: _try_read(self.url, name, limit) for name, limit in max_bytes.items()}
         ranges = [(self.path(name), 0, limit) for name, limit in max_bytes.items()]
-        return dict(zip(max_bytes, fetch_ranges(self.filesystem, ranges), strict=True))
+        found = fetch_ranges(self.client, ranges)
+        return {
+            name: data if isinstance(data, Exception) else bytes(data)
+            for name, data in zip(max_bytes, found, strict=True)
+        }
 
     def tree(self) -> dict[str, int] | None:
         """Return the sizes of all files below, by name; ``None`` where a store has no lists."""
         if self.is_web:
             return None
-        self.filesystem.invalidate_cache()
         with self.explaining("listed"):
-            try:
-                entries = with_retries(lambda: self.filesystem.find(self._store[1], detail=True))
-            except (FileNotFoundError, NotADirectoryError):
-                return {}
-        prefix = f"{self._store[1]}/"
-        return {
-            str(path).removeprefix(prefix): int(entry["size"])
-            for path, entry in entries.items()
-            if str(path).startswith(prefix)
-        }
+            return {entry.path: entry.size for entry in self.entries(below=True)}
+
+    def entries(self, folder: str = "", *, below: bool = False) -> list[Entry]:
+        """List a folder, or all files below; of each entry the path is relative to it."""
+        client, path = self.client, self.path(folder)
+        try:
+            found = call(client, lambda: client.entries(path, below=below), limit_of(MAX_BYTES))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        prefix = f"{path.rstrip('/')}/" if path else ""
+        return [
+            replace(entry, path=entry.path.removeprefix(prefix))
+            for entry in found
+            if entry.path.startswith(prefix)
+        ]
 
 
 def _read(folder: str, name: str, max_bytes: int) -> bytes:

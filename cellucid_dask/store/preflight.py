@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.store.failures import Failure, failure_of, is_missing_bucket
 from cellucid_dask.store.local import check_folder, write_local
 from cellucid_dask.store.location import Location
-from cellucid_dask.store.transfer import is_async, with_timeout
+from cellucid_dask.store.transfer import call, content_type
 
 _PROBE = ".cellucid-dask-write-test"
 _SECONDS = 10.0  # for the first answer of a store
@@ -27,8 +26,9 @@ def check_reachable(location: Location, seconds: float = _SECONDS) -> None:
     """
     if location.is_local:
         check_folder(location.url)
+    client = location.client
     with _refusing(location, "listed", seconds):
-        _call(location, seconds, "ls", location.path())
+        call(client, lambda: client.entries(location.path()), seconds)
 
 
 def check_answers(location: Location, name: str = "", seconds: float = _SECONDS) -> None:
@@ -43,10 +43,10 @@ def check_answers(location: Location, name: str = "", seconds: float = _SECONDS)
     """
     if location.is_local:
         return
-    path = location.path(name)
+    client, path = location.client, location.path(name)
     with _refusing(location, "read", seconds):
         try:
-            _call(location, seconds, "info", path)
+            call(client, lambda: client.info(path), seconds)
         except Exception as error:
             if failure_of(error) is Failure.TRANSIENT:
                 raise
@@ -62,7 +62,7 @@ def check_ranges(location: Location) -> None:
     """
     if not location.is_web:
         return
-    with location.filesystem.open(location.path(), "rb", cache_type="none") as file:
+    with location.client.open_reader(location.path(), 1) as file:
         try:
             file.seek(1)
             file.read(1)
@@ -108,11 +108,11 @@ def check_writable(location: Location, seconds: float = _SECONDS) -> None:
     if location.is_local:
         _check_folder(location)
         return
-    path = location.path(_PROBE)
+    client, path = location.client, location.path(_PROBE)
     with _refusing(location, "written to", seconds):
-        _call(location, seconds, "pipe_file", path, b"test")
+        call(client, lambda: client.put(path, b"test", content_type(_PROBE)), seconds)
     with _refusing(location, "cleared of files, which an export needs to do,", seconds):
-        _call(location, seconds, "rm_file", path)
+        call(client, lambda: client.delete([path]), seconds)
 
 
 def _check_folder(location: Location) -> None:
@@ -128,15 +128,6 @@ def _check_folder(location: Location) -> None:
         if is_new:
             with suppress(OSError):
                 folder.rmdir()
-
-
-def _call(location: Location, seconds: float, method: str, *arguments: Any) -> None:
-    """Call a method of the store, for a limited time where it can be interrupted."""
-    fs = location.filesystem
-    if is_async(fs):
-        with_timeout(fs, seconds, lambda: getattr(fs, f"_{method}")(*arguments))
-    else:
-        getattr(fs, method)(*arguments)
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Retries of transient failures: with growing pauses, for about a minute in all."""
+"""Retries of transient failures, with growing pauses and an end.
+
+Nothing that is asked of a store takes longer than `PATIENCE` and what its bytes need on a slow
+line, whatever the store's own client does meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,18 @@ from typing import TypeVar
 
 from cellucid_dask.store.failures import Failure, failure_of
 
+PATIENCE = 60.0  # seconds
+_SLOW = 2**18  # bytes a second
+
 T = TypeVar("T")
 
 
-def pauses(max_tries: int = 6, max_seconds: float = 60.0) -> Iterator[float]:
+def limit_of(nbytes: int) -> float:
+    """Return the seconds that a call may take which transfers so many bytes."""
+    return PATIENCE + nbytes / _SLOW
+
+
+def pauses(max_tries: int = 6, max_seconds: float = PATIENCE) -> Iterator[float]:
     """Yield the seconds to wait after each failure: about 0.4, 1.2, 3.6, 11 and 32.
 
     Jitter keeps many tasks that failed together from coming back together. No try begins
@@ -39,14 +51,28 @@ def with_retries(call: Callable[[], T], sleep: Callable[[float], None] = time.sl
         sleep(pause)
 
 
-async def with_retries_async(call: Callable[[], Awaitable[T]]) -> T:
-    """Call and await as `with_retries` does, without blocking the event loop."""
+async def with_retries_async(call: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T:
+    """Call and await as `with_retries` does, for so many seconds, without blocking the event loop.
+
+    Raises
+    ------
+    TimeoutError
+        It took longer; or the error of the last try, if one had ended.
+    """
     waits = pauses()
-    while True:
-        try:
-            return await call()
-        except Exception as error:
-            pause = next(waits, None) if failure_of(error) is Failure.TRANSIENT else None
-            if pause is None:
-                raise
-        await asyncio.sleep(pause)
+    last: Exception | None = None
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    return await call()
+                except Exception as error:
+                    last = error
+                    pause = next(waits, None) if failure_of(error) is Failure.TRANSIENT else None
+                    if pause is None:
+                        raise
+                await asyncio.sleep(pause)
+    except TimeoutError:
+        if last is None:
+            raise TimeoutError(f"no answer in {seconds:.0f} seconds") from None
+        raise last from last.__cause__

@@ -19,8 +19,7 @@ from cellucid_dask.store.failures import reason
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.owner import is_left_by_the_dead, owner_tag
 from cellucid_dask.store.preflight import check_writable
-from cellucid_dask.store.retry import with_retries
-from cellucid_dask.store.transfer import is_async
+from cellucid_dask.store.transfer import call, delete
 from cellucid_dask.types import Array
 
 _PREFIX = "cellucid-dask-scratch-"
@@ -45,13 +44,18 @@ class Scratch(Location):
     def _open(self, name: str) -> Any:
         if self.is_local:
             return open(self.path(name), "wb")  # noqa: PTH123  faster than fsspec's
-        return self.filesystem.open(self.path(name), "wb")
+        return self.client.open_writer(self.path(name), "application/octet-stream")
 
     def nbytes(self) -> int:
         """Return the size of all that was written so far."""
-        self.filesystem.invalidate_cache()  # others wrote there
         with self.explaining("listed"):
-            return int(with_retries(lambda: self.filesystem.du(self.path())))
+            return sum(entry.size for entry in self.entries(below=True))
+
+    def clear(self) -> None:
+        """Remove the folder with all that is in it."""
+        client, path = self.client, self.path()
+        delete(client, [f"{path}/{entry.path}" for entry in self.entries(below=True)])
+        call(client, lambda: client.delete_folder(path))
 
 
 @contextmanager
@@ -96,23 +100,17 @@ def open_scratch(
 
 def _open_remote(parent: Location) -> Iterator[Scratch]:
     scratch = Scratch(f"{parent.url}/{_new_name()}", parent.storage_options)
-    fs, path = scratch.filesystem, scratch.path()
     with suppress(Exception):  # there may be no such folder yet, or no right to list it
-        names = [
-            str(each).rstrip("/").rpartition("/")[2] for each in fs.ls(parent.path(), detail=False)
-        ]
-        for stale in _left_by_the_dead(names):
-            fs.rm(parent.path(stale), recursive=True)
-    if not is_async(fs):  # object stores have no folders
-        fs.makedirs(path, exist_ok=True)
+        folders = [entry.path for entry in parent.entries() if entry.is_folder]
+        for stale in _left_by_the_dead(folders):
+            Scratch(f"{parent.url}/{stale}", parent.storage_options).clear()
+    call(scratch.client, lambda: scratch.client.make_folder(scratch.path()))
     check_writable(scratch)
     try:
         yield scratch
     finally:
-        fs.invalidate_cache()  # others wrote there
         try:
-            with suppress(FileNotFoundError):
-                with_retries(lambda: fs.rm(path, recursive=True))
+            scratch.clear()
         except Exception as error:  # noqa: BLE001  must not hide how the export ended
             why = reason(error, scratch.storage_options)
             warnings.warn(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import errno
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,8 +11,7 @@ from cellucid_dask.store.durable import flush_file_system
 from cellucid_dask.store.local import write_local
 from cellucid_dask.store.local_writer import LocalWriter
 from cellucid_dask.store.location import MAX_BYTES, Location
-from cellucid_dask.store.retry import with_retries
-from cellucid_dask.store.transfer import Uploads, content_type, headers
+from cellucid_dask.store.transfer import Uploads, call, content_type, delete
 
 # What a run keeps in the target until it is complete; never part of an export.
 RUN_DIR = ".cellucid-dask"
@@ -89,8 +86,7 @@ class Target(Location):
                 with self.local_writer.open(name) as out:
                     yield out
             else:
-                options = headers(self.filesystem, content_type(name))
-                with self.filesystem.open(self.path(name), "wb", **options) as out:
+                with self.client.open_writer(self.path(name), content_type(name)) as out:
                     yield out
 
     def publish(self, name: str, data: bytes) -> None:
@@ -115,16 +111,10 @@ class Target(Location):
                     Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
                     write_local(self.path(name), data, exclusive=True)
                 else:
-                    path = self.path(name)
-                    with_retries(lambda: self.filesystem.pipe_file(path, data, mode="create"))
+                    client, path = self.client, self.path(name)
+                    call(client, lambda: client.create(path, data))
             except FileExistsError:
                 return self.read(name) == data  # an earlier try may have succeeded unnoticed
-            except OSError as error:
-                if error.errno == errno.EINVAL:  # how S3 says that its condition does not hold
-                    existing = self.read(name)
-                    if existing is not None:
-                        return existing == data
-                raise
         return True
 
     def read_many(self, names: Iterable[str]) -> list[bytes]:
@@ -138,10 +128,12 @@ class Target(Location):
     def files(self, folder: str = "") -> dict[str, tuple[int, str | None]]:
         """Return size, and MD5 where the store gives one, of every file in a folder, by name."""
         prefix = f"{folder}/" if folder else ""
-        return {
-            prefix + name: (int(entry["size"] or 0), _md5(entry))
-            for name, entry in self._list(folder, "file")
-        }
+        with self.explaining("listed"):
+            return {
+                prefix + entry.path: (entry.size, entry.md5)
+                for entry in self.entries(folder)
+                if not entry.is_folder
+            }
 
     def names(self, *folders: str) -> set[str]:
         """Return the names of the files at the top and in some folders."""
@@ -149,21 +141,8 @@ class Target(Location):
 
     def folders(self, folder: str = "") -> set[str]:
         """Return the names of the folders in a folder, by default at the top."""
-        return {name for name, _ in self._list(folder, "directory")}
-
-    def _list(self, folder: str, kind: str) -> list[tuple[str, dict[str, Any]]]:
-        path = self.path(folder)
         with self.explaining("listed"):
-            try:
-                self.filesystem.invalidate_cache()  # adlfs knows no other way
-                entries = with_retries(lambda: self.filesystem.ls(path, detail=True, refresh=True))
-            except (FileNotFoundError, NotADirectoryError):
-                return []
-        return [
-            (str(entry["name"]).rstrip("/").rpartition("/")[2], entry)
-            for entry in entries
-            if entry["type"] == kind
-        ]
+            return {entry.path for entry in self.entries(folder) if entry.is_folder}
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files, as far as they exist."""
@@ -173,16 +152,7 @@ class Target(Location):
             if self.is_local:
                 self.local_writer.remove(names)
             else:
-                paths = [self.path(name) for name in names]
-                with_retries(lambda: self._remove(paths))
-
-    def _remove(self, paths: list[str]) -> None:
-        try:
-            self.filesystem.rm(paths)
-        except FileNotFoundError:  # an earlier try removed some of them
-            for path in paths:
-                with suppress(FileNotFoundError):
-                    self.filesystem.rm_file(path)
+                delete(self.client, [self.path(name) for name in names])
 
     def remove_if_empty(self, folder: str) -> None:
         """Remove a local folder that is empty, and the target too if it then is empty."""
@@ -197,7 +167,7 @@ class Writer:
 
     def __init__(self, target: Target) -> None:
         self._target, self._local = target, target.local_writer
-        self._uploads = None if target.is_local else Uploads(target.filesystem)
+        self._uploads = None if target.is_local else Uploads(target.client)
 
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Write a file, or begin to."""
@@ -214,12 +184,3 @@ class Writer:
         if self._uploads is not None:
             with self._target.explaining_writes():
                 self._uploads.__exit__(*raised)
-
-
-def _md5(entry: Mapping[str, Any]) -> str | None:
-    """Find a file's MD5 in its entry of a listing: S3's ETag; GCS and Azure give base64."""
-    for key in ("md5Hash", "content_md5"):
-        if given := entry.get(key):
-            return (base64.b64decode(given) if isinstance(given, str) else bytes(given)).hex()
-    tag = entry.get("ETag")
-    return str(tag).strip('"') if tag else None

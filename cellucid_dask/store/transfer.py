@@ -1,49 +1,71 @@
-"""Many objects at once where a store's calls are asynchronous, else one after the other."""
+"""Calls of a store's client: bounded, repeated, and many at once where they do not block."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 from fsspec.asyn import sync
 
-from cellucid_dask.store.failures import Failure, failure_of
-from cellucid_dask.store.retry import pauses, with_retries, with_retries_async
+from cellucid_dask.store.client import Client
+from cellucid_dask.store.retry import PATIENCE, limit_of, with_retries, with_retries_async
+
+_BATCH = 1000  # objects that are removed by one call
+
+T = TypeVar("T")
 
 
-def is_async(fs: Any) -> bool:
-    """Whether many calls of a file system can be under way at once."""
-    return bool(getattr(fs, "async_impl", False)) and hasattr(fs, "_pipe_file")
+def call(client: Client, ask: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T:
+    """Ask a store, for a limited time where it can be interrupted.
 
-
-def with_timeout(fs: Any, seconds: float, call: Callable[[], Awaitable[Any]]) -> Any:
-    """Await a call of an asynchronous file system for a limited time, and retry it so long.
+    Parameters
+    ----------
+    client
+        Of the store.
+    ask
+        Calls a method of the client, again after each failure that may pass.
+    seconds
+        How long.
 
     Raises
     ------
     TimeoutError
-        It took longer; or the error of the last try, if one had ended.
+        It took longer.
     """
-    errors: list[Exception] = []
+    if client.loop is None:
+        return with_retries(lambda: _finished(ask()))
+    result: T = sync(client.loop, with_retries_async, ask, seconds)
+    return result
 
-    async def noted() -> Any:
-        try:
-            return await call()
-        except Exception as error:
-            errors.append(error)
-            raise
 
+def _finished(awaitable: Awaitable[T]) -> T:
+    """Run a coroutine that blocks where another would wait."""
+    coroutine = cast("Coroutine[Any, Any, T]", awaitable)
     try:
-        return sync(fs.loop, asyncio.wait_for, with_retries_async(noted), seconds)
-    except TimeoutError:
-        if errors:
-            raise errors[-1] from errors[-1].__cause__
-        raise
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    raise AssertionError("a call that blocks does not wait")
+
+
+def delete(client: Client, paths: Sequence[str]) -> None:
+    """Remove objects, as far as they exist, many by one request where the store can."""
+    for start in range(0, len(paths), _BATCH):
+        batch = paths[start : start + _BATCH]
+        call(client, partial(client.delete, batch))
+
+
+async def ask_from_anywhere(client: Client, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask a store as `call` does, from a coroutine of any other event loop."""
+    if client.loop is None:
+        return await asyncio.to_thread(call, client, ask)
+    future = asyncio.run_coroutine_threadsafe(with_retries_async(ask), client.loop)
+    return await asyncio.wrap_future(future)
 
 
 class Uploads:
@@ -54,25 +76,26 @@ class Uploads:
 
     Parameters
     ----------
-    fs
-        The file system; with a synchronous one, objects are written one after the other.
+    client
+        Of the store; with one that blocks, objects are written one after the other.
     max_bytes, max_objects
         Limits of what is under way at once.
     """
 
-    def __init__(self, fs: Any, max_bytes: int = 8 * 2**20, max_objects: int = 128) -> None:
-        self._fs = fs
+    def __init__(self, client: Client, max_bytes: int = 8 * 2**20, max_objects: int = 128) -> None:
+        self._client = client
         self._max_bytes = max_bytes
         self._min_cost = max_bytes // max_objects  # small objects count for more than their bytes
         self._changed = threading.Condition()
         self._under_way: dict[Future[Any], int] = {}
+        self._bytes_under_way = 0
         self._error: BaseException | None = None
 
     def put(self, path: str, data: bytes, content_type: str) -> None:
         """Begin to write an object."""
-        options = headers(self._fs, content_type)
-        if not is_async(self._fs):
-            with_retries(lambda: self._fs.pipe_file(path, data, **options))
+        client = self._client
+        if client.loop is None:
+            call(client, lambda: client.put(path, data, content_type))
             return
         cost = max(len(data), self._min_cost)
         with self._changed:
@@ -80,18 +103,24 @@ class Uploads:
                 lambda: (
                     self._error
                     or not self._under_way
-                    or sum(self._under_way.values()) + cost <= self._max_bytes
+                    or self._bytes_under_way + cost <= self._max_bytes
                 )
             )
             self._raise()
-            call = with_retries_async(partial(self._fs._pipe_file, path, data, **options))  # noqa: SLF001
-            future = asyncio.run_coroutine_threadsafe(call, self._fs.loop)
+            future = asyncio.run_coroutine_threadsafe(
+                with_retries_async(
+                    lambda: client.put(path, data, content_type),
+                    limit_of(self._max_bytes + len(data)),  # all share one line
+                ),
+                client.loop,
+            )
             self._under_way[future] = cost
+            self._bytes_under_way += cost
         future.add_done_callback(self._done)
 
     def _done(self, future: Future[Any]) -> None:
         with self._changed:
-            self._under_way.pop(future, None)
+            self._bytes_under_way -= self._under_way.pop(future, 0)
             if not future.cancelled() and self._error is None:
                 self._error = future.exception()
             self._changed.notify_all()
@@ -116,50 +145,90 @@ class Uploads:
             self._raise()
 
 
+Range = tuple[str, int, int]  # a path, the first byte, and the byte after the last
+_NEAR, _LARGE = 2**16, 8 * 2**20  # bytes: gaps that are read too, and the most of one request
+_AT_ONCE = 32  # requests
+_MUCH = 2**26  # bytes: where more is asked for, files are read whole, and are smaller
+
+
 def fetch_ranges(
-    fs: Any, ranges: Sequence[tuple[str, int, int]], sleep: Callable[[float], None] = time.sleep
-) -> list[bytes | Exception]:
-    """Read byte ranges ``(path, start, stop)`` side by side where the store can.
+    client: Client,
+    ranges: Sequence[Range],
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Any]:
+    """Read byte ranges side by side where the store can, and neighbors by one request.
 
-    Transient failures are retried; of each range its bytes come back, or its last error.
+    Transient failures are retried; of each range its bytes come back, fewer where the object ends
+    before it, or its last error.
     """
-    results: list[Any] = [None] * len(ranges)
-    left = list(range(len(ranges)))
-    waits = pauses()
-    while left:
-        paths, starts, stops = zip(*(ranges[i] for i in left), strict=True)
-        answers = fs.cat_ranges(list(paths), list(starts), list(stops), on_error="return")
-        for i, answer in zip(left, answers, strict=True):
-            results[i] = answer if isinstance(answer, Exception) else bytes(answer)
-        errors = {i: results[i] for i in left if isinstance(results[i], Exception)}
-        left = [i for i, error in errors.items() if failure_of(error) is Failure.TRANSIENT]
-        pause = next(waits, None) if left else None
-        if pause is None:
-            break
-        sleep(pause)
-    return results
+    found: list[Any] = [b""] * len(ranges)
+    spans = coalesced(ranges)
+
+    def ask(path: str, start: int, stop: int) -> Callable[[], Awaitable[Any]]:
+        return lambda: client.get(path, start, stop)
+
+    if client.loop is None:
+        answers = [_try(ask(*span), sleep) for span in spans]
+    else:
+        asks = [(ask(*span), limit_of(min(span[2] - span[1], _MUCH))) for span in spans]
+        answers = sync(client.loop, _all_of, asks)
+    for (_, first, _), answer, members in zip(spans, answers, spans.values(), strict=True):
+        for number in members:
+            _, start, stop = ranges[number]
+            whole = isinstance(answer, Exception) or (first, len(members)) == (start, 1)
+            found[number] = answer if whole else memoryview(answer)[start - first : stop - first]
+    return found
 
 
-def headers(fs: Any, content_type: str) -> dict[str, Any]:
-    """Return the keywords that set an object's content type; fsspec's stores guess none.
+def coalesced(ranges: Sequence[Range]) -> dict[Range, list[int]]:
+    """Return few spans of bytes that cover all ranges, and the numbers of the ranges in each."""
+    spans: dict[Range, list[int]] = {}
+    open_span: list[Any] = []
+    members: list[int] = []
+    for number in sorted(range(len(ranges)), key=lambda number: ranges[number]):
+        path, start, stop = ranges[number]
+        if start >= stop:
+            continue
+        if (
+            open_span
+            and open_span[0] == path
+            and start <= open_span[2] + _NEAR
+            and max(stop, open_span[2]) - open_span[1] <= _LARGE
+        ):
+            open_span[2] = max(stop, open_span[2])
+            members.append(number)
+            continue
+        if members:
+            spans[tuple(open_span)] = members
+        open_span, members = [path, start, stop], [number]
+    if members:
+        spans[tuple(open_span)] = members
+    return spans
 
-    No content encoding: the viewer inflates ``.gz`` itself, which would fail on what the
-    browser had inflated already.
-    """
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-    if "s3" in protocols:
-        return {"ContentType": content_type}
-    if "gs" in protocols:
-        return {"content_type": content_type}
-    if "abfs" in protocols:
-        from azure.storage.blob import ContentSettings  # noqa: PLC0415  there with adlfs
 
-        return {"content_settings": ContentSettings(content_type=content_type)}
-    return {}
+def _try(ask: Callable[[], Awaitable[Any]], sleep: Callable[[float], None]) -> Any:
+    try:
+        return with_retries(lambda: _finished(ask()), sleep)
+    except Exception as error:  # noqa: BLE001  stores raise errors of their own
+        return error
+
+
+async def _all_of(asks: Sequence[tuple[Callable[[], Awaitable[Any]], float]]) -> list[Any]:
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(ask: Callable[[], Awaitable[Any]], seconds: float) -> Any:
+        async with slots:
+            return await with_retries_async(ask, seconds)
+
+    return await asyncio.gather(*(one(*each) for each in asks), return_exceptions=True)
 
 
 def content_type(name: str) -> str:
-    """Return the media type of a file; a ``.gz`` is gzip itself, not an encoding of something."""
+    """Return the media type of a file; a ``.gz`` is gzip itself, not an encoding of something.
+
+    Objects get no content encoding: the viewer inflates ``.gz`` itself, which would fail on what
+    the browser had inflated already.
+    """
     known = {
         ".gz": "application/gzip", ".json": "application/json", ".html": "text/html; charset=utf-8",
         ".css": "text/css", ".js": "text/javascript",

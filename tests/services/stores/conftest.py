@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,12 @@ from tests.services.stores import servers
 def moto() -> Iterator[servers.Store]:
     with servers.moto() as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def s3fs(moto: servers.Store) -> servers.Store:
+    """Moto, with an option that only s3fs knows."""
+    return replace(moto, options={**moto.options, "config_kwargs": {"read_timeout": 30}})
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +38,9 @@ def ceph() -> Iterator[servers.Store]:
         yield store
 
 
-@pytest.fixture(params=["moto", "gcs", "azure", pytest.param("ceph", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=["moto", "s3fs", "gcs", "azure", pytest.param("ceph", marks=pytest.mark.slow)]
+)
 def store(request: pytest.FixtureRequest) -> servers.Store:
     found: servers.Store = request.getfixturevalue(request.param)
     return found

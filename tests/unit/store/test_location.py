@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.store.location import Location
@@ -141,35 +145,66 @@ def test_scratch_is_removed(tmp_path: Path, scheme: str) -> None:
 
 
 class Flaky:
-    """A file system whose answers are given in advance, by path."""
+    """A client whose answers are given in advance, by path."""
+
+    loop = None
 
     def __init__(self, answers: dict[str, list[Any]]) -> None:
         self.answers = answers
-        self.asked: list[list[str]] = []
+        self.asked: list[tuple[str, int, int]] = []
 
-    def cat_ranges(
-        self, paths: list[str], starts: list[int], stops: list[int], on_error: str
-    ) -> list[Any]:
-        assert on_error == "return"
-        assert len(paths) == len(starts) == len(stops)
-        self.asked.append(paths)
-        return [self.answers[path].pop(0) for path in paths]
+    async def get(self, path: str, start: int, stop: int) -> bytes:
+        self.asked.append((path, start, stop))
+        answer = self.answers[path].pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer[start:stop]
 
 
 def test_only_what_fails_for_a_moment_is_read_again() -> None:
     gone = FileNotFoundError("c")
-    fs = Flaky({"a": [b"1"], "b": [TimeoutError(), TimeoutError(), b"2"], "c": [gone]})
+    client = Flaky({"a": [b"1"], "b": [TimeoutError(), TimeoutError(), b"2"], "c": [gone]})
     waited: list[float] = []
     ranges = [("a", 0, 1), ("b", 0, 1), ("c", 0, 1)]
-    assert fetch_ranges(fs, ranges, waited.append) == [b"1", b"2", gone]
-    assert fs.asked == [["a", "b", "c"], ["b"], ["b"]]
+    assert fetch_ranges(client, ranges, waited.append) == [b"1", b"2", gone]
+    assert [path for path, *_ in client.asked] == ["a", "b", "b", "b", "c"]
     assert len(waited) == 2
 
 
 def test_reading_again_comes_to_an_end() -> None:
     errors = [TimeoutError() for _ in range(10)]
-    fs = Flaky({"a": list(errors)})
+    client = Flaky({"a": list(errors)})
     waited: list[float] = []
-    assert fetch_ranges(fs, [("a", 0, 1)], waited.append) == [errors[5]]
-    assert len(fs.asked) == 6
+    assert fetch_ranges(client, [("a", 0, 1)], waited.append) == [errors[5]]
+    assert len(client.asked) == 6
     assert sum(waited) < 75
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ab"), st.integers(0, 2**22), st.integers(0, 2**17)
+        ).map(lambda each: (each[0], each[1], each[1] + each[2])),
+        max_size=30,
+    )
+)  # fmt: skip
+def test_neighbors_are_read_by_one_request(ranges: list[tuple[str, int, int]]) -> None:
+    content = np.random.default_rng(0).bytes(2**22 + 2**16)
+    client = Flaky({"a": [content] * len(ranges), "b": [content[::-1]] * len(ranges)})
+    found = fetch_ranges(client, ranges)
+    for data, (path, start, stop) in zip(found, ranges, strict=True):
+        assert bytes(data) == (content if path == "a" else content[::-1])[start:stop]
+    spans = sorted(client.asked)
+    for (path, _, end), (next_path, begin, _) in pairwise(spans):
+        assert path != next_path or begin > end  # no byte is asked for twice
+    wanted = sum(stop - start for _, start, stop in set(ranges))
+    assert sum(stop - start for _, start, stop in spans) <= wanted + 2**16 * len(ranges)
+
+
+def test_many_small_ranges_are_few_requests() -> None:
+    content = bytes(20 * 2**20)
+    ranges = [("a", start, start + 1000) for start in range(0, 20 * 2**20, 1100)]
+    client = Flaky({"a": [content] * 5})
+    assert len(fetch_ranges(client, ranges)) == len(ranges)
+    assert len(client.asked) == 3
+    assert max(stop - start for _, start, stop in client.asked) <= 8 * 2**20

@@ -1,0 +1,106 @@
+"""Both kinds of client give the same answers, whichever an address and its options choose."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from cellucid_dask.errors import ExportError, ExportWarning
+from cellucid_dask.store import opening
+from cellucid_dask.store.fsspec_client import FsspecClient
+from cellucid_dask.store.location import Location
+from cellucid_dask.store.target import Target
+from tests.services.stores.servers import Store
+
+pytestmark = pytest.mark.xdist_group("stores")
+
+ODD = "a b/#1~?%41{y}[z]é|.gz"
+
+
+@pytest.fixture
+def target(store: Store) -> Target:
+    return Target.of(f"{store.bucket()}/some/atlas 1", store.options)
+
+
+def test_which_client(store: Store, target: Target) -> None:
+    by_fsspec = isinstance(target.client, FsspecClient)
+    assert by_fsspec == (store.kind == "gcs" or "config_kwargs" in store.options)
+    assert by_fsspec or Target.of(target.url, store.options).client is target.client
+    assert pickle.loads(pickle.dumps(target)).client is target.client or by_fsspec  # noqa: S301
+
+
+def test_objects(target: Target) -> None:
+    assert (target.tree(), target.names("var"), target.read("x")) == ({}, set(), None)
+    files = {"x": b"0123456789", "empty": b"", "var/y.gz": b"abc", f"var/{ODD}": b"d"}
+    target.put(files)
+    assert target.tree() == {name: len(data) for name, data in files.items()}
+    assert target.folders() == {"var"}
+    assert set(target.files()) == {"x", "empty"}
+    found = target.fetch({"x": 4, "empty": 4, "var/y.gz": 100, "nowhere": 1})
+    assert isinstance(found.pop("nowhere"), FileNotFoundError)
+    assert found == {"x": b"0123", "empty": b"", "var/y.gz": b"abc"}
+    assert [target.read(name) for name in files] == list(files.values())
+    assert target.read_ranges([("x", 2, 5), (f"var/{ODD}", 0, 1), ("x", 4, 4), ("x", 9, 10)]) == [
+        b"234", b"d", b"", b"9",
+    ]  # fmt: skip
+    with pytest.raises(ExportError, match=r"x is truncated: it ends before byte 11\."):
+        target.read_ranges([("x", 0, 4), ("x", 8, 11)])
+    target.remove(["x", "nowhere", "var/y.gz"])
+    assert set(target.tree() or {}) == {"empty", f"var/{ODD}"}
+
+
+def test_checksums(target: Target) -> None:
+    target.put({"var/a": b"0123456789"})
+    ((size, md5),) = target.files("var").values()
+    assert (size, md5) == (10, "781e5e245d69b566979b86e28d23f2c7")
+
+
+def test_one_of_two_creates(target: Target) -> None:
+    assert target.create("lease", b"mine")
+    assert not target.create("lease", b"theirs")
+    assert target.create("lease", b"mine")  # as after an answer that was lost
+    assert target.read("lease") == b"mine"
+
+
+def test_piece_by_piece(target: Target) -> None:
+    with target.stream("long.gz") as out:
+        for _ in range(20):
+            out.write(bytes(2**20))
+    assert target.read("long.gz") == bytes(20 * 2**20)
+    with target.client.open_reader(target.path("long.gz")) as file:
+        assert file.seek(-5, os.SEEK_END) == 20 * 2**20 - 5
+        assert file.read(10) == bytes(5)
+
+
+def test_said_once(s3fs: Store, recwarn: pytest.WarningsRecorder) -> None:
+    opening._say_once.cache_clear()
+    warnings.simplefilter("always", ExportWarning)
+    for _ in range(2):
+        assert isinstance(Location.of("s3://bucket/a", s3fs.options).client, FsspecClient)
+    (warning,) = recwarn
+    assert "config_kwargs.read_timeout is only known to s3fs" in str(warning.message)
+
+
+def test_after_a_fork(moto: Store) -> None:
+    """What obstore runs in threads is not there after a fork: s3fs takes over."""
+    script = f"""
+import os
+from cellucid_dask.store.location import Location
+from cellucid_dask.store.target import Target
+target = Target.of("{moto.bucket()}/a", {moto.options!r})
+target.put({{"x": b"1"}})
+child = os.fork()
+if child == 0:
+    here = Target.of(target.url, target.storage_options)
+    assert here.read("x") == b"1", "not there"
+    assert type(here.client).__name__ == "FsspecClient"
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert type(target.client).__name__ == "ObstoreClient"
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
