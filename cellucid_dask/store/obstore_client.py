@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -24,6 +26,23 @@ _PATIENCE = timedelta(seconds=PATIENCE)
 _LONG = "1h"  # `transfer` ends calls long before
 _PART_BYTES, _PARTS = 8 * 2**20, 4
 _AT_ONCE = 64  # objects that are removed side by side, where one request removes one
+
+
+@atexit.register
+def _settle(seconds: float = 0.2) -> None:
+    """End what is under way, and let obstore's threads hand over what they have.
+
+    One of them that asks for Python when the interpreter ends takes the process down with it:
+    https://github.com/PyO3/pyo3-async-runtimes/issues/40
+    """
+    loop = get_loop()
+
+    def cancel() -> None:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+
+    loop.call_soon_threadsafe(cancel)
+    time.sleep(seconds)
 
 
 class ObstoreClient:
