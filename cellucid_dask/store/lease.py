@@ -1,11 +1,12 @@
 """A lease on a target, so that one run at a time writes to it.
 
-The holder renews its record, and a run that wants the target believes its own clock only: it
-takes a lease whose record did not change for as long as it is valid, as this run saw it. What
-can be known to be dead, a process of this boot and container that does not run, is not waited
-for. A run that was paused, and everyone who writes for it, finds out before the next file is
-written that the target is another's (`Fence`). On a local disk not even the file that it was
-writing when it was paused appears, see `LocalWriter`.
+The holder renews it, and a run that wants the target believes its own clock only: it takes a
+lease that was not renewed for as long as it is valid, as this run saw it. What is renewed is
+another file, so that nobody who comes late writes over the record of a successor. What can be
+known to be dead, a process of this boot and container that does not run, is not waited for. A
+run that was paused, and everyone who writes for it, finds out before the next file is written
+that the target is another's (`Fence`). On a local disk not even the file that it was writing
+when it was paused appears, see `LocalWriter`.
 
 Local disks, memory, S3, GCS and Azure create the record of a lease only if there is none, so
 one of two runs is certainly refused. Other stores are asked before and after: of two runs that
@@ -32,6 +33,7 @@ from cellucid_dask.store.target import RUN_DIR, Target
 
 _LEASE = f"{RUN_DIR}/lease.json"
 _OWN = "run-"  # and the token: the folder of a run, see `LocalWriter`
+_RENEWED = "renewed"  # in it
 
 
 def elapsed() -> float:
@@ -62,6 +64,10 @@ class Fence:
         """Where local files of the run lie until they are whole."""
         return f"{RUN_DIR}/{_OWN}{self._token}"
 
+    def is_due(self) -> bool:
+        """Whether the last answer is too old."""
+        return elapsed() - self._asked >= self._ask_every
+
     def check(self, target: Target, *, now: bool = False) -> None:
         """Make sure that the target is this run's; `now` takes no earlier answer.
 
@@ -70,9 +76,9 @@ class Fence:
         ExportError
             Another run has taken it.
         """
-        time_of_asking = elapsed()
-        if not now and time_of_asking - self._asked < self._ask_every:
+        if not (now or self.is_due()):
             return
+        time_of_asking = elapsed()
         record = _read(target)
         if record is None or record.get("token") != self._token:
             raise ExportError(f"Another run has taken {target} over, or cleared it: let it finish.")
@@ -103,7 +109,8 @@ class Lease:
     def __init__(self, target: Target, valid_for: float = 90.0) -> None:
         self._target, self._valid_for = target, valid_for
         self._renew_every = valid_for / 4.5
-        self._record = {"token": uuid.uuid4().hex, **this_process(), "renewed": 0}
+        self._record = {"token": uuid.uuid4().hex, **this_process()}
+        self._renewed = 0
         self._ended = threading.Event()
 
     @property
@@ -131,35 +138,38 @@ class Lease:
             if self._target.create(_LEASE, self._document()) and self._is_mine():
                 break
             self._remove_folder()
+        own = self.fence.folder.rpartition("/")[2]
         if self._target.is_local:
-            take_over(Path(self._target.path(RUN_DIR)), self._folder.name, _OWN)
-
-    @property
-    def _folder(self) -> Path:
-        return Path(self._target.path(self.fence.folder))
+            take_over(Path(self._target.path(RUN_DIR)), own, _OWN)
+        else:
+            for folder in self._target.folders(RUN_DIR) - {own}:
+                if folder.startswith(_OWN):
+                    self._target.remove(self._target.files(f"{RUN_DIR}/{folder}"))
 
     def _make_folder(self) -> None:
         if self._target.is_local:
             with self._target.explaining_writes():
-                self._folder.mkdir(parents=True)
+                Path(self._target.path(self.fence.folder)).mkdir(parents=True)
 
     def _remove_folder(self) -> None:
         if self._target.is_local:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self._target.path(self.fence.folder), ignore_errors=True)
+        else:
+            self._target.remove([f"{self.fence.folder}/{_RENEWED}"])
 
     def _wait_until_dead(self, wait: Callable[[float], object]) -> bool:
         """Watch a record until it was the same for as long as it is valid; say if there is one."""
-        seen, since = _read(self._target), elapsed()
+        (seen, renewed), since = _look(self._target), elapsed()
         while seen is not None and (alive := is_running(seen)) is not False:
             if alive:
                 raise _taken(self._target, seen)
             if elapsed() - since >= self._valid_for:
                 break
             wait(min(self._renew_every / 4, self._valid_for))
-            current = _read(self._target)
-            if current is not None and current != seen:
-                raise _taken(self._target, current)
-            seen = current
+            current = _look(self._target)
+            if current[0] is not None and current != (seen, renewed):
+                raise _taken(self._target, current[0])
+            seen = current[0]
         return seen is not None
 
     def _document(self) -> bytes:
@@ -171,8 +181,8 @@ class Lease:
             with suppress(Exception):  # the next turn comes well before it expires
                 if not self._is_mine():
                     return
-                self._record["renewed"] += 1
-                self._target.publish(_LEASE, self._document())
+                self._renewed += 1
+                self._target.put({f"{self.fence.folder}/{_RENEWED}": b"%d" % self._renewed})
 
     def _is_mine(self) -> bool:
         current = _read(self._target)
@@ -197,7 +207,7 @@ class Lease:
         with suppress(Exception):  # it expires by itself
             if self._is_mine():
                 self._target.remove([_LEASE])
-        self._remove_folder()
+            self._remove_folder()
 
 
 def refuse_if_leased(target: Target) -> None:
@@ -228,6 +238,13 @@ def _read(target: Target) -> Mapping[str, Any] | None:
         return parse_json(data)
     except ValueError:  # cut short when its run was killed, or read while it was written
         return {"broken": data.hex()}
+
+
+def _look(target: Target) -> tuple[Mapping[str, Any] | None, bytes | None]:
+    """Return the record of a lease, and what changes when it is renewed."""
+    record = _read(target)
+    token = str((record or {}).get("token"))
+    return record, target.read(f"{RUN_DIR}/{_OWN}{token}/{_RENEWED}") if token.isalnum() else None
 
 
 @contextmanager

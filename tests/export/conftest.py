@@ -1,4 +1,4 @@
-"""A place to export to, and a source that is stored the wrong way round."""
+"""A place to export to, and sources: of each route, and stored the wrong way round."""
 
 from __future__ import annotations
 
@@ -7,7 +7,23 @@ from pathlib import Path
 import h5py
 import pytest
 
+from tests.export.crashes import make
 from tests.helpers import small_anndata, write_h5ad
+
+
+@pytest.fixture(scope="session", params=["csr", "csc"])
+def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One source a route: row-major through scratch, gene-major straight."""
+    path = tmp_path_factory.mktemp("source") / f"{request.param}.h5ad"
+    make(request.param, n_cells=3000, n_genes=60).write_h5ad(path, compression="gzip")
+    return path
+
+
+@pytest.fixture
+def csr(tmp_path: Path) -> Path:
+    path = tmp_path / "csr.h5ad"
+    make("csr").write_h5ad(path, compression="gzip")
+    return path
 
 
 @pytest.fixture

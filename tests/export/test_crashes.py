@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import anndata as ad
-import dask
-import numpy as np
 import pytest
 
 from tests.export.crashes import crash, export, is_over, make, moments
 from tests.helpers import tree_bytes
 from tests.viewer_reader import check, read_export
-
-
-@pytest.fixture(scope="module", params=["csr", "csc"])
-def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One source a route: row-major through scratch, gene-major straight."""
-    path = tmp_path_factory.mktemp("source") / f"{request.param}.h5ad"
-    make(request.param, n_cells=3000, n_genes=60).write_h5ad(path, compression="gzip")
-    return path
-
-
-@pytest.fixture(scope="module")
-def csr(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("source") / "a.h5ad"
-    make("csr").write_h5ad(path, compression="gzip")
-    return path
 
 
 def test_stopped_at_any_write(source: Path, tmp_path: Path) -> None:
@@ -117,28 +97,3 @@ def test_genes_only_stopped_at_any_write(csr: Path, tmp_path: Path, *, replace: 
         return died
 
     assert moments(run) > 10
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments(tmp_path: Path) -> None:
-    path = tmp_path / "a.h5ad"
-    make("csr", n_cells=30_000, n_genes=300).write_h5ad(path)
-    began = time.perf_counter()
-    export(path, tmp_path / "whole")
-    lasted = time.perf_counter() - began
-    whole = tree_bytes(tmp_path / "whole")
-    chance, killed = np.random.default_rng(0), 0
-    for turn in range(20):
-        target = tmp_path / str(turn)
-        child = os.fork()
-        if child == 0:
-            with dask.config.set(scheduler="sync"):
-                export(path, target)
-            os._exit(0)
-        time.sleep(chance.uniform(0, lasted))
-        os.kill(child, signal.SIGKILL)
-        killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
-        if not is_over(target):
-            export(path, target, resume=True)
-        assert tree_bytes(target) == whole
-    assert killed > 3

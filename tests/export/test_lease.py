@@ -20,13 +20,6 @@ from tests.export.crashes import export, make
 from tests.viewer_reader import check
 
 
-@pytest.fixture(scope="module")
-def csr(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("source") / "a.h5ad"
-    make("csr").write_h5ad(path, compression="gzip")
-    return path
-
-
 def lease(target: Path, **owner: Any) -> Path:
     path = target / ".cellucid-dask" / "lease.json"
     path.parent.mkdir(parents=True)

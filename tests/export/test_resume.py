@@ -19,21 +19,6 @@ from tests.helpers import edit_json, tree_bytes, write_zarr
 from tests.viewer_reader import check
 
 
-@pytest.fixture(scope="module", params=["csr", "csc"])
-def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One source a route: row-major through scratch, gene-major straight."""
-    path = tmp_path_factory.mktemp("source") / f"{request.param}.h5ad"
-    make(request.param, n_cells=3000, n_genes=60).write_h5ad(path, compression="gzip")
-    return path
-
-
-@pytest.fixture(scope="module")
-def csr(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("source") / "a.h5ad"
-    make("csr").write_h5ad(path, compression="gzip")
-    return path
-
-
 def test_finished_genes_are_not_made_again(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

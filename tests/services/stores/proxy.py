@@ -17,9 +17,15 @@ _ANSWERS = {
 
 
 class Proxy:
-    """Counts requests and asks `fault` of each, by its number and method, how it shall fail."""
+    """Counts requests and asks `fault` of each, by its number and method, how it shall fail.
 
-    def __init__(self, behind: str, fault: Callable[[int, str], Fault]) -> None:
+    `hidden` are headers that it does not pass on, in lower case.
+    """
+
+    def __init__(
+        self, behind: str, fault: Callable[[int, str], Fault], hidden: tuple[str, ...] = ()
+    ) -> None:
+        self._hidden = tuple(f"{name}:".encode() for name in ("connection", "expect", *hidden))
         place = urlsplit(behind)
         self._behind = (place.hostname, place.port)
         self._fault = fault
@@ -71,7 +77,7 @@ class Proxy:
         lines = [
             line
             for line in head.rstrip(b"\r\n").split(b"\r\n")
-            if not line.lower().startswith((b"connection:", b"expect:"))
+            if not line.lower().startswith(self._hidden)
         ]
         reader, writer = await asyncio.open_connection(*self._behind)
         writer.write(b"\r\n".join([*lines, b"Connection: close"]) + b"\r\n\r\n" + body)
@@ -110,12 +116,14 @@ def sometimes(share: float, seed: int = 0) -> Callable[[int, str], Fault]:
 
 
 @contextmanager
-def proxied(behind: str, fault: Callable[[int, str], Fault]) -> Iterator[tuple[str, Proxy]]:
+def proxied(
+    behind: str, fault: Callable[[int, str], Fault], hidden: tuple[str, ...] = ()
+) -> Iterator[tuple[str, Proxy]]:
     """Run a proxy in a thread until the block ends; return its address and itself."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    proxy = Proxy(behind, fault)
+    proxy = Proxy(behind, fault, hidden)
     server = asyncio.run_coroutine_threadsafe(
         asyncio.start_server(proxy.serve, "127.0.0.1", 0), loop
     ).result()

@@ -34,10 +34,11 @@ def test_a_lease_is_renewed_until_it_is_lost(tmp_path: Path) -> None:
     lease = Lease(Target(str(tmp_path)), valid_for=0.09)
     lease.take()
     first = json.loads(path.read_text())
+    renewed = tmp_path / ".cellucid-dask" / f"run-{first['token']}" / "renewed"
     renewal = threading.Thread(target=lease.keep)
     renewal.start()
     deadline = time.monotonic() + 20
-    while json.loads(path.read_text())["renewed"] == 0:
+    while not renewed.exists() or renewed.read_text() < "2":
         assert time.monotonic() < deadline, "it is not renewed"
         time.sleep(0.01)
     lease.check()
@@ -95,11 +96,12 @@ def test_a_record_that_changes_is_not_taken(
     clock = _Clock(monkeypatch)
     path = record_of(tmp_path)
     path.write_text(json.dumps(ELSEWHERE))
-    renewed = json.dumps({**ELSEWHERE, "renewed": 1})
-    clock.then[1_000 + after] = lambda: path.write_text(renewed)
+    renewed = tmp_path / ".cellucid-dask/run-t/renewed"
+    renewed.parent.mkdir()
+    clock.then[1_000 + after] = lambda: renewed.write_text("1")
     with pytest.raises(RequestError, match="process 1 on elsewhere"):
         Lease(Target(str(tmp_path))).take(clock.wait)
-    assert path.read_text() == renewed
+    assert json.loads(path.read_text()) == ELSEWHERE
 
 
 def test_a_record_that_goes_while_it_is_watched(

@@ -1,0 +1,192 @@
+"""Exports in processes of their own, which can be paused and killed; and what they left."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import cellucid_dask
+from cellucid_dask.engine import commit
+from cellucid_dask.store.lease import acquire_lease
+from tests.helpers import SETTINGS, Tree, tree_bytes
+from tests.services.stores import servers
+from tests.viewer_reader import check
+
+_CLONE_NEWUTS = 0x04000000
+# forked from a process that has no threads and no connections
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["tests.trust.runs", "s3fs", "h5py", "anndata"])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an export goes, and its scratch."""
+
+    name: str
+    url: str
+    scratch: str
+    options: dict[str, Any] = field(default_factory=dict)
+    fs: Any = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            **SETTINGS, "memory_budget": "6MiB", "latent": "X_umap", "scratch": self.scratch,
+            "storage_options": self.options,
+        }  # fmt: skip
+
+    def tree(self) -> Tree:
+        """Read all that is there, scratch too."""
+        return {**_tree(self, self.url), **_tree(self, self.scratch)}
+
+
+def _tree(place: Place, url: str) -> Tree:
+    """Read the files below a folder, by relative name; an empty folder is one too."""
+    if "://" not in url:
+        folder = Path(url)
+        empty = [each for each in folder.rglob("*") if each.is_dir() and not any(each.iterdir())]
+        return tree_bytes(folder) | {f"{each.relative_to(folder)}/": b"" for each in empty}
+    place.fs.invalidate_cache()
+    root = url.partition("://")[2]
+    return {name.removeprefix(f"{root}/"): place.fs.cat_file(name) for name in place.fs.find(root)}
+
+
+@contextmanager
+def places(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield functions that make a new place, by its kind."""
+
+    def local(name: str) -> Place:
+        (folder / f"{name}-scratch").mkdir(parents=True)
+        return Place("local", str(folder / name), str(folder / f"{name}-scratch"))
+
+    with servers.moto() as store:
+        bucket, fs = store.bucket(), store.fs
+
+        def in_s3(name: str) -> Place:
+            scratch = local(name).scratch
+            return Place("S3", f"{bucket}/{name}", scratch, store.options, fs)
+
+        def scratch_in_s3(name: str) -> Place:
+            scratch = f"{bucket}/{name}-scratch"
+            return Place("local, scratch in S3", local(name).url, scratch, store.options, fs)
+
+        yield {"local": local, "S3": in_s3, "local, scratch in S3": scratch_in_s3}
+
+
+def usual(source: Path, new: Any, name: str) -> tuple[float, Tree]:
+    """Export twice; return how long the second took, and what it wrote."""
+    for turn in range(2):
+        run = Run(source, place := new(f"{name}-{turn}"))
+        assert (ended := run.end()) == "done", ended
+    return run.lasted, place.tree()
+
+
+class Run:
+    """An export in a process of its own.
+
+    Parameters
+    ----------
+    source, place, options
+        Of the export.
+    valid_for
+        Seconds, of its lease.
+    elsewhere
+        Whether its host has another name, so that it cannot know whether processes run here.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        place: Place,
+        *,
+        valid_for: float = 90.0,
+        elsewhere: bool = False,
+        **options: Any,
+    ) -> None:
+        self._answers, answer = _PROCESSES.Pipe(duplex=False)
+        arguments = (source, place.url, {**place.settings, **options}, valid_for, elsewhere, answer)
+        self._process = _PROCESSES.Process(target=_export, args=arguments)
+        self._process.start()
+        answer.close()
+        self._answers.recv()  # it has begun
+        self._began = time.monotonic()
+
+    def send(self, number: signal.Signals) -> None:
+        if self._process.exitcode is None and self._process.pid is not None:
+            os.kill(self._process.pid, number)
+
+    def end(self, seconds: float = 120) -> str:
+        """Wait for the end; return "done", the error's class and text, or the signal."""
+        self._process.join(seconds)
+        if self._process.exitcode is None:
+            self.send(signal.SIGKILL)
+            self._process.join()
+            return "hangs"
+        self.lasted = time.monotonic() - self._began
+        if self._process.exitcode < 0:
+            return signal.Signals(-self._process.exitcode).name
+        return str(self._answers.recv())
+
+
+def _export(
+    source: Path, url: str, options: dict[str, Any], valid_for: float, elsewhere: bool, answer: Any
+) -> None:
+    if elsewhere:
+        ctypes.CDLL(None).unshare(_CLONE_NEWUTS)
+        socket.sethostname("elsewhere")
+    lease = functools.partial(acquire_lease, valid_for=valid_for)
+    answer.send("begun")
+    try:
+        with mock.patch.object(commit, "acquire_lease", lease):
+            cellucid_dask.export(source, url, **options)
+    except (cellucid_dask.RequestError, cellucid_dask.ExportError) as error:
+        answer.send(f"{type(error).__name__}: {error}")
+    except BaseException as error:  # noqa: BLE001
+        answer.send(f"raw {type(error).__name__}: {error}")
+    else:
+        answer.send("done")
+
+
+def faults_of(found: Tree, whole: Tree, copy: Path) -> str:
+    """Say what is wrong with an export that looks whole, as ours and another reader see it.
+
+    Parameters
+    ----------
+    found, whole
+        What is there, and what should be.
+    copy
+        A folder to read it from, without what a run keeps there.
+    """
+    for name, data in found.items():
+        if not name.startswith(".") and not name.endswith("/") and ".tiles" not in name:
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes(data)
+    try:
+        report = cellucid_dask.verify(copy)
+        if not report.ok:
+            return f"verify: {report.findings[0]}"
+        check(copy)
+    except (AssertionError, KeyError, ValueError, OSError, cellucid_dask.ExportError) as error:
+        return f"the other reader: {type(error).__name__} {error}"
+    finally:
+        shutil.rmtree(copy)
+    wrong = [name for name, data in whole.items() if found.get(name) != data]
+    return f"{len(wrong)} files differ: {wrong[:3]}" if wrong else ""
+
+
+def difference(found: Tree, whole: Tree) -> str:
+    """Say how what is there differs from a whole export, to the last empty folder."""
+    odd = [name for name in found.keys() | whole.keys() if found.get(name) != whole.get(name)]
+    return f"{len(odd)} files are left, lost or differ: {sorted(odd)[:3]}" if odd else ""
