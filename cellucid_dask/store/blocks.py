@@ -49,12 +49,15 @@ class BlockReader(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Read as much as fits into a buffer, of one block at most."""
-        number, first = divmod(self._at, self._block_bytes)
-        part = self._block(number)[first : first + len(buffer)] if self._at < self._size else b""
-        buffer[: len(part)] = part
-        self._at += len(part)
-        return len(part)
+        """Read as much as fits into a buffer: less than that is the end of the file."""
+        stop = min(self._at + len(buffer), self._size)
+        n_read = 0
+        while self._at < stop:
+            number, first = divmod(self._at, self._block_bytes)
+            part = self._block(number)[first : first + stop - self._at]
+            buffer[n_read : n_read + len(part)] = part
+            n_read, self._at = n_read + len(part), self._at + len(part)
+        return n_read
 
     def _block(self, number: int) -> Any:
         if number in self._blocks:
@@ -63,6 +66,8 @@ class BlockReader(io.RawIOBase):
         start = number * self._block_bytes
         stop = min(start + self._block_bytes, self._size)
         block = call(self._client, lambda: self._client.get(self._path, start, stop))
+        if len(block) != stop - start:
+            raise OSError(f"{stop - start - len(block)} bytes are missing")
         self._blocks[number] = block
         if len(self._blocks) > self._n_blocks:
             self._blocks.popitem(last=False)
