@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from dask.delayed import delayed
@@ -90,7 +91,10 @@ def damaged(export: ScannedExport, files: Sequence[schema.File]) -> Iterator[str
     existing = [file for file in files if sizes is None or file.path in sizes]
     ends = list(edges.files()) if edges else []
     tasks = [
-        delayed(scan_files, pure=False)(export.target, batch, _of(export.checksums, batch))
+        # not as arguments, which Dask would search for collections, file by file
+        delayed(
+            partial(scan_files, export.target, batch, _of(export.checksums, batch)), pure=False
+        )()
         for batch in _batches([file for file in existing if file not in ends], sizes or {})
     ]
     with follow("reading files", len(tasks), "batches") as progress:

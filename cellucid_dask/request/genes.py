@@ -57,7 +57,7 @@ def select_genes(var: Table, settings: Settings) -> GeneSelection:
         Unknown column or genes, duplicate ids, or ids that would share a file.
     """
     ids = _ids(var, settings.var_gene_id_column)
-    if settings.make_genes_unique:
+    if settings.make_genes_unique and not ids.is_unique:
         from anndata.utils import make_index_unique  # noqa: PLC0415  slow to import
 
         ids = pd.Index(make_index_unique(ids))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask.read import compare
+from cellucid_dask.read.comparison import Comparison
 from cellucid_dask.read.files import read_documents
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.source import open_source
@@ -96,13 +98,13 @@ def test_slabs_do_not_show(
     vectors = list(genes.vectors.values())
     files = [(target / vector.path).read_bytes() for vector in vectors]
 
-    same = compare.Comparison(vectors, files, slab_values)
-    swapped = compare.Comparison(vectors, [files[1], files[0], *files[2:]], slab_values)
+    same = Comparison(vectors, files, slab_values)
+    swapped = Comparison(vectors, [files[1], files[0], *files[2:]], slab_values)
     for start in range(0, adata.n_obs, 50):
         same.feed(adata.X[start : start + 50])
         swapped.feed(adata.X[start : start + 50])
-    assert not list(same.findings())
-    findings = [finding.partition(":")[0] for finding in swapped.findings()]
+    assert not list(same.differences())
+    findings = [each.text.partition(":")[0] for each in swapped.differences()]
     assert findings == [vector.path for vector in vectors[:2]]
 
 
@@ -306,3 +308,43 @@ def test_swapped_columns_are_found(with_fields: tuple[Path, ad.AnnData]) -> None
     target, adata = with_fields
     swap(*(target / f"obs/{name}.codes.u8.gz" for name in ("doublet", "sample")))
     assert not cellucid_dask.verify(target, adata).ok
+
+
+def _in_another_order(adata: ad.AnnData) -> ad.AnnData:
+    return adata[::-1].copy()
+
+
+def _counts(adata: ad.AnnData) -> ad.AnnData:
+    adata.X = np.ceil(adata.X.toarray())
+    return adata
+
+
+def _another_version(adata: ad.AnnData) -> ad.AnnData:
+    adata.X = adata.X * np.float32(1.5)
+    return adata
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_in_another_order, "the cells are probably in another order"),
+        (_counts, "the source holds whole numbers, such as raw counts, and the export does not"),
+        (_another_version, "another version or layer: name the right layer.*--layer doubled"),
+    ],
+)
+@pytest.mark.parametrize("form", ["csr", "csc"])
+def test_the_cause_where_nearly_all_genes_differ(
+    target: Path, adata: ad.AnnData, change: Any, words: str, form: str
+) -> None:
+    changed = change(adata.copy())
+    changed.X = sparse.csr_matrix(changed.X).asformat(form)
+    first, *others = cellucid_dask.verify(target, changed, genes="all").findings
+    assert first.startswith(("20 of 20 genes differ", "19 of 20 genes differ"))
+    assert re.search(words, first), first
+    assert sum(each.startswith("var/") for each in others) >= 19
+
+
+def test_an_export_of_counts_against_normalized_values(adata: ad.AnnData, tmp_path: Path) -> None:
+    cellucid_dask.export(_counts(adata.copy()), tmp_path / "counts", progress=False)
+    (first, *_) = cellucid_dask.verify(tmp_path / "counts", adata).findings
+    assert "the export holds whole numbers, such as raw counts" in first
