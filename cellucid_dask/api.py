@@ -32,6 +32,7 @@ from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import active_client, blocking_client, check_sees
 from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
+from cellucid_dask.runtime.patience import waiting_at_most
 from cellucid_dask.runtime.progress import follow, show_progress
 from cellucid_dask.source import open_source
 from cellucid_dask.source.base import Source
@@ -91,6 +92,7 @@ def export(
     output = output_for(settings, options)
     destination = Target.of(target, settings.storage_options)
     with (
+        waiting_at_most(settings.patience),
         show_progress(settings.progress),
         open_source(source, settings.source_storage_options, settings.allow_links) as opened,
         watched(opened) as check_source,
@@ -211,6 +213,7 @@ def plan(
     output = output_for(settings, options)
     with (
         show_progress(settings.progress),
+        waiting_at_most(settings.patience),
         open_source(source, settings.source_storage_options, settings.allow_links) as opened,
     ):
         request = resolve(opened, settings)

@@ -165,6 +165,7 @@ def _plan(ctx: click.Context, source: str, target: str | None, **options: Any) -
     settings_option("layer", "layer of the source (default as exported)"),
     *workers_options(),
     settings_option("memory_budget", "memory limit of the comparison, such as 512MiB"),
+    settings_option("timeout"),
     settings_option("storage_options", "of the export"),
     settings_option("source_storage_options"),
     settings_option("allow_links"),
@@ -290,5 +291,7 @@ def _scheduler(options: dict[str, Any]) -> Any:
     from cellucid_dask.runtime import cluster  # noqa: PLC0415
 
     if options["scheduler"]:
-        return cluster.connect(options["scheduler"])
-    return cluster.start(options["n_workers"]) if options["n_workers"] else nullcontext()
+        return cluster.closing(cluster.connect(options["scheduler"]))
+    if options["n_workers"]:
+        return cluster.closing(cluster.start(options["n_workers"]))
+    return nullcontext()

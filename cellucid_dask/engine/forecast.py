@@ -13,6 +13,7 @@ from cellucid_dask.format.edges import index_dtype
 from cellucid_dask.output import output_of
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.request.resolve import Request
+from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.types import Array
 
 # Encoded for an estimate: more genes or blocks hardly change it.
@@ -49,7 +50,7 @@ def forecast_scratch_bytes(request: Request, plan: ExportPlan | None, columns: A
     array = matrix.dask((plan.row_blocks, plan.gene_blocks))
     nbytes = rows = 0
     for row in _sample(len(plan.row_blocks), 3):
-        block = array.blocks[int(row)].compute()
+        (block,) = run_all([array.blocks[int(row)]])
         for tile in tiles_of(block, 0, columns, tile_values=plan.tile_values):
             nbytes += int(tile.gene_nbytes.sum())
         rows += plan.row_blocks[row]
@@ -65,7 +66,8 @@ def forecast_edge_bytes(request: Request) -> int:
     if neighbors is None or plan is None:
         return 0
     i, j = len(plan.row_blocks) // 2, len(plan.column_blocks) // 2
-    block = neighbors.dask((plan.row_blocks, plan.column_blocks)).blocks[i, j].compute()
+    blocks = neighbors.dask((plan.row_blocks, plan.column_blocks)).blocks
+    (block,) = run_all([blocks[i, j]])
     keys = edge_keys(block, sum(plan.row_blocks[:i]), sum(plan.column_blocks[:j]))
     every = np.array([0, len(keys)])
     dtype, level = index_dtype(neighbors.shape[0]), request.settings.compression
@@ -89,7 +91,7 @@ def _of_gene_blocks(request: Request, plan: ExportPlan, array: Any, columns: Arr
         chosen = chosen[:: -(-len(chosen) * _SAMPLE_BLOCKS // _SAMPLE_GENES)]
         tiles: list[Tile] = []
         for row, first_cell in enumerate(np.cumsum((0, *plan.row_blocks[:-1]))):
-            values = array.blocks[row, int(block)].compute()
+            (values,) = run_all([array.blocks[row, int(block)]])
             tiles += tiles_of(values, int(first_cell), chosen, tile_values=plan.tile_values)
         sizes += _sizes(request, tiles, plan.shape[0])
     return float(np.mean(sizes))
@@ -100,7 +102,7 @@ def _of_row_blocks(request: Request, plan: ExportPlan, array: Any, columns: Arra
     tiles: list[Tile] = []
     bounds = [0]
     for row in _sample(len(plan.row_blocks)):
-        block = array.blocks[int(row)].compute()
+        (block,) = run_all([array.blocks[int(row)]])
         tiles += tiles_of(block, bounds[-1], columns, tile_values=plan.tile_values)
         bounds.append(bounds[-1] + plan.row_blocks[row])
     middle, end = bounds[len(bounds) // 2], bounds[-1]

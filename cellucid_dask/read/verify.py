@@ -19,6 +19,7 @@ from cellucid_dask.read.compare_fields import compare_fields, fields_settings
 from cellucid_dask.read.scan import ScannedExport, damaged, misplaced
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import blocking_client
+from cellucid_dask.runtime.patience import waiting_at_most
 from cellucid_dask.runtime.progress import show_progress
 from cellucid_dask.source import open_source
 from cellucid_dask.source.base import Source
@@ -111,6 +112,7 @@ def verify(
     genes: int | str | None = None,
     layer: str | None = None,
     memory_budget: int | str | None = None,
+    timeout: float | str = "10m",
     storage_options: Mapping[str, Any] | None = None,
     source_storage_options: Mapping[str, Any] | None = None,
     allow_links: bool = False,
@@ -138,6 +140,8 @@ def verify(
         recorded in the export.
     memory_budget
         Memory limit of the comparison, as in `export`.
+    timeout
+        How long to wait without any progress, as in `export`.
     storage_options, source_storage_options
         fsspec options of the export and the source.
     allow_links
@@ -176,7 +180,7 @@ def verify(
     findings.add(disagreements(documents))
     findings.add(misplaced(export))
     compared: list[str] = []
-    with show_progress(progress):
+    with show_progress(progress), waiting_at_most(Settings(timeout=timeout).patience):
         findings.add(damaged(export, files))
         if source is not None and documents.parts:
             if documents.genes is not None:

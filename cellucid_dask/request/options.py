@@ -45,6 +45,7 @@ class ExportOptions(TypedDict, total=False):
     source_citation: str | None
     created_at: str | None
     memory_budget: int | str | None
+    timeout: float | str
     scratch: str | None
     storage_options: Mapping[str, Any] | None
     source_storage_options: Mapping[str, Any] | None

@@ -22,6 +22,7 @@ from cellucid_dask.request.neighbors import is_scratch_shared, open_neighbors, p
 from cellucid_dask.request.pieces import rejoined
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.request.vector_fields import VectorField, choose_vector_fields
+from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.runtime.resources import find_resources
 from cellucid_dask.source.base import Source
 from cellucid_dask.source.matrix import Matrix
@@ -247,7 +248,7 @@ def _longest_path(key: str, settings: Settings) -> str:
 
 def _already_normalized(matrix: NormalizedMatrix, plan: ExportPlan) -> list[str]:
     """Warn if the first block does not hold whole numbers, as counts are."""
-    block = matrix.counts.dask((plan.row_blocks, plan.gene_blocks)).blocks[0, 0].compute()
+    (block,) = run_all([matrix.counts.dask((plan.row_blocks, plan.gene_blocks)).blocks[0, 0]])
     if are_whole(block):
         return []
     text = (

@@ -106,6 +106,9 @@ class Settings:
     memory_budget
         Memory limit of all concurrent tasks together, in bytes or as ``"512MiB"``. ``None``
         derives it from the machine or the workers.
+    timeout
+        How long to wait for Dask without any progress, as ``"10m"`` or in seconds. It limits
+        neither the run nor a task: a task that computes may take any time.
     scratch
         Directory or URL for intermediate files. ``None`` uses the temporary directory.
     storage_options, source_storage_options
@@ -175,6 +178,9 @@ class Settings:
     memory_budget: int | str | None = _run(
         "memory limit, such as 512MiB (default automatic)", "SIZE"
     )
+    timeout: float | str = _run(
+        "how long to wait without any progress, such as 90s or 2h", "TIME", default="10m"
+    )
     scratch: str | None = _run("folder or URL for intermediate files", "URL")
     storage_options: Mapping[str, Any] = _run("of the target", "K=V", default={}, repeat=True)
     source_storage_options: Mapping[str, Any] = _run(
@@ -209,7 +215,9 @@ class Settings:
             raise RequestError("Give either force, to start anew, or resume, to go on.")
         self._check_names()
         if self.memory_budget is not None:
-            self._set("memory_budget", _bytes(self.memory_budget))
+            size = _quantity("memory_budget", self.memory_budget, "a size such as 512MiB or 2GB")
+            self._set("memory_budget", int(size))
+        self._set("timeout", _quantity("timeout", self.timeout, "a time such as 90s, 10m or 2h"))
         self._set("created_at", _time_stamp(self.created_at))
 
     def _check_names(self) -> None:
@@ -244,6 +252,11 @@ class Settings:
         return None if self.memory_budget is None else int(self.memory_budget)
 
     @property
+    def patience(self) -> float:
+        """The timeout in seconds."""
+        return float(self.timeout)
+
+    @property
     def vectors(self) -> Mapping[str, str]:
         """The vector fields: obsm keys by name."""
         given = self.vector_fields or {}
@@ -271,18 +284,19 @@ RUN_OPTIONS = frozenset(
 ) | {"created_at"}
 
 
-def _bytes(value: int | str) -> int:
-    """Read a size: ``"512MiB"``, ``"2 GB"`` or a number."""
-    from dask.utils import parse_bytes  # noqa: PLC0415  slow to import; --help does not need it
+def _quantity(option: str, value: float | str, what: str) -> float:
+    """Read a size or a time as Dask writes it, ``"2 GB"`` or ``"90s"``, or a number."""
+    from dask import utils  # noqa: PLC0415  slow to import; --help does not need it
 
+    parse = utils.parse_bytes if option == "memory_budget" else utils.parse_timedelta
     text = str(value).strip()
     try:
-        size = parse_bytes(text) if text[:1].isdigit() else 0  # Dask takes "GB" for one of them
-    except (ValueError, OverflowError):
-        size = 0
-    if not size:
-        raise RequestError(f"memory_budget is {value!r}: write a size such as 512MiB or 2GB.")
-    return size
+        number = float(parse(text)) if text[:1].isdigit() else 0.0  # Dask takes "GB" for one
+    except (ValueError, KeyError, OverflowError):
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise RequestError(f"{option} is {value!r}: write {what}.")
+    return number
 
 
 def _time_stamp(value: str | None) -> str:

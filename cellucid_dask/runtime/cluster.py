@@ -15,12 +15,12 @@ import dask
 
 from cellucid_dask._version import __version__
 from cellucid_dask.errors import RequestError
+from cellucid_dask.runtime.answers import ask
+from cellucid_dask.runtime.supervise import compute_all
 
 _log = logging.getLogger("cellucid_dask")
 # Seconds to wait for the answer of a scheduler.
 _ANSWER = 5
-# Seconds to wait for the first worker; batch systems take their time.
-_FIRST_WORKER = 60
 # Workers begin to spill at 60 % of their limit.
 _SHARE_OF_LIMIT = 0.4
 _DISTRIBUTED = {"dask.distributed", "distributed"}
@@ -74,8 +74,18 @@ def blocking_client(timeout: float = _ANSWER) -> Iterator[None]:
             "The asynchronous Dask client's scheduler cannot answer while this call blocks its "
             "event loop: await asyncio.to_thread(cellucid_dask.export, ...) instead."
         ) from error
-    with blocking, blocking.as_current():
+    with closing(blocking), blocking.as_current():
         yield
+
+
+@contextmanager
+def closing(client: Any) -> Iterator[None]:
+    """Close a client after the block; what its scheduler does not answer then is let be."""
+    try:
+        yield
+    finally:
+        with suppress(OSError, RuntimeError):
+            client.close()
 
 
 def connect(address: str, timeout: float = _ANSWER) -> Any:
@@ -118,9 +128,7 @@ def dask_setup(_: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def find_workers(
-    client: Any, *, version: str = __version__, timeout: float = _FIRST_WORKER
-) -> tuple[int, int]:
+def find_workers(client: Any, *, version: str = __version__) -> tuple[int, int]:
     """Measure the workers.
 
     Parameters
@@ -129,8 +137,6 @@ def find_workers(
         The cluster's client.
     version
         What the workers must have of this package.
-    timeout
-        Seconds to wait for the first worker.
 
     Returns
     -------
@@ -140,10 +146,12 @@ def find_workers(
     Raises
     ------
     RequestError
-        No worker comes, or one has another version of the package.
+        One has another version of the package.
+    ExportError
+        No worker comes, or one does not answer.
     """
-    _wait_for_workers(client, timeout)
-    probes = client.run(_probe(), on_error="ignore")
+    _wait_for_workers(client)
+    probes = ask(client, lambda: client.run(_probe(), on_error="ignore"))
     for address, (theirs, *_) in probes.items():
         if theirs != version:
             has = f"cellucid-dask {theirs}" if theirs else "no cellucid-dask"
@@ -151,7 +159,7 @@ def find_workers(
                 f"Worker {address} has {has}, and this is {version}: install the same version "
                 "everywhere."
             )
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    workers = _workers(client)
     threads = {address: worker["nthreads"] for address, worker in workers.items()}
     on_host = Counter(probes[address][1] for address in threads if address in probes)
     shares = []
@@ -186,27 +194,21 @@ def check_sees(client: Any, path: str) -> None:
 
 def find_blind(client: Any, path: str) -> str | None:
     """Return the address of a worker that does not see a local path, if there is one."""
-    exists = client.run(os.path.exists, path, on_error="ignore")
+    exists = ask(client, lambda: client.run(os.path.exists, path, on_error="ignore"))
     return next((worker for worker, seen in exists.items() if seen is False), None)
 
 
-def _wait_for_workers(client: Any, timeout: float) -> None:
-    """Wait for a worker; a waiting task makes an adaptive cluster start one."""
-    if client.scheduler_info(n_workers=-1)["workers"]:
-        return
-    _log.info("waiting for a worker")
-    from distributed import TimeoutError as Late  # noqa: PLC0415
+def _workers(client: Any) -> dict[str, Any]:
+    known = ask(client, lambda: client.scheduler.identity(n_workers=-1))
+    workers: dict[str, Any] = known["workers"]
+    return workers
 
-    future = client.submit(_probe(), pure=False)
-    try:
-        future.result(timeout=timeout)
-    except Late:
-        raise RequestError(
-            f"The Dask scheduler has had no worker for {timeout:g} seconds: start some, and "
-            "run this again."
-        ) from None
-    finally:
-        future.cancel()
+
+def _wait_for_workers(client: Any) -> None:
+    """Wait for a worker; a waiting task makes an adaptive cluster start one."""
+    if not _workers(client):
+        _log.info("waiting for a worker")
+        compute_all(client, [dask.delayed(_probe())()])
 
 
 def _probe() -> Callable[[], tuple[str | None, str, int]]:

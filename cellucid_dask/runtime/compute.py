@@ -14,7 +14,7 @@ from dask.system import CPU_COUNT
 from cellucid_dask.runtime.cluster import active_client
 from cellucid_dask.runtime.graph import TaskGraph
 from cellucid_dask.runtime.progress import Progress, Watch
-from cellucid_dask.runtime.supervise import RETRIES, compute
+from cellucid_dask.runtime.supervise import RETRIES, compute, compute_all
 
 _LOCAL_THREADS = {None, "threads", "threading"}
 
@@ -46,7 +46,7 @@ def run(graph: TaskGraph, progress: Progress, n_workers: int) -> Any:
 def run_all(
     tasks: Iterable[Any], n_workers: int = CPU_COUNT, progress: Progress | None = None
 ) -> tuple[Any, ...]:
-    """Compute delayed values on the active scheduler.
+    """Compute delayed values or arrays on the active scheduler.
 
     Parameters
     ----------
@@ -58,22 +58,13 @@ def run_all(
         Counts each value as soon as it is computed.
     """
     tasks, calls = list(tasks), {}
+    if (client := active_client()) is not None:
+        return compute_all(client, tasks, progress)
     if progress is not None:
-        if (client := active_client()) is not None:
-            return _followed(client, tasks, progress)
         calls = dict.fromkeys([task.key for task in tasks], lambda _: progress.add())
     with Watch(calls), _local_threads(n_workers):
         results: tuple[Any, ...] = dask.compute(*tasks, retries=RETRIES)
     return results
-
-
-def _followed(client: Any, tasks: list[Delayed], progress: Progress) -> tuple[Any, ...]:
-    from distributed import as_completed  # noqa: PLC0415  slow to import
-
-    futures = client.compute(tasks, retries=RETRIES)
-    for _ in as_completed(futures):
-        progress.add()
-    return tuple(client.gather(futures))
 
 
 @contextmanager

@@ -50,6 +50,7 @@ class Progress:
         self.done, self.total = 0, total
         self.blocks, self.n_blocks = 0, n_blocks
         self.nbytes = 0
+        self._waiting = ""
         self._view = view or View()
         self._started = self._counted = self._shown = time.monotonic()
 
@@ -71,6 +72,13 @@ class Progress:
         for item in items:
             yield item
             self.add()
+
+    def wait_for(self, text: str) -> None:
+        """Say what is waited for, while nothing moves; an empty text ends it."""
+        if text and not self._waiting:
+            _log.info("%s", text)
+        self._waiting = text
+        self._refresh()
 
     @property
     def fraction(self) -> float:
@@ -104,7 +112,9 @@ class Progress:
             rate = self.done / seconds
             parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
         left = self.seconds_left
-        if self.done >= self.total or left is None:
+        if self._waiting:
+            parts.append(self._waiting)
+        elif self.done >= self.total or left is None:
             parts.append(_clock(self.seconds))
         else:
             parts.append(f"{_clock(left)} left")
@@ -199,6 +209,11 @@ class _Notebook(View):
 
 _NONE = View()
 _view: ContextVar[View] = ContextVar("view", default=_NONE)
+
+
+def is_shown() -> bool:
+    """Whether progress is shown here."""
+    return _view.get() is not _NONE
 
 
 @contextmanager

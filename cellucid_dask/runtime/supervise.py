@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import wraps
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from dask.base import unpack_collections
+
 from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.runtime.answers import ClusterWatch, ask, explained, gone, within
+from cellucid_dask.runtime.patience import Vigil
 from cellucid_dask.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -23,8 +27,11 @@ T = TypeVar("T")
 RETRIES = 3
 # Seconds that a permanently failed task waits to be cancelled before Dask would repeat it.
 _CANCEL_SECONDS = 1.0
-# Seconds that a cancelled run waits for tasks that are running.
-_STOP_SECONDS = 60
+# Seconds that a cancelled run waits for tasks that are running. What has not ended by then, on a
+# worker that is frozen, finds out before it writes that the target is no longer this run's.
+_STOP_SECONDS = 5.0
+# Seconds that workers have to say what they run.
+_ANSWER = 2.0
 _TOPIC = "cellucid-dask-final-error"
 
 
@@ -64,64 +71,113 @@ def compute(client: Any, graph: TaskGraph, progress: Progress) -> Any:
     graph
         The tasks.
     progress
-        Notified as read and encode tasks finish.
+        Notified as read and encode tasks finish, and of what is waited for.
 
     Raises
     ------
     ExportError, RequestError
-        The first error of a task, as soon as it is raised.
+        The first error of a task, as soon as it is raised; or nothing has moved for too long.
 
     Notes
     -----
-    No task of the run outlasts the call: if it fails, running tasks are waited for, since they
-    could otherwise overwrite files of the next run.
+    Tasks of the run that can end have ended when the call returns: if it fails, running tasks are
+    waited for, since they could otherwise overwrite files of the next run.
     """
-    ended: SimpleQueue[Any] = SimpleQueue()
-    waiting: dict[Any, Any] = {}
-    client.subscribe_topic(_TOPIC, lambda event: ended.put(event[1]))
-    try:
-        result, *steps = client.get(
-            graph.tasks, [graph.result, *graph.reads, *graph.encodes], sync=False, retries=RETRIES
-        )
-        waiting = {future.key: future for future in (result, *steps)}
+    vigil = Vigil(ClusterWatch(client), progress.wait_for)
+    read, encoded = set(graph.reads), set(graph.encodes)
+    with _submitted(client, set(map(str, graph.tasks))) as ended:
+        keys = [graph.result, *graph.reads, *graph.encodes]
+        with explained(client):
+            result, *steps = client.get(graph.tasks, keys, sync=False, retries=RETRIES)
+            ended.follow([result, *steps])
         steps.clear()  # lets the cluster drop a step's result once no task needs it
-        for future in waiting.values():
-            future.add_done_callback(ended.put)
-        read, encoded = set(graph.reads), set(graph.encodes)
-        while waiting:
-            done = [waiting.pop(future.key) for future in _finished(ended, graph)]
-            for summary in client.gather([future for future in done if future.key in encoded]):
+        while ended.left:
+            done = ended.next(vigil)
+            for summary in ask_for_results(client, [each for each in done if each.key in encoded]):
                 progress.add(len(summary.column), summary.total_bytes)
-            progress.read(sum(future.key in read for future in done))
+            progress.read(sum(each.key in read for each in done))
             for future in done:
                 if future is not result:
                     future.release()
-        return result.result()
+        (summary,) = ask_for_results(client, [result])
+        return summary
+
+
+def compute_all(
+    client: Any, tasks: Iterable[Any], progress: Progress | None = None
+) -> tuple[Any, ...]:
+    """Compute delayed values, arrays or lists of them on a cluster; raise as `compute` does."""
+    vigil = Vigil(ClusterWatch(client), None if progress is None else progress.wait_for)
+    collections, repack = unpack_collections(*tasks)
+    with explained(client):
+        futures = client.compute(collections, retries=RETRIES)
+    with _submitted(client, {str(each.key) for each in futures}) as ended:
+        ended.follow(futures)
+        while ended.left:
+            done = ended.next(vigil)
+            if progress is not None:
+                progress.add(len(done))
+        results: tuple[Any, ...] = repack(ask_for_results(client, futures))
+        return results
+
+
+def ask_for_results(client: Any, futures: list[Any]) -> list[Any]:
+    """Fetch the results of finished futures."""
+    if not futures:
+        return []
+    results: list[Any] = ask(client, lambda: client.gather(futures))
+    return results
+
+
+class _Ended:
+    """Tells which futures have ended, and of errors that tasks have reported."""
+
+    def __init__(self, keys: set[str]) -> None:
+        self._keys = keys
+        self.queue: SimpleQueue[Any] = SimpleQueue()
+        self.left: dict[Any, Any] = {}
+
+    def follow(self, futures: Iterable[Any]) -> None:
+        self.left.update((each.key, each) for each in futures)
+        for future in self.left.values():
+            future.add_done_callback(self.queue.put)
+
+    def next(self, vigil: Vigil) -> list[Any]:
+        """Wait for futures to end, and return all that have; raise the first failure."""
+        first = vigil.wait(lambda seconds: self.queue.get(timeout=seconds))
+        return [self.left.pop(each.key) for each in self._finished(first)]
+
+    def _finished(self, item: Any) -> Iterator[Any]:
+        with suppress(Empty):
+            while True:
+                if isinstance(item, dict):
+                    self._raise_if_ours(item)
+                elif item.status != "finished":
+                    raise _error_of(item)
+                else:
+                    yield item
+                item = self.queue.get_nowait()
+
+    def _raise_if_ours(self, event: Mapping[str, str]) -> None:
+        """Raise the error that a task reported, unless it is of another run on this cluster."""
+        if event["key"] in self._keys:
+            raise {"RequestError": RequestError}.get(event["kind"], ExportError)(event["text"])
+
+
+@contextmanager
+def _submitted(client: Any, keys: set[str]) -> Iterator[_Ended]:
+    """Follow the tasks of these keys inside the block; if it fails, cancel them."""
+    ended = _Ended(keys)
+    with explained(client):
+        client.subscribe_topic(_TOPIC, lambda event: ended.queue.put(event[1]))
+    try:
+        yield ended
     except BaseException:
-        _stop(client, graph, list(waiting.values()))
+        _stop(client, keys, list(ended.left.values()))
         raise
     finally:
-        client.unsubscribe_topic(_TOPIC)
-
-
-def _finished(queue: SimpleQueue[Any], graph: TaskGraph) -> Iterator[Any]:
-    """Wait for the queue and yield all finished futures in it; raise the first failure."""
-    item = queue.get()
-    with suppress(Empty):
-        while True:
-            if isinstance(item, dict):
-                _raise_if_ours(item, graph)
-            elif item.status != "finished":
-                raise _error_of(item)
-            else:
-                yield item
-            item = queue.get_nowait()
-
-
-def _raise_if_ours(event: dict[str, str], graph: TaskGraph) -> None:
-    """Raise the error that a task reported, unless it belongs to another run on this cluster."""
-    if event["key"] in map(str, graph.tasks):
-        raise {"RequestError": RequestError}.get(event["kind"], ExportError)(event["text"])
+        with suppress(OSError, RuntimeError, AttributeError):
+            client.unsubscribe_topic(_TOPIC)
 
 
 def _error_of(future: Any) -> Exception:
@@ -129,32 +185,30 @@ def _error_of(future: Any) -> Exception:
     from distributed import KilledWorker  # noqa: PLC0415
 
     if future.status != "error":
-        return ExportError(
-            "The Dask scheduler has gone, or dropped the work: start it again and go on with "
-            "--resume."
-        )
+        return gone(future.client)
     error = future.exception()
     if isinstance(error, KilledWorker):
         return ExportError(
             "Several workers died in the same task, most likely because their memory ran out: give "
-            "them more or a smaller --memory-budget, and go on with --resume."
+            "them more or a smaller --memory-budget, and run this again, an export with --resume."
         )
     failure: Exception = error
     return failure
 
 
-def _stop(client: Any, graph: TaskGraph, futures: Sequence[Any]) -> None:
-    """Cancel a run, and wait until no worker runs any of its tasks."""
-    ours = set(map(str, graph.tasks))
+def _stop(client: Any, keys: set[str], futures: list[Any]) -> None:
+    """Cancel a run, and wait until no worker that answers runs any of its tasks."""
     deadline = time.monotonic() + _STOP_SECONDS
-    with suppress(OSError, RuntimeError):  # the cluster is gone, and its tasks with it
+    # the cluster may be gone, and its tasks with it
+    with suppress(OSError, RuntimeError, AttributeError):
         # not `cancel`: cancelling keys that depend on one another breaks the scheduler
         for future in futures:
             future.release()
         while time.monotonic() < deadline:
-            running = client.run(_running, on_error="ignore")
-            if not any(ours.intersection(keys) for keys in running.values()):
-                return
+            with suppress(TimeoutError):
+                running = within(client, _ANSWER, lambda: client.run(_running, on_error="ignore"))
+                if not any(keys.intersection(each) for each in running.values()):
+                    return
             time.sleep(0.1)
 
 

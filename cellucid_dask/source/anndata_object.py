@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from cellucid_dask.errors import RequestError
+from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.source import hdf5
 from cellucid_dask.source.dask_matrix import DaskMatrix
 from cellucid_dask.source.elements import as_dense, as_rows, stored_matrix, without_mask
@@ -97,7 +98,7 @@ class AnnDataSource:
         """Open one array."""
         values: Any = self._obsm[key]
         if isinstance(values, da.Array | h5py.Dataset):
-            lazy: Sliceable = _dense_dask(values) if isinstance(values, da.Array) else values
+            lazy: Sliceable = _DenseDask(values) if isinstance(values, da.Array) else values
             return lazy
         if sparse.issparse(values):
             matrix = self._matrix(values, f"obsm[{key!r}]")
@@ -206,11 +207,17 @@ def _reader(links: Hdf5Links, array: Any, what: str) -> Any:  # noqa: ARG001
     return hdf5.reader(array, Location(str(file_of(array))))
 
 
-def _dense_dask(array: Any) -> Any:
-    """Return a Dask array of dense blocks."""
-    if not sparse.issparse(array._meta):  # noqa: SLF001
-        return array
-    return array.map_blocks(as_dense, dtype=array.dtype, meta=np.empty((0, 0)))
+class _DenseDask:
+    """A Dask array of numbers whose slices are computed, and dense."""
+
+    def __init__(self, array: Any) -> None:
+        if sparse.issparse(array._meta):  # noqa: SLF001
+            array = array.map_blocks(as_dense, dtype=array.dtype, meta=np.empty((0, 0)))
+        self._array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __getitem__(self, selection: Any) -> Any:
+        (values,) = run_all([self._array[selection]])
+        return np.asarray(values)
 
 
 def _dask_matrix(array: da.Array, what: str) -> DaskMatrix:

@@ -189,6 +189,22 @@ def test_sizes_that_are_none(text: Any) -> None:
         Settings(memory_budget=text)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("10m", 600), ("90s", 90), ("2 h", 7200), ("1 day", 86_400), (5, 5), (0.5, 0.5), ("30", 30)],
+)
+def test_times(text: float | str, expected: float) -> None:
+    assert Settings(timeout=text).patience == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "m", "banana", "5 foos", "-1h", "0", 0, -5, "nan", "inf", "1e999", True, None]
+)
+def test_times_that_are_none(text: Any) -> None:
+    with pytest.raises(RequestError, match=r"timeout is .*: write a time such as 90s, 10m or 2h"):
+        Settings(timeout=text)
+
+
 def test_storage_options_are_not_shown() -> None:
     assert "hush" not in repr(Settings.of({"storage_options": {"secret": "hush"}}))
     assert Settings.of({"storage_options": None}).storage_options == {}
@@ -196,6 +212,6 @@ def test_storage_options_are_not_shown() -> None:
 
 def test_options_of_a_run() -> None:
     assert {
-        "memory_budget", "scratch", "force", "resume", "page", "progress", "storage_options",
-        "source_storage_options", "created_at", "allow_links",
+        "memory_budget", "timeout", "scratch", "force", "resume", "page", "progress",
+        "storage_options", "source_storage_options", "created_at", "allow_links",
     } == RUN_OPTIONS  # fmt: skip
