@@ -40,7 +40,7 @@ class ClusterWatch:
         address, time = self._client.scheduler.address, patience()
         try:
             known = within(
-                self._client, time.turn, lambda: self._client.scheduler.identity(n_workers=-1)
+                self._client, time.look_every, lambda: self._client.scheduler.identity(n_workers=-1)
             )
         except (OSError, RuntimeError):
             error = ExportError(
@@ -57,7 +57,7 @@ class ClusterWatch:
         if busy:
             with suppress(OSError, RuntimeError):  # one of them has fallen silent since
                 efforts = within(
-                    self._client, time.turn,
+                    self._client, time.look_every,
                     lambda: self._client.run(_effort, workers=busy, on_error="ignore"),
                 )  # fmt: skip
         return Look(*self._diagnose(workers, silent, busy), efforts)
@@ -69,7 +69,8 @@ class ClusterWatch:
             seen, _ = self._seen.get(address, (None, 0.0))
             if seen != worker["last_seen"]:
                 self._seen[address] = worker["last_seen"], now
-        return [each for each in workers if now - self._seen[each][1] > 3 * patience().turn]
+        limit = max(3 * patience().turn, patience().look_every)
+        return [each for each in workers if now - self._seen[each][1] > limit]
 
     def _diagnose(
         self, workers: Mapping[str, Any], silent: list[str], busy: list[str]

@@ -31,7 +31,8 @@ class Patience:
         For which nothing at all may move. The default is twice Dask's own patience with a worker
         that has fallen silent, so that Dask can give its tasks to others first.
     look_every
-        Seconds between two looks at what moves, if `seconds` leaves time for several.
+        Seconds between two looks at what moves, if `seconds` leaves time for several, and those
+        that an answer may take.
     tell_after
         Seconds after which to begin saying what is waited for, and between two lines of it.
     """

@@ -48,7 +48,7 @@ class Outcome:
     seconds
         From the fault to the end.
     said
-        The last line of what it printed.
+        The line that says how.
     told
         All that it printed.
     whole
@@ -80,7 +80,10 @@ class Outcome:
 class World:
     """A cluster, an export on it, and what holds it up."""
 
-    def __init__(self, stack: ExitStack, folder: Path, source: Path, expected: Tree) -> None:
+    def __init__(
+        self, stack: ExitStack, folder: Path, source: Path, expected: Tree, bound: float
+    ) -> None:
+        self.bound = bound
         self.source, self.target = source, folder / "out"
         self._stack, self._folder, self._expected = stack, folder, expected
         self._control = folder / "control"
@@ -151,7 +154,7 @@ class World:
             told += [f"--{name.replace('_', '-')}", str(SETTINGS[name])]
         return [
             "export", str(self.source), str(self.target), "--memory-budget", BUDGET, "--timeout",
-            str(BOUND), "--scratch", str(self._folder / "scratch"), *told,
+            str(self.bound), "--scratch", str(self._folder / "scratch"), *told,
         ]  # fmt: skip
 
     def command(self, *options: str, code: str = CLI, **how: Any) -> Any:
@@ -163,13 +166,12 @@ class World:
     def script(self, before: str, **how: Any) -> Any:
         """Start an export by Python, with what comes before it."""
         options = {
-            **SETTINGS, "memory_budget": BUDGET, "timeout": BOUND,
+            **SETTINGS, "memory_budget": BUDGET, "timeout": self.bound,
             "scratch": str(self._folder / "scratch"),
         }  # fmt: skip
         lines = "\n    ".join(before.strip().splitlines())
         text = SCRIPT.format(
             before=lines, source=str(self.source), target=str(self.target), options=options,
-            bound=BOUND,
         )  # fmt: skip
         return self.start("-c", text, **how)
 
@@ -181,11 +183,11 @@ class World:
         """The fault is there now: measure from here."""
         self.faulty = time.monotonic()
 
-    def outcome(self, process: Any, within: float = BOUND + 20) -> Outcome:
+    def outcome(self, process: Any, within: float = 20) -> Outcome:
         """Wait for the end of an export, and go on with it."""
         self.faulty = self.faulty or time.monotonic()
         try:
-            code: int | None = process.wait(within)
+            code: int | None = process.wait(self.bound + within)
         except subprocess.TimeoutExpired:
             code = None
         seconds = time.monotonic() - self.faulty
@@ -201,8 +203,8 @@ class World:
                     self.source, self.target, resume=True, memory_budget=BUDGET, **SETTINGS
                 )
         resumed = tree_bytes(self.target) == self._expected
-        lines = told.strip().splitlines() or [""]
-        return Outcome(code, seconds, lines[-1], told, whole, resumed)
+        lines = [each for each in told.splitlines() if each.startswith(("error:", "stopped"))]
+        return Outcome(code, seconds, "".join(lines), told, whole, resumed)
 
 
 SCRIPT = """
@@ -256,10 +258,10 @@ def _free_port() -> int:
 
 
 @contextmanager
-def world(folder: Path, source: Path, expected: Tree) -> Iterator[World]:
+def world(folder: Path, source: Path, expected: Tree, bound: float = BOUND) -> Iterator[World]:
     """Make a world in an empty folder; all its processes end with the block."""
     with ExitStack() as stack:
-        yield World(stack, folder, source, expected)
+        yield World(stack, folder, source, expected, bound)
 
 
 def make(folder: Path) -> tuple[Path, Tree]:
@@ -335,7 +337,7 @@ def _(world: World) -> Outcome:
         worker.send_signal(signal.SIGSTOP)
     world.fault()
     world.go()
-    time.sleep(BOUND / 2)
+    time.sleep(world.bound / 2)
     for worker in world.workers:
         worker.send_signal(signal.SIGCONT)
     return world.outcome(export)
@@ -580,7 +582,7 @@ def _(world: World) -> Outcome:
 @fault("a task computes for longer than the bound")
 def _(world: World) -> Outcome:
     world.cluster(1)
-    world.set("compute", str(BOUND + 3))
+    world.set("compute", str(world.bound + 3))
     export = world.command()
     world.reading(3)
     (world.target.parent / "control" / "hold").unlink()
@@ -597,7 +599,7 @@ def _(world: World) -> Outcome:
     world.reading()
     export.send_signal(signal.SIGSTOP)
     world.fault()
-    time.sleep(BOUND * 1.5)
+    time.sleep(world.bound * 1.5)
     export.send_signal(signal.SIGCONT)
     world.go()
     return world.outcome(export, 60)

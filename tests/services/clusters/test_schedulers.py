@@ -195,7 +195,10 @@ def test_worker_without_the_package(client: Client, matrix: Any, tmp_path: Path)
 def test_workers_that_do_not_see_the_target(
     in_process: Client, matrix: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(in_process), "run", lambda *_, **__: {"tcp://w1": False})
+    async def blind(*_: Any, **__: Any) -> dict[str, bool]:
+        return {"tcp://w1": False}
+
+    monkeypatch.setattr(type(in_process), "run", blind)
     with pytest.raises(RequestError, match=r"worker tcp://w1 does not see .*out: choose a place"):
         cluster.check_sees(in_process, str(tmp_path / "out"))
     assert matrix.shape
