@@ -12,6 +12,7 @@ from typing import Any, Literal
 from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
 from cellucid_dask.request.other_names import hint_for
+from cellucid_dask.request.quantities import quantity
 
 SECTIONS = ("content", "encoding", "description", "execution")
 _CHOICES: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -215,9 +216,9 @@ class Settings:
             raise RequestError("Give either force, to start anew, or resume, to go on.")
         self._check_names()
         if self.memory_budget is not None:
-            size = _quantity("memory_budget", self.memory_budget, "a size such as 512MiB or 2GB")
+            size = quantity("memory_budget", self.memory_budget, "a size such as 512MiB or 2GB")
             self._set("memory_budget", int(size))
-        self._set("timeout", _quantity("timeout", self.timeout, "a time such as 90s, 10m or 2h"))
+        self._set("timeout", quantity("timeout", self.timeout, "a time such as 90s, 10m or 2h"))
         self._set("created_at", _time_stamp(self.created_at))
 
     def _check_names(self) -> None:
@@ -282,21 +283,6 @@ class Settings:
 RUN_OPTIONS = frozenset(
     each.name for each in fields(Settings) if each.metadata["section"] == SECTIONS[-1]
 ) | {"created_at"}
-
-
-def _quantity(option: str, value: float | str, what: str) -> float:
-    """Read a size or a time as Dask writes it, ``"2 GB"`` or ``"90s"``, or a number."""
-    from dask import utils  # noqa: PLC0415  slow to import; --help does not need it
-
-    parse = utils.parse_bytes if option == "memory_budget" else utils.parse_timedelta
-    text = str(value).strip()
-    try:
-        number = float(parse(text)) if text[:1].isdigit() else 0.0  # Dask takes "GB" for one
-    except (ValueError, KeyError, OverflowError):
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise RequestError(f"{option} is {value!r}: write {what}.")
-    return number
 
 
 def _time_stamp(value: str | None) -> str:
