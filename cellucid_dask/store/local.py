@@ -9,6 +9,7 @@ from io import FileIO
 from pathlib import Path
 
 from cellucid_dask.errors import RequestError
+from cellucid_dask.store.client import Entry
 
 
 def regular(path: str, flags: int) -> int:
@@ -110,6 +111,28 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError:  # explained by whoever reads or writes there
         return []
+
+
+def list_folder(path: str) -> list[Entry]:
+    """List a folder; a link in it is no folder, and as large as what it leads to.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        It is not there, or no folder.
+    """
+    with os.scandir(path) as entries:
+        return [_entry(each) for each in entries]
+
+
+def _entry(found: os.DirEntry[str]) -> Entry:
+    is_folder = found.is_dir(follow_symlinks=False)
+    try:
+        status = found.stat()
+    except OSError:  # a link that leads nowhere
+        status = found.stat(follow_symlinks=False)
+    state = (str(status.st_mtime_ns), str(status.st_ino))
+    return Entry(found.name, 0 if is_folder else status.st_size, is_folder, state=state)
 
 
 def write_local(path: str, data: bytes | memoryview, *, exclusive: bool = False) -> None:

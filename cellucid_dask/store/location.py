@@ -14,7 +14,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.store.address import parse_address, shown
 from cellucid_dask.store.client import Client, Entry
 from cellucid_dask.store.failures import explain, reason
-from cellucid_dask.store.local import open_below
+from cellucid_dask.store.local import list_folder, open_below
 from cellucid_dask.store.opening import open_client
 from cellucid_dask.store.retry import limit_of, with_retries
 from cellucid_dask.store.transfer import Range, call, fetch_ranges
@@ -261,8 +261,11 @@ class Location:
 
     def entries(self, folder: str = "", *, below: bool = False) -> list[Entry]:
         """List a folder, or all files below; of each entry the path is relative to it."""
-        client, path = self.client, self.path(folder)
+        path = self.path(folder)
         try:
+            if self.is_local and not below:
+                return list_folder(path)
+            client = self.client
             found = call(client, lambda: client.entries(path, below=below), limit_of(MAX_BYTES))
         except (FileNotFoundError, NotADirectoryError):
             return []

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 import cellucid_dask
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.source import open_source
-from cellucid_dask.store.local import check_folder, open_below, write_local
+from cellucid_dask.store.local import check_folder, list_folder, open_below, write_local
+from cellucid_dask.store.location import Location
 from cellucid_dask.store.preflight import check_reachable
 from cellucid_dask.store.target import Target
 from tests.helpers import small_anndata
@@ -138,3 +140,30 @@ def test_a_file_larger_than_its_kind_is_not_read(tmp_path: Path) -> None:
         Target.of(tmp_path).read("lease.json")
     with pytest.raises(ExportError, match="larger"):
         Target.of(tmp_path).read("lease.json", 100)
+
+
+def test_a_folder_is_listed_as_fsspec_lists_it(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"123")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "b").write_bytes(b"1")
+    (tmp_path / "to file").symlink_to("a")
+    (tmp_path / "to folder").symlink_to("folder")
+    (tmp_path / "to nowhere").symlink_to("missing")
+    expected = {
+        Path(info["name"]).name: (info["type"] == "directory", info["size"])
+        for info in LocalFileSystem().ls(str(tmp_path), detail=True)
+    }
+    found = {entry.path: entry for entry in list_folder(str(tmp_path))}
+    assert {name: entry.is_folder for name, entry in found.items()} == {
+        name: is_folder for name, (is_folder, _) in expected.items()
+    }
+    assert found["a"].size == found["to file"].size == expected["a"][1] == 3
+    before = found["a"].state
+    os.utime(tmp_path / "a", (1, 1))
+    assert {entry.path: entry for entry in list_folder(str(tmp_path))}["a"].state != before
+
+
+def test_only_folders_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"123")
+    assert Location(str(tmp_path / "a")).entries() == []
+    assert Location(str(tmp_path / "missing")).entries() == []
