@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from cellucid_dask.read.catalog import catalog
     from cellucid_dask.read.export import Export
     from cellucid_dask.read.open_export import open_export
-    from cellucid_dask.read.verify import VerifyReport, verify
+    from cellucid_dask.read.report import VerifyReport
+    from cellucid_dask.read.verify import verify
 
 
 __all__ = [
@@ -42,7 +43,7 @@ _HOME = {
     "Export": "cellucid_dask.read.export",
     "ExportPlan": "cellucid_dask.planning",
     "ExportResult": "cellucid_dask.engine.result",
-    "VerifyReport": "cellucid_dask.read.verify",
+    "VerifyReport": "cellucid_dask.read.report",
     "catalog": "cellucid_dask.read.catalog",
     "export": "cellucid_dask.api",
     "open_export": "cellucid_dask.read.open_export",

@@ -114,7 +114,7 @@ def compare_sample(target: Target, genes: Genes, request: Request) -> list[str]:
     """Compare some genes in the first block of cells with what a request would export."""
     columns = request.gene_columns
     columns = columns[np.unique(np.linspace(0, len(columns) - 1, _SAMPLE_GENES, dtype=np.int64))]
-    blocks, ranges = _selected(request, columns)
+    blocks, ranges = selected(request, columns)
     vectors = [genes.vectors[request.gene_ids[column]] for column in columns[ranges[0]].tolist()]
     comparison = _open(target, vectors)
     comparison.feed(run_all(blocks[0][:1])[0])
@@ -149,7 +149,7 @@ def select(source: Any, region: tuple[slice, slice] | None, columns: Array) -> A
 def _by_genes(
     target: Target, request: Request, columns: Array, vectors: Sequence[Vector]
 ) -> Iterator[Difference]:
-    blocks, ranges = _selected(request, columns)
+    blocks, ranges = selected(request, columns)
     tasks = [
         delayed(compare_columns, pure=False)(target, [row[k] for row in blocks], vectors[range_])
         for k, range_ in enumerate(ranges)
@@ -163,18 +163,19 @@ def _by_genes(
 def _by_rows(
     target: Target, request: Request, columns: Array, vectors: Sequence[Vector]
 ) -> Iterator[Difference]:
-    blocks, _ = _selected(request, columns)
+    blocks, _ = selected(request, columns)
     comparison = _open(target, vectors)
     n_workers = request.plan.n_workers if request.plan else 1
     starts = range(0, len(blocks), 2 * n_workers)
     with follow(_COMPARING, len(starts), "blocks") as progress:
         for start in progress.count(starts):
             rows = run_all(blocks[start : start + 2 * n_workers], n_workers)
-            comparison.feed(_stacked([_side_by_side(row) for row in rows]))
+            comparison.feed(_stacked([side_by_side(row) for row in rows]))
     yield from comparison.differences()
 
 
-def _side_by_side(blocks: Sequence[Any]) -> Any:
+def side_by_side(blocks: Sequence[Any]) -> Any:
+    """Join blocks of the same cells."""
     if len(blocks) == 1:
         return blocks[0]
     return np.hstack([each.toarray() if sparse.issparse(each) else each for each in blocks])
@@ -186,7 +187,7 @@ def _stacked(blocks: Sequence[Any]) -> Any:
     return np.vstack([each.toarray() if sparse.issparse(each) else each for each in blocks])
 
 
-def _selected(request: Request, columns: Array) -> tuple[list[list[Delayed]], list[slice]]:
+def selected(request: Request, columns: Array) -> tuple[list[list[Delayed]], list[slice]]:
     """Select columns of the matrix.
 
     Returns
@@ -204,14 +205,14 @@ def _selected(request: Request, columns: Array) -> tuple[list[list[Delayed]], li
     filled = np.flatnonzero(np.diff(bounds)).tolist()
     ranges = [slice(int(bounds[j]), int(bounds[j + 1])) for j in filled]
     blocks = _blocks(matrix, plan)
-    selected = [
+    chosen = [
         [
             delayed(select, pure=False)(*blocks(i, j), columns[range_] - edges[j])
             for j, range_ in zip(filled, ranges, strict=True)
         ]
         for i in range(len(plan.row_blocks))
     ]
-    return selected, ranges
+    return chosen, ranges
 
 
 def _blocks(matrix: Matrix, plan: ExportPlan) -> Callable[[int, int], tuple[Any, ...]]:

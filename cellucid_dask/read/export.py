@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import schema
 from cellucid_dask.read import assemble
 from cellucid_dask.read.files import read_file, read_files
+from cellucid_dask.read.known import check_known
 from cellucid_dask.read.view import View
 from cellucid_dask.store.target import Target
 
@@ -37,11 +37,13 @@ class Export:
         self._target = target
         self._n_cells = documents.n_cells
         self._identity = documents.identity
-        self._genes = documents.genes.vectors if documents.genes else {}
-        self._columns, self._edges = documents.columns, documents.edges
+        self._genes: Mapping[str, Any] = documents.genes.vectors if documents.genes else {}
+        self._columns, self._edges = columns, edges = documents.columns, documents.edges
+        self._obs_keys = [*columns.continuous, *columns.categorical] if columns else []
+        self._n_edges = edges.n_edges if edges else 0
         embeddings = documents.embeddings
-        self._points = embeddings.points if embeddings else {}
-        self._vectors = embeddings.vectors if embeddings else {}
+        self._points: Mapping[int, Any] = embeddings.points if embeddings else {}
+        self._vectors: Mapping[tuple[str, int], Any] = embeddings.vectors if embeddings else {}
 
     @property
     def n_cells(self) -> int:
@@ -99,19 +101,12 @@ class Export:
         RequestError
             There is no such gene.
         """
-        self._check_genes([name])
-        vector = self._genes[name]
-        return vector.values(read_file(self._target, vector))
+        check_known([name], self._genes)
+        return self._read_gene(name)
 
-    def _check_genes(self, wanted: Sequence[str]) -> None:
-        for name in wanted:
-            if name not in self._genes:
-                known = {gene.lower(): gene for gene in self._genes}
-                near = difflib.get_close_matches(str(name).lower(), known, n=3)
-                hint = f" Did you mean {', '.join(known[each] for each in near)}?" if near else ""
-                raise RequestError(
-                    f"There is no gene {name!r} among the {len(self._genes):,} of the export.{hint}"
-                )
+    def _read_gene(self, name: str) -> Float32:
+        vector: schema.Vector = self._genes[name]
+        return vector.values(read_file(self._target, vector))
 
     @cached_property
     def obs(self) -> pd.DataFrame:
@@ -156,6 +151,9 @@ class Export:
         if dimension not in self._points:
             known = ", ".join(map(str, self.dimensions)) or "none"
             raise RequestError(f"There are no points of dimension {dimension!r}, but of: {known}.")
+        return self._read_points(dimension)
+
+    def _read_points(self, dimension: int) -> Float32:
         return read_file(self._target, self._points[dimension])
 
     def vectors(self, field: str, dimension: int = 2) -> Float32:
@@ -184,6 +182,9 @@ class Export:
                 f"There is no vector field {field!r} of dimension {dimension!r}; "
                 f"there are: {known or 'none'}."
             )
+        return self._read_vectors(field, dimension)
+
+    def _read_vectors(self, field: str, dimension: int) -> Float32:
         return read_file(self._target, self._vectors[field, dimension])
 
     def connectivity(self) -> sparse.csr_matrix | None:
@@ -226,7 +227,7 @@ class Export:
         import anndata  # noqa: PLC0415  slow to import
 
         wanted = self.genes if genes is None else list(genes)
-        self._check_genes(wanted)
+        check_known(wanted, self._genes)
         files = [self._genes[name] for name in wanted]
         stored = read_files(self._target, files)
         values = (file.values(each) for file, each in zip(files, stored, strict=True))
@@ -280,8 +281,7 @@ class Export:
         return table(f"Export {self._target}", self._rows())
 
     def _rows(self) -> list[tuple[str, str]]:
-        columns = self._columns
-        keys = [*columns.continuous, *columns.categorical] if columns else []
+        keys = self._obs_keys
         rows = [
             ("name", str(self._identity.get("name", ""))),
             ("cells", f"{self.n_cells:,}"),
@@ -289,7 +289,7 @@ class Export:
             ("obs", f"{len(keys):,}{_some(keys)}"),
             ("points", ", ".join(f"{each}D" for each in self.dimensions)),
             ("vectors", ", ".join(self.vector_fields)),
-            ("edges", f"{self._edges.n_edges:,}" if self._edges else ""),
+            ("edges", f"{self._n_edges:,}" if self._n_edges else ""),
         ]
         return [(name, text) for name, text in rows if text]
 

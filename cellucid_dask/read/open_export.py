@@ -8,8 +8,10 @@ from typing import Any
 
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import names
+from cellucid_dask.output.cellucid_zarr.store import StoredExport, is_store
 from cellucid_dask.read.export import Export
 from cellucid_dask.read.files import read_documents
+from cellucid_dask.read.zarr_export import ZarrExport
 from cellucid_dask.store.target import Target
 
 
@@ -47,6 +49,8 @@ def open_export(
     (300,)
     """
     opened = Target.of(target, storage_options or {})
+    if is_store(opened):
+        return ZarrExport(StoredExport.open(opened))
     documents = read_documents(opened)
     if documents.damage:
         raise ExportError(f"{opened}/{documents.damage[0]}.")

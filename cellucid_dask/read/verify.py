@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from cellucid_dask.display import printable, table
+from cellucid_dask.display import printable
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format.invariants import disagreements
 from cellucid_dask.format.schema import Genes
+from cellucid_dask.output.cellucid_zarr.store import is_store
+from cellucid_dask.read import zarr_compare, zarr_verify
 from cellucid_dask.read.compare import compare_genes
 from cellucid_dask.read.compare_fields import compare_fields, fields_settings
+from cellucid_dask.read.report import VerifyReport
 from cellucid_dask.read.scan import ScannedExport, damaged, misplaced
+from cellucid_dask.read.zarr_verify import CheckedStore
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.cluster import blocking_client
 from cellucid_dask.runtime.patience import waiting_at_most
@@ -27,81 +30,6 @@ from cellucid_dask.store.target import Target
 
 _MAX_LISTED = 50  # findings in a report; all are counted
 _N_COMPARED = 100  # genes compared with the source by default
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerifyReport:
-    """The result of `verify`.
-
-    Attributes
-    ----------
-    target
-        Path or URL of the export.
-    n_cells, n_genes
-        Number of cells and genes of the export.
-    n_files
-        Number of binary files that were read and checked.
-    n_compared
-        Number of genes that were compared with the source.
-    n_findings
-        Number of findings, each of which is an error in the export.
-    findings
-        The first 50 findings, one line each.
-    has_checksums
-        Whether the export has checksums. Without them, as in exports of other programs, some
-        changes of files cannot be detected.
-    listed
-        Whether the store could list its files. Otherwise, left-over files cannot be detected.
-    seconds
-        Wall time in seconds.
-    """
-
-    target: str
-    n_cells: int
-    n_genes: int
-    n_files: int
-    n_compared: int
-    n_findings: int
-    findings: tuple[str, ...]
-    has_checksums: bool
-    listed: bool
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether there are no findings."""
-        return not self.n_findings
-
-    def __str__(self) -> str:
-        """Summarize the report, with one line per finding."""
-        lines = [f"{name:9} {text}" for name, text in self._rows()]
-        return printable("\n".join([*lines, *(f"- {finding}" for finding in self.findings)]))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report for JSON."""
-        return {"ok": self.ok, **asdict(self)}
-
-    def _repr_html_(self) -> str:
-        findings = [("", finding) for finding in self.findings]
-        return table(f"Verification of {self.target}", [*self._rows(), *findings])
-
-    def _rows(self) -> list[tuple[str, str]]:
-        verdict = "ok" if self.ok else f"{self.n_findings:,} findings"
-        if len(self.findings) < self.n_findings:
-            verdict += f", of which the first {len(self.findings)}"
-        checked = f"{self.n_files:,} files in {self.seconds:.1f} s"
-        if self.n_compared:
-            checked += f"; {self.n_compared:,} genes compared with their source"
-        if not self.has_checksums:
-            checked += "; the export has no checksums"
-        if not self.listed:
-            checked += "; left-over files could not be looked for"
-        return [
-            ("export", self.target),
-            ("holds", f"{self.n_cells:,} cells x {self.n_genes:,} genes"),
-            ("checked", checked),
-            ("verdict", verdict),
-        ]
 
 
 @blocking_client()
@@ -168,7 +96,14 @@ def verify(
     """
     started = time.perf_counter()
     max_genes = _max_genes(genes)
-    export = ScannedExport.read(Target.of(target, storage_options or {}))
+    opened_target = Target.of(target, storage_options or {})
+    if is_store(opened_target):
+        with show_progress(progress):
+            return _verify_store(
+                CheckedStore.read(opened_target), source, genes, layer, memory_budget,
+                source_storage_options, allow_links, started,
+            )  # fmt: skip
+    export = ScannedExport.read(opened_target)
     documents = export.documents
     vectors = documents.genes.vectors if documents.genes else {}
     ids = list(vectors)
@@ -192,6 +127,41 @@ def verify(
         n_cells=documents.n_cells,
         n_genes=len(ids),
         n_files=len(files),
+        n_compared=len(compared),
+        n_findings=findings.count,
+        findings=tuple(findings.first),
+        has_checksums=export.checksums is not None,
+        listed=export.listing is not None,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _verify_store(
+    export: CheckedStore,
+    source: Any,
+    genes: int | str | None,
+    layer: str | None,
+    memory_budget: int | str | None,
+    source_storage_options: Mapping[str, Any] | None,
+    allow_links: bool,
+    started: float,
+) -> VerifyReport:
+    """Check an export in the format cellucid-zarr, all of it."""
+    findings = _Findings()
+    findings.add(zarr_verify.findings_of(export))
+    compared: list[str] = []
+    ids = list(export.stored.genes)
+    if source is not None:
+        compared = _spread(ids, _max_genes(genes) if genes is not None else _N_COMPARED)
+        with open_source(source, source_storage_options, allow_links) as opened:
+            findings.add(
+                zarr_compare.differences(export.stored, opened, compared, layer, memory_budget)
+            )
+    return VerifyReport(
+        target=str(export.stored.target),
+        n_cells=export.stored.source.n_cells,
+        n_genes=len(ids),
+        n_files=len(export.files),
         n_compared=len(compared),
         n_findings=findings.count,
         findings=tuple(findings.first),

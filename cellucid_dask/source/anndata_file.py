@@ -86,6 +86,10 @@ class FileSource:
         self._obs = StoredTable(elements, "obs")
         self.n_cells = len(self._obs)
 
+    def uns(self) -> Any:
+        """Read what belongs neither to cells nor to genes; empty if there is nothing."""
+        return self._elements.read("uns") if "uns" in self._elements else {}
+
     def cell_ids(self) -> Sequence[str]:
         """Read the index of obs."""
         return [str(name) for name in self._obs.index]

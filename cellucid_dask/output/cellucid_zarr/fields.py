@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -240,12 +240,7 @@ def _uns(request: Request, target: str, written: dict[str, int]) -> Json:
 def _defaults(request: Request, written: dict[str, int]) -> Json:
     """Return what a reader should show where it would show something else."""
     defaults: Json = {}
-    by_itself: dict[int, str] = {
-        d: f"X_umap_{d}d" for d in (1, 2, 3) if written.get(f"X_umap_{d}d") == d
-    }
-    if not by_itself:
-        found = next((key for key in _SHOWN if 1 <= written.get(key, 0) <= 3), None)
-        by_itself = {} if found is None else {written[found]: found}
+    by_itself = shown_by_default(written)
     chosen = request.embeddings
     asked = request.settings.embeddings is not None or not by_itself
     whole = {d: each.key for d, each in chosen.items() if written[each.key] == d}
@@ -257,6 +252,16 @@ def _defaults(request: Request, written: dict[str, int]) -> Json:
     if request.genes is not None and request.settings.var_gene_id_column != "index":
         defaults["geneIdColumn"] = request.settings.var_gene_id_column
     return defaults
+
+
+def shown_by_default(widths: Mapping[str, int]) -> dict[int, str]:
+    """Return which arrays of obsm a reader shows where nothing says what, by dimension."""
+    named = {d: f"X_umap_{d}d" for d in (1, 2, 3)}
+    found = {d: key for d, key in named.items() if widths.get(key) == d}
+    if not found:
+        key = next((key for key in _SHOWN if 1 <= widths.get(key, 0) <= 3), None)
+        found = {} if key is None else {widths[key]: key}
+    return found
 
 
 def _check_rows(name: str, n_rows: int, n_cells: int) -> None:

@@ -1,0 +1,189 @@
+"""An export read back: the AnnData that it is, and what a reader shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.fields.points import normalize
+from cellucid_dask.fields.vector_fields import scale_vector_field
+from cellucid_dask.output.cellucid_zarr.arrays import GROUP, METADATA
+from cellucid_dask.output.cellucid_zarr.fields import shown_by_default
+from cellucid_dask.source.anndata_file import FileSource, open_zarr
+from cellucid_dask.source.matrix import Matrix
+from cellucid_dask.source.reading import UnreadableError
+from cellucid_dask.store.document import DocumentError, parse_json
+from cellucid_dask.store.target import Target
+from cellucid_dask.types import Array, Json
+
+
+def is_store(target: Target) -> bool:
+    """Whether a target is an export of this format, complete or not."""
+    return target.read(METADATA) is not None or target.read(GROUP) is not None
+
+
+@dataclass(frozen=True)
+class StoredExport:
+    """A complete export.
+
+    Attributes
+    ----------
+    target, source
+        Where it is, and the AnnData there.
+    metadata
+        The consolidated metadata, by path.
+    """
+
+    target: Target
+    source: FileSource
+    metadata: Json
+
+    @classmethod
+    def open(cls, target: Target) -> StoredExport:
+        """Open an export.
+
+        Raises
+        ------
+        RequestError
+            It is not complete, or no AnnData.
+        ExportError
+            Its metadata are damaged.
+        """
+        data = target.read(METADATA)
+        if data is None:
+            raise RequestError(
+                f"{target} holds no whole export: it has no {METADATA}, which is written last. "
+                "Run its export again."
+            )
+        try:
+            metadata = parse_json(data)["metadata"]
+        except (DocumentError, KeyError):
+            raise ExportError(f"{target}/{METADATA} cannot be read.") from None
+        if not isinstance(metadata, dict):
+            raise ExportError(f"{target}/{METADATA} cannot be read.")
+        return cls(target, open_zarr(target, None, False, ExitStack()), metadata)  # noqa: FBT003
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turn what is wrong with an element into an `ExportError` that names the export."""
+        try:
+            yield
+        except UnreadableError as error:
+            raise ExportError(f"{self.target}: {error}") from error
+
+    @cached_property
+    def about(self) -> Json:
+        """What the export says of itself."""
+        with self.reading():
+            uns = self.source.uns()
+        about = uns.get("cellucid", {}) if isinstance(uns, Mapping) else {}
+        return _plain(about) if isinstance(about, Mapping) else {}
+
+    @cached_property
+    def made_of(self) -> Json:
+        """Layer and normalization of the values of its source."""
+        with self.reading():
+            made_of = self.source.uns().get("cellucid_dask", {})
+        return _plain(made_of) if isinstance(made_of, Mapping) else {}
+
+    @property
+    def gene_column(self) -> str:
+        """The column of var that names the genes, or ``"index"``."""
+        return str(self.about.get("defaults", {}).get("geneIdColumn", "index"))
+
+    @cached_property
+    def genes(self) -> dict[str, int]:
+        """The column of each gene in ``X``."""
+        if "X" not in self.source.layers:
+            return {}
+        with self.reading():
+            table = self.source.var("X")
+            names: Any = table.index if self.gene_column == "index" else table[self.gene_column]
+            return {str(name): column for column, name in enumerate(names)}
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        """The matrix ``X``."""
+        with self.reading():
+            matrix = self.source.matrix("X")
+        if matrix is None:
+            raise ExportError(f"{self.target} holds no matrix.")
+        return matrix
+
+    def columns(self, first: int, last: int) -> Any:
+        """Read genes: ``X[:, first:last]``, CSC or dense."""
+        with self.reading():
+            return self.matrix.read(slice(0, self.source.n_cells), slice(first, last))
+
+    def gene(self, column: int) -> Array:
+        """Read a gene: float32, (n_cells,)."""
+        block = self.columns(column, column + 1)
+        values = block.toarray() if hasattr(block, "toarray") else block
+        return np.asarray(values, np.float32).reshape(-1)
+
+    @cached_property
+    def shown(self) -> dict[int, tuple[str, tuple[int, ...]]]:
+        """Key and columns of the array of obsm that is shown, by dimension."""
+        widths = self.source.obsm_widths
+        shown = {d: (key, tuple(range(d))) for d, key in shown_by_default(widths).items()}
+        defaults = self.about.get("defaults", {})
+        for d in (1, 2, 3):
+            spec = defaults.get(f"embedding{d}d")
+            if isinstance(spec, str) and spec in widths:
+                shown[d] = spec, tuple(range(d))
+            elif isinstance(spec, dict) and spec.get("key") in widths:
+                shown[d] = spec["key"], tuple(map(int, spec.get("columns", range(d))))
+        return dict(sorted(shown.items()))
+
+    @cached_property
+    def vector_fields(self) -> dict[tuple[str, int], str]:
+        """Key of the array of obsm of each vector field, by its name and dimension."""
+        widths = self.source.obsm_widths
+        found = {}
+        for key, width in widths.items():
+            for d, (basis, _) in self.shown.items():
+                suffix = f"_{basis.removeprefix('X_')}"
+                if (
+                    d == width
+                    and key != basis
+                    and key.endswith(suffix)
+                    and not key.startswith("X_")
+                ):
+                    found[key, d] = key
+        return found
+
+    def points(self, dimension: int) -> tuple[Array, float]:
+        """Read an embedding as it is shown, and the scale by which it was multiplied."""
+        key, columns = self.shown[dimension]
+        with self.reading():
+            stored = self.source.obsm(key)
+            return normalize(np.asarray(stored[0 : stored.shape[0]])[:, columns], key)
+
+    def vectors(self, field: str, dimension: int) -> Array:
+        """Read a vector field in the scale of its points."""
+        key = self.vector_fields[field, dimension]
+        _, scale = self.points(dimension)
+        with self.reading():
+            stored = self.source.obsm(key)
+            return scale_vector_field(np.asarray(stored[0 : stored.shape[0]]), scale, key)
+
+    def column(self, key: str) -> Any:
+        """Read a column of obs."""
+        with self.reading():
+            column = self.source.obs(key)
+            return column if not hasattr(column, "mask") else pd.Series(column[0 : len(column)])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return value

@@ -1,0 +1,121 @@
+"""An open export in the format cellucid-zarr."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from cellucid_dask.format import schema
+from cellucid_dask.output.cellucid_zarr.store import StoredExport
+from cellucid_dask.read.export import Export, Float32
+from cellucid_dask.read.known import check_known
+
+if TYPE_CHECKING:
+    import anndata
+
+_GRAPH = "connectivities"
+
+
+class ZarrExport(Export):
+    """An export that is an AnnData in Zarr: its values are those of the source as float32."""
+
+    def __init__(self, stored: StoredExport) -> None:
+        super().__init__(stored.target, schema.Documents({}, [], None, None, None, None))
+        self._stored = stored
+        self._n_cells = stored.source.n_cells
+        self._identity = stored.about
+        self._genes = stored.genes
+        self._points, self._vectors = stored.shown, stored.vector_fields
+        self._obs_keys = stored.source.obs_keys
+        graph = self._graph()
+        self._n_edges = 0 if graph is None else graph.nnz // 2
+
+    def _read_gene(self, name: str) -> Float32:
+        return self._stored.gene(self._genes[name])
+
+    def _read_points(self, dimension: int) -> Float32:
+        return self._stored.points(dimension)[0]
+
+    def _read_vectors(self, field: str, dimension: int) -> Float32:
+        return self._stored.vectors(field, dimension)
+
+    def _graph(self) -> Any:
+        source = self._stored.source
+        return source.obsp(_GRAPH) if _GRAPH in source.obsp_keys else None
+
+    @cached_property
+    def obs(self) -> pd.DataFrame:
+        """Cell metadata, (n_cells, n_fields), as stored, with the names of the cells."""
+        columns = {key: self._stored.column(key) for key in self._obs_keys}
+        frame = {key: getattr(column, "array", column) for key, column in columns.items()}
+        return pd.DataFrame(frame, index=pd.Index(list(self._stored.source.cell_ids())))
+
+    def connectivity(self) -> sparse.csr_matrix | None:
+        """Read the neighbor graph.
+
+        Returns
+        -------
+        csr_matrix or None
+            Symmetric, (n_cells, n_cells), float32: the weights of the edges; ``None`` without a
+            graph.
+        """
+        graph = self._graph()
+        if graph is None:
+            return None
+        every = slice(0, self.n_cells)
+        with self._stored.reading():
+            return sparse.csr_matrix(graph.read(every, every))
+
+    def to_anndata(self, genes: Sequence[str] | None = None) -> anndata.AnnData:
+        """Read the export, or some of its genes, into an AnnData.
+
+        Parameters
+        ----------
+        genes
+            Names of genes; ``None`` for all, which must fit in memory.
+
+        Returns
+        -------
+        AnnData
+            As it is stored; ``X`` CSC or dense.
+
+        Raises
+        ------
+        RequestError
+            There is no such gene.
+        """
+        import anndata  # noqa: PLC0415  slow to import
+
+        wanted = self.genes if genes is None else list(genes)
+        check_known(wanted, self._genes)
+        columns = [self._genes[name] for name in wanted]
+        stored, source = self._stored, self._stored.source
+        matrix: Any = None
+        if genes is None and wanted:
+            matrix = stored.columns(0, len(wanted))
+        elif wanted:
+            blocks = [stored.columns(column, column + 1) for column in columns]
+            is_sparse = sparse.issparse(blocks[0])
+            matrix = sparse.hstack(blocks, "csc") if is_sparse else np.hstack(blocks)
+        with stored.reading():
+            table = source.var("X")
+            var = pd.DataFrame(
+                {name: np.asarray(table[name]) for name in map(str, table.columns)},
+                index=pd.Index(list(table.index)),
+            ).iloc[columns]
+            every = slice(0, self.n_cells)
+            obsm = {key: np.asarray(source.obsm(key)[every]) for key in source.obsm_widths}
+        graph = self.connectivity()
+        return anndata.AnnData(
+            matrix,
+            obs=self.obs,
+            var=var,
+            obsm=obsm,
+            obsp={} if graph is None else {_GRAPH: graph},
+            uns={"cellucid": self.identity()},
+        )
