@@ -27,6 +27,7 @@ from cellucid_dask.output import output_for
 from cellucid_dask.output.base import Written, is_note
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.read.complete import check_complete
+from cellucid_dask.request.advice import advise
 from cellucid_dask.request.options import ExportOptions, spell_out_options
 from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings
@@ -102,7 +103,7 @@ def export(
         if commit.check_target(destination, request).complete:
             return _found(destination, request, started)
         fields = output.fields(request, staging.add, str(destination))
-        messages = (*request.warnings, *fields.warnings)
+        messages = (*request.warnings, *advise(request), *fields.warnings)
         _warn(messages)
         with commit.claim(destination, request) as (lease, state):
             if state.complete:  # another run has ended in the meantime
@@ -134,7 +135,8 @@ def export(
                     new = export_genes(request, rest, left, destination, scratch)
                     summary = GeneSummary.joined([done, new])
                 scratch_bytes = scratch.nbytes() if scratch else 0
-            about_genes = gene_warnings(summary, request.gene_ids, settings)
+            found = gene_warnings(summary, request.gene_ids, settings)
+            about_genes = tuple(each for each in found if each not in messages)
             _warn(about_genes)
             files = {
                 **fields.files,
@@ -221,7 +223,7 @@ def plan(
             commit.check_target(Target.of(target, settings.storage_options), request)
         idle = current_rss()
         fields = output.fields(request, lambda *_: None, str(target or opened.name))
-        _warn((*request.warnings, *fields.warnings))
+        _warn((*request.warnings, *advise(request), *fields.warnings))
         planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
         planned = replace(
             planned,

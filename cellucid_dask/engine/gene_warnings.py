@@ -8,6 +8,7 @@ import numpy as np
 
 from cellucid_dask.display import first_few
 from cellucid_dask.encode.summary import GeneSummary
+from cellucid_dask.request.advice import raw_counts
 from cellucid_dask.request.settings import Settings
 
 
@@ -41,8 +42,5 @@ def gene_warnings(
         )
     whole = (lowest == np.rint(lowest)) & (highest == np.rint(highest))
     if settings.normalize is None and whole.all() and lowest.min() >= 0 and highest.max() > 1:
-        messages.append(
-            f"{settings.layer} looks like raw counts: consider exporting a normalized layer, or "
-            "pass --normalize log1p-cp10k, to show expression rather than sequencing depth."
-        )
+        messages.append(raw_counts(settings.layer))
     return tuple(messages)

@@ -15,6 +15,8 @@ from cellucid_dask.errors import RequestError
 
 # A column with no more categories than this is never taken for one of identifiers.
 _MAX_SMALL = 1000
+# Nor is text, if there are no more cells than this.
+_FEW = 20
 _BITS = {"uint8": 8, "uint16": 16}
 _MAX_CATEGORIES = MISSING_CODE[16] - 1
 _BLOCK_ROWS = 2**17
@@ -107,16 +109,26 @@ def factorize(column: Any, block_rows: int = _BLOCK_ROWS) -> Factors:
     return _numbered(positions, labels, list(dict.fromkeys(labels)) if has_order else None)
 
 
-def is_id_like(factors: Factors) -> bool:
+def is_id_like(factors: Factors, *, text: bool = False) -> bool:
     """Whether a column identifies cells rather than groups of them.
+
+    Parameters
+    ----------
+    factors
+        The column.
+    text
+        Whether it was stored as text, not as categories.
 
     Returns
     -------
     bool
-        True for more values than can be exported as categories, or for more than 1,000 that
-        are also more than half as many as the cells.
+        True for more values than can be exported as categories, for more than 1,000 that
+        are also more than half as many as the cells, and for text that differs in each of more
+        than 20 cells.
     """
     n_distinct = factors.n_categories
+    if text and n_distinct == len(factors.positions) > _FEW:
+        return True
     return n_distinct > _MAX_CATEGORIES or n_distinct > max(_MAX_SMALL, len(factors.positions) / 2)
 
 

@@ -89,8 +89,9 @@ def _by_name(
     if not chosen:
         raise RequestError(
             f"There is no embedding of 1 to 3 columns; obsm has {listed(widths)}"
-            f"{''.join(f'; {text}' for text in texts[:3])}. Name one "
-            "with --embedding KEY or --embedding KEY:0,1, or pass --genes-only."
+            f"{''.join(f'; {text}' for text in texts[:3])}. Compute one with scanpy.tl.umap, name "
+            "one with --embedding KEY or --embedding KEY:0,1, or pass --genes-only, for genes "
+            "that cannot be looked at."
         )
     return dict(sorted(chosen.items())), [_left_out(text) for text in texts]
 

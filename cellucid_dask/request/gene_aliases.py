@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,12 +60,12 @@ def find_aliases(
         There is no such column.
     """
     if column is None:
-        if not _is_ensembl(pd.Series(ids, dtype=object)):
+        if not is_ensembl(ids):
             return None
         by_name = {str(name).lower(): str(name) for name in var.columns}
         known = [by_name[name] for name in _SYMBOL_COLUMNS if name in by_name]
         found = readable_columns(var, known)
-        column = next((name for name, values in found if not _is_ensembl(values)), None)
+        column = next((name for name, values in found if not is_ensembl(values)), None)
         if column is None:
             return None
     elif column not in var.columns:
@@ -84,6 +85,7 @@ def find_aliases(
     )
 
 
-def _is_ensembl(names: pd.Series[Any]) -> bool:
+def is_ensembl(names: Sequence[str] | pd.Series[Any]) -> bool:
     """Whether most of some names are Ensembl ids."""
-    return bool(names.astype(str).str.fullmatch(_ENSEMBL).mean() > 0.5) if len(names) else False
+    matches = pd.Series(names, dtype=object).astype(str).str.fullmatch(_ENSEMBL)
+    return bool(matches.mean() > 0.5) if len(matches) else False

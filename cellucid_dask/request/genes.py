@@ -67,7 +67,7 @@ def select_genes(var: Table, settings: Settings) -> GeneSelection:
     if settings.genes_from is not None:
         columns = _from_column(var, settings.genes_from)
     elif settings.gene_identifiers is not None:
-        columns = _by_name(ids, settings, warnings)
+        columns = _by_name(var, ids, settings, warnings)
     else:
         columns = np.arange(len(ids))
     chosen = tuple(ids[columns])
@@ -111,7 +111,9 @@ def _from_column(var: Table, column: str) -> np.ndarray[Any, Any]:
     return columns
 
 
-def _by_name(ids: pd.Index[Any], settings: Settings, warnings: list[str]) -> np.ndarray[Any, Any]:
+def _by_name(
+    var: Table, ids: pd.Index[Any], settings: Settings, warnings: list[str]
+) -> np.ndarray[Any, Any]:
     wanted = rejoined(settings.gene_identifiers or (), frozenset(ids))
     is_wanted = ids.isin(wanted)
     known = ids[is_wanted]
@@ -125,8 +127,8 @@ def _by_name(ids: pd.Index[Any], settings: Settings, warnings: list[str]) -> np.
         )
         if not settings.skip_missing_genes or len(unknown) == len(wanted):
             raise RequestError(
-                f"{text} Check the names (for example {first_few(list(ids[:3]))}), choose another "
-                "--var-gene-id-column, or pass --skip-missing-genes."
+                f"{text} {_where_else(var, ids, unknown, settings.var_gene_id_column)}, "
+                "or pass --skip-missing-genes."
             )
         warnings.append(f"{text} They are left out.")
     return np.array([positions[gene] for gene in wanted if gene in positions], dtype=np.int64)
@@ -147,6 +149,26 @@ def _check_files(chosen: Sequence[str], settings: Settings, warnings: list[str])
             f"{len(similar)} pairs of gene ids differ only by letter case ({listed}): "
             "on a case-insensitive disk one would overwrite the other."
         )
+
+
+def _where_else(var: Table, ids: pd.Index[Any], unknown: Sequence[str], column: str) -> str:
+    """Say where genes are that `column` does not name, or under which names they may be there."""
+    others = [("index", var.index)] if column != "index" else []
+    others += readable_columns(var, [name for name in map(str, var.columns) if name != column])
+    holding = [
+        f"{name} ({n} of them)"
+        for name, values in others
+        if (n := len(set(unknown) & set(pd.Index(values).astype(str))))
+    ]
+    if holding:
+        return f"They are in var {first_few(holding)}: name it with --var-gene-id-column"
+    by_case = {each.lower(): each for each in ids}
+    if near := [by_case[gene.lower()] for gene in unknown if gene.lower() in by_case]:
+        return f"Did you mean {first_few(near)}? Check the names"
+    return (
+        f"Check the names (for example {first_few(list(ids[:3]))}), choose another "
+        "--var-gene-id-column"
+    )
 
 
 def _check_lengths(ids: Sequence[str], settings: Settings) -> None:

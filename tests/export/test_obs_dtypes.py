@@ -200,8 +200,9 @@ def test_text_and_latent_in_blocks_and_from_the_spool(
     adata.obs["name"] = [f"cell {i % 39}" if i else None for i in range(adata.n_obs)]
     adata.obs["alone"] = adata.obs_names  # text that anndata makes no categories of
     paths = [write_zarr(adata, tmp_path / "a.zarr"), write_h5ad(adata, tmp_path / "a.h5ad")]
-    settings = Settings(embeddings=["X_umap", "X_pca:4,0,2"], progress=False)
-    cellucid_dask.export(adata, tmp_path / "whole", embeddings=settings.embeddings, progress=False)
+    chosen: Any = {"embeddings": ["X_umap", "X_pca:4,0,2"], "obs_keys": list(adata.obs)}
+    settings = Settings(**chosen, progress=False)
+    cellucid_dask.export(adata, tmp_path / "whole", **chosen, progress=False)
     assert check(tmp_path / "whole").labels("alone").tolist() == adata.obs_names.tolist()
     expected = {
         name: data

@@ -12,7 +12,7 @@ import numpy as np
 from cellucid_dask.encode.compress import compress, compress_text
 from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import RequestError
-from cellucid_dask.fields.categories import Factors, factorize, is_id_like
+from cellucid_dask.fields.categories import Factors, factorize, is_id_like, is_text
 from cellucid_dask.fields.obs import (
     EncodedColumn,
     encode_categorical,
@@ -180,6 +180,7 @@ def _columns(
             try:
                 column = request.source.obs(key)
                 _check_rows(f"obs column {key!r}", len(column), request.source.n_cells)
+                text = is_text(column.dtype)
                 if is_categorical(column):
                     column = factorize(column, block_rows)
             except UnreadableError as error:
@@ -188,7 +189,7 @@ def _columns(
                 unreadable.append(f"{str(error).rstrip('.')}. It is left out.")
                 continue
             if isinstance(column, Factors):
-                if named or not is_id_like(column):
+                if named or not is_id_like(column, text=text):
                     yield key, column
                 else:
                     id_like.append(key)
