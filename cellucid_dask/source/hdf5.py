@@ -21,6 +21,7 @@ import numpy as np
 from cellucid_dask.errors import ExportError
 from cellucid_dask.source.filters import load_filters
 from cellucid_dask.source.hdf5_links import file_of, raw_file
+from cellucid_dask.source.hdf5_remote import RemoteHdf5
 from cellucid_dask.store.location import Location
 from cellucid_dask.types import Array
 
@@ -39,7 +40,7 @@ def open_file(file: Location) -> Iterator[h5py.File]:
     with ExitStack() as opened:
         stored: Any = file.url
         if not file.is_local:
-            stored = opened.enter_context(file.client.open_reader(file.path()))
+            stored = opened.enter_context(RemoteHdf5(file.client, file.path()))
         yield opened.enter_context(h5py.File(stored, "r"))
 
 

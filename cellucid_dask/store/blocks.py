@@ -25,7 +25,7 @@ class BlockReader(io.RawIOBase):
         self, client: Client, path: str, block_bytes: int = 2**20, n_blocks: int = 32
     ) -> None:
         super().__init__()
-        self._client, self._path = client, path
+        self.client, self.path = client, path
         self._block_bytes, self._n_blocks = block_bytes, n_blocks
         self._blocks: OrderedDict[int, Any] = OrderedDict()
         self._size = call(client, lambda: client.info(path)).size
@@ -65,7 +65,7 @@ class BlockReader(io.RawIOBase):
             return self._blocks[number]
         start = number * self._block_bytes
         stop = min(start + self._block_bytes, self._size)
-        block = call(self._client, lambda: self._client.get(self._path, start, stop))
+        block = call(self.client, lambda: self.client.get(self.path, start, stop))
         if len(block) != stop - start:
             raise OSError(f"{stop - start - len(block)} bytes are missing")
         self._blocks[number] = block

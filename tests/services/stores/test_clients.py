@@ -7,14 +7,20 @@ import pickle
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import sparse
 
+import cellucid_dask
 from cellucid_dask.errors import ExportError, ExportWarning
 from cellucid_dask.store import opening
 from cellucid_dask.store.fsspec_client import FsspecClient
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.target import Target
+from tests.helpers import small_anndata
+from tests.services.stores.proxy import proxied
 from tests.services.stores.servers import Store
 
 pytestmark = pytest.mark.xdist_group("stores")
@@ -75,6 +81,19 @@ def test_piece_by_piece(target: Target) -> None:
     with target.client.open_reader(target.path("long.gz")) as file:
         assert file.seek(-5, os.SEEK_END) == 20 * 2**20 - 5
         assert file.read(10) == bytes(5)
+
+
+@pytest.mark.parametrize(("name", "most"), [("a.h5ad", 16), ("a.zarr", 26)])
+def test_few_requests_make_a_plan(moto: Store, tmp_path: Path, name: str, most: int) -> None:
+    matrix = sparse.random(5_000, 300, 0.1, format="csr", dtype=np.float32, rng=0)
+    adata = small_anndata(matrix)
+    adata.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
+    adata.write_zarr(tmp_path / "a.zarr")
+    bucket = moto.bucket()
+    moto.fs.put(str(tmp_path / name), f"{bucket}/{name}", recursive=True)
+    with proxied(moto.address, lambda _number, _method: None) as (address, proxy):
+        cellucid_dask.plan(f"{bucket}/{name}", source_storage_options=moto.through(address))
+    assert 3 < proxy.count <= most
 
 
 def test_said_once(s3fs: Store, recwarn: pytest.WarningsRecorder) -> None:
