@@ -17,7 +17,7 @@ from cellucid_dask._version import __version__
 from cellucid_dask.cli.parser import (
     Argument,
     Option,
-    count_or_all,
+    count_or_names,
     flag_meant,
     given,
     output_options,
@@ -158,8 +158,8 @@ def _plan(ctx: click.Context, source: str, target: str | None, **options: Any) -
     Option("--source", metavar="SOURCE", text="source of the export, to compare it with"),
     Option(
         "--genes",
-        type=count_or_all,
-        metavar="N|all",
+        type=count_or_names,
+        metavar="N|all|A,B",
         text="number of genes to read and compare (default: read all, compare 100)",
     ),
     settings_option("layer", "layer of the source (default as exported)"),
@@ -175,9 +175,7 @@ def _plan(ctx: click.Context, source: str, target: str | None, **options: Any) -
     atlas_export --source atlas.h5ad --genes all
     https://data.example.org/atlas --json""",
 )
-def _verify(
-    ctx: click.Context, target: str, source: str | None, genes: int | str | None, **options: Any
-) -> int:
+def _verify(ctx: click.Context, target: str, source: str | None, genes: Any, **options: Any) -> int:
     """Check an export, and optionally compare it with its source."""
     from cellucid_dask.read.verify import verify  # noqa: PLC0415
 

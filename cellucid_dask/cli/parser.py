@@ -220,11 +220,11 @@ def output_options(what: str | None = None) -> list[Option]:
     return options
 
 
-def count_or_all(text: str) -> int | str:
-    """Read a number of genes, or ``all``."""
-    if text != "all" and not (text.isascii() and text.isdigit() and int(text)):
-        raise click.BadParameter(f"{text} is neither all nor a positive number")
-    return text if text == "all" else int(text)
+def count_or_names(text: str) -> int | str | list[str]:
+    """Read a number of genes, ``all``, or names; a name that is a number needs a comma."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    return text if text == "all" else _names(text)
 
 
 def port_number(text: str | int) -> int:

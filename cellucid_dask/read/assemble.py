@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +13,9 @@ import pandas as pd
 from scipy import sparse
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.format import schema
-from cellucid_dask.types import Array
+from cellucid_dask.format import names, schema
+from cellucid_dask.store.target import Target
+from cellucid_dask.types import Array, Json
 
 _SPARSE_FRACTION = 0.5  # of zeros, from which a matrix stays sparse
 
@@ -45,6 +49,57 @@ def adjacency(sources: Array, destinations: Array, n_cells: int) -> sparse.csr_m
     columns = np.concatenate([destinations, sources])
     ones = np.ones(len(rows), np.float32)
     return sparse.csr_matrix((ones, (rows, columns)), shape=(n_cells, n_cells))
+
+
+def cell_ids(target: Target, path: str, n_cells: int) -> list[str]:
+    """Read the names of the cells.
+
+    Raises
+    ------
+    ExportError
+        They are missing or damaged.
+    """
+    data = target.read(path)
+    try:
+        text = gzip.decompress(data) if data and path.endswith(".gz") else data
+        found = json.loads(text or b"")
+    except (OSError, EOFError, zlib.error, ValueError):
+        found = None
+    if not isinstance(found, list) or len(found) != n_cells:
+        raise ExportError(f"{target}/{path} does not hold the names of {n_cells:,} cells.")
+    return list(map(str, found))
+
+
+def gene_table(target: Target, identity: Json, genes: Sequence[str]) -> pd.DataFrame:
+    """Return the genes, and their other names if the export has some, as a var table.
+
+    Raises
+    ------
+    ExportError
+        The other names are missing or damaged.
+    """
+    columns = {}
+    if "gene_aliases" in identity:
+        try:
+            found = json.loads(target.read(names.ALIASES) or b"")
+            columns = {str(found["column"]): [found["names"][row] for row in range(len(genes))]}
+        except (ValueError, LookupError, TypeError):
+            raise ExportError(
+                f"{target}/{names.ALIASES} does not hold other names of the genes."
+            ) from None
+    return pd.DataFrame(columns, index=pd.Index(list(genes), dtype=object))
+
+
+def embedding_keys(identity: Json, dimensions: Sequence[int]) -> dict[str, int]:
+    """Return the dimensions of the embeddings by the keys of the arrays they were made of."""
+    settings = identity.get("export_settings")
+    recorded = settings.get("embeddings") if isinstance(settings, dict) else None
+    if not isinstance(recorded, list) or len(recorded) != len(dimensions):
+        recorded = ["X_umap"] * len(dimensions)  # other programs export nothing else
+    keys = [str(spec).rpartition(":")[0] or str(spec) for spec in recorded]
+    # of several dimensions of one array that of two, which scanpy draws
+    pairs = sorted(zip(dimensions, keys, strict=True), key=lambda pair: pair[0] == 2)
+    return {key: dimension for dimension, key in pairs}
 
 
 def gene_matrix(genes: Iterable[Array], shape: tuple[int, int]) -> Any:

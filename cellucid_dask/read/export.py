@@ -15,6 +15,7 @@ from cellucid_dask.display import first_few, printable, table
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import schema
 from cellucid_dask.read import assemble
+from cellucid_dask.read.drawing import Drawing
 from cellucid_dask.read.files import read_file, read_files
 from cellucid_dask.read.known import check_known
 from cellucid_dask.read.view import View
@@ -22,12 +23,11 @@ from cellucid_dask.store.target import Target
 
 if TYPE_CHECKING:
     import anndata
-    from matplotlib.axes import Axes
 
 Float32 = npt.NDArray[np.float32]
 
 
-class Export:
+class Export(Drawing):
     """An export, returned by `open_export`. Arrays are read when they are accessed.
 
     All methods that read files raise an `ExportError` if a file is missing or damaged.
@@ -215,8 +215,10 @@ class Export:
         Returns
         -------
         AnnData
-            ``X`` float32, CSR if at least half of it is zero, otherwise dense; obs;
-            ``obsm["X_points_2d"]`` and the like; ``obsm["velocity_umap_2d"]`` and the like of
+            ``X`` float32, CSR if at least half of it is zero, otherwise dense; obs, with the
+            names of the cells if the export has them; other names of the genes in var;
+            ``obsm["X_points_2d"]`` and the like, also by the keys that scanpy looks for, such as
+            ``obsm["X_umap"]``; ``obsm["velocity_umap_2d"]`` and the like of
             vector fields; ``obsp["connectivities"]``; ``uns["cellucid"]``, its origin.
 
         Raises
@@ -235,42 +237,23 @@ class Export:
         obsm = {f"X_points_{dimension}d": self.points(dimension) for dimension in self.dimensions}
         for field, dimension in self._vectors:
             obsm[f"{field}_{dimension}d"] = self.vectors(field, dimension)
+        for key, dimension in assemble.embedding_keys(self._identity, self.dimensions).items():
+            obsm[key] = obsm[f"X_points_{dimension}d"]
         graph = self.connectivity()
         origin = ("id", "name", "created_at", "cellucid_data_version")
         return anndata.AnnData(
             matrix,
-            obs=self.obs.set_axis(pd.RangeIndex(self.n_cells).astype(str)),
-            var=pd.DataFrame(index=wanted),
+            obs=self.obs.set_axis(self.cell_ids() or list(map(str, range(self.n_cells)))),
+            var=assemble.gene_table(self._target, self._identity, self.genes).loc[wanted],
             obsm=obsm,
             obsp={} if graph is None else {"connectivities": graph},
             uns={"cellucid": {key: self._identity[key] for key in origin if key in self._identity}},
         )
 
-    def plot(self, key: str, dimension: int = 2, *, ax: Axes | None = None, **options: Any) -> Axes:
-        """Draw the cells, colored by an obs field or else a gene; return the axes.
-
-        Parameters
-        ----------
-        key
-            Name of the obs field or gene.
-        dimension
-            2 or 3.
-        ax
-            The axes to draw on; those of a new figure by default.
-        **options
-            Passed on to matplotlib's ``Axes.scatter``, such as ``s`` and ``cmap``.
-
-        Raises
-        ------
-        RequestError
-            There is no such key or embedding, or matplotlib is not installed.
-        """
-        from cellucid_dask.read.plot import scatter  # noqa: PLC0415  matplotlib is optional
-
-        if dimension not in (2, 3):
-            raise RequestError(f"A plot has 2 or 3 dimensions, not {dimension!r}.")
-        values: Any = self.obs[key].array if key in self.obs else self.gene(key)
-        return scatter(self.points(dimension), values, key, ax, options)
+    def cell_ids(self) -> list[str] | None:
+        """Read the names of the cells, if the export has them (``cell_ids=True``)."""
+        path = self._identity.get("cell_ids")
+        return None if path is None else assemble.cell_ids(self._target, str(path), self.n_cells)
 
     def __repr__(self) -> str:
         """Summarize the content in a few lines."""

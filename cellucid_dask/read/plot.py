@@ -13,9 +13,11 @@ from cellucid_dask.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MISSING = "lightgrey"
 _MAX_IN_LEGEND = 40
+_MAX_PANELS = 4  # side by side
 _LEGEND_ROWS = 16  # that fit beside a figure of matplotlib's default height
 
 
@@ -42,13 +44,9 @@ def scatter(
     RequestError
         matplotlib is not installed.
     """
-    try:
-        import matplotlib.pyplot as plt  # noqa: PLC0415  optional
-    except ImportError:
-        raise RequestError('Plots need matplotlib: pip install "cellucid-dask[plot]".') from None
+    plt = _pyplot()
     if ax is None:
-        projection = "3d" if points.shape[1] == 3 else None
-        ax = plt.subplots(subplot_kw={"projection": projection}, layout="constrained")[1]
+        ax = plt.subplots(subplot_kw=_projection(points), layout="constrained")[1]
     style = {
         "s": float(np.clip(120_000 / max(len(points), 1), 0.1, 20)),
         "linewidths": 0,
@@ -60,12 +58,65 @@ def scatter(
     if isinstance(values, pd.Categorical):
         _draw_categories(ax, points, values, style)
     else:
-        numbers = np.asarray(values)[~missing]
-        shown = ax.scatter(*points[~missing].T, **(style | {"c": numbers}))
+        numbers = np.asarray(values)
+        order = np.argsort(numbers, kind="stable")[: int((~missing).sum())]  # the highest in front
+        shown = ax.scatter(*points[order].T, **(style | {"c": numbers[order]}))
         ax.figure.colorbar(shown, ax=ax)
     ax.set_title(title, parse_math=False)
     ax.set(xticks=[], yticks=[])
     return ax
+
+
+def panels(points: Array, values: Mapping[str, Any], options: Mapping[str, Any]) -> Figure:
+    """Draw a panel for each key, as `scatter` does; return the figure."""
+    n_columns = min(len(values), _MAX_PANELS)
+    n_rows = -(-len(values) // n_columns)
+    figure, axes = _pyplot().subplots(
+        n_rows, n_columns, figsize=(4.5 * n_columns, 3.8 * n_rows),
+        subplot_kw=_projection(points), layout="constrained", squeeze=False,
+    )  # fmt: skip
+    for ax, (key, each) in zip(axes.flat, values.items(), strict=False):
+        scatter(points, each, key, ax, options)
+    for ax in list(axes.flat)[len(values) :]:
+        ax.remove()
+    return figure  # type: ignore[no-any-return]
+
+
+def quantization(gene: str, stored: Array, values: Any) -> Figure:
+    """Draw the values of a gene before and after quantization, and the error of each."""
+    source = np.asarray(values.toarray() if hasattr(values, "toarray") else values, np.float64)
+    if source.size != len(stored):
+        raise RequestError(
+            f"{source.size:,} values of {gene!r} are given, but the export has {len(stored):,} "
+            "cells: give those of all cells, such as adata[:, gene].X."
+        )
+    both = np.isfinite(source.ravel()) & np.isfinite(stored)
+    before, after = source.ravel()[both], stored[both].astype(np.float64)
+    error = after - before
+    figure, (left, right) = _pyplot().subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    low, high = (before.min(), before.max()) if len(before) else (0.0, 1.0)
+    bins = np.linspace(low, high if high > low else low + 1, 60)
+    left.hist(before, bins, label="source", color="lightgrey")
+    left.hist(after, bins, label=f"{len(np.unique(after)):,} values stored", histtype="step")
+    left.set(yscale="log", xlabel="value", ylabel="cells")
+    left.set_title(gene, parse_math=False)
+    left.legend(frameon=False)
+    right.plot(before, error, ".", markersize=2)
+    right.set(xlabel="value in the source", ylabel="error")
+    right.set_title(f"error at most {np.abs(error).max(initial=0):.3g}")
+    return figure  # type: ignore[no-any-return]
+
+
+def _projection(points: Array) -> dict[str, str | None]:
+    return {"projection": "3d" if points.shape[1] == 3 else None}
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib.pyplot as plt  # noqa: PLC0415  optional
+    except ImportError:
+        raise RequestError('Plots need matplotlib: pip install "cellucid-dask[plot]".') from None
+    return plt
 
 
 def _draw_categories(ax: Any, points: Array, values: pd.Categorical, style: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from cellucid_dask.output.cellucid_zarr.store import is_store
 from cellucid_dask.read import zarr_compare, zarr_verify
 from cellucid_dask.read.compare import compare_genes
 from cellucid_dask.read.compare_fields import compare_fields, fields_settings
+from cellucid_dask.read.known import check_known
 from cellucid_dask.read.report import VerifyReport
 from cellucid_dask.read.scan import ScannedExport, damaged, misplaced
 from cellucid_dask.read.zarr_verify import CheckedStore
@@ -28,6 +29,7 @@ from cellucid_dask.source import open_source
 from cellucid_dask.source.base import Source
 from cellucid_dask.store.target import Target
 
+_Genes = int | str | Sequence[str] | None
 _MAX_LISTED = 50  # findings in a report; all are counted
 _N_COMPARED = 100  # genes compared with the source by default
 
@@ -37,7 +39,7 @@ def verify(
     target: str | os.PathLike[str],
     source: Any = None,
     *,
-    genes: int | str | None = None,
+    genes: int | str | Sequence[str] | None = None,
     layer: str | None = None,
     memory_budget: int | str | None = None,
     timeout: float | str = "10m",
@@ -60,7 +62,8 @@ def verify(
         The source of the export, as in `export`. Decoded values must lie within half a
         quantization step of those of the source.
     genes
-        Number of genes to read and compare, evenly spread over the manifest, or ``"all"``. By
+        Names of the genes to read and compare, or a number of them, evenly spread over the
+        manifest, or ``"all"``. By
         default, all genes are read, and 100 are compared with the source. Files of other genes
         must still exist.
     layer
@@ -95,7 +98,6 @@ def verify(
     (True, 40)
     """
     started = time.perf_counter()
-    max_genes = _max_genes(genes)
     opened_target = Target.of(target, storage_options or {})
     if is_store(opened_target):
         with show_progress(progress):
@@ -107,7 +109,7 @@ def verify(
     documents = export.documents
     vectors = documents.genes.vectors if documents.genes else {}
     ids = list(vectors)
-    unread = {vectors[gene].path for gene in set(ids).difference(_spread(ids, max_genes))}
+    unread = {vectors[gene].path for gene in set(ids).difference(_chosen(genes, ids, None))}
     files = [file for file in documents.files() if file.path not in unread]
     findings = _Findings()
     findings.add(documents.damage)
@@ -119,7 +121,7 @@ def verify(
         findings.add(damaged(export, files))
         if source is not None and documents.parts:
             if documents.genes is not None:
-                compared = _spread(ids, max_genes if genes is not None else _N_COMPARED)
+                compared = _chosen(genes, ids, _N_COMPARED)
             with open_source(source, source_storage_options, allow_links) as opened:
                 findings.add(_differences(export, opened, compared, layer, memory_budget))
     return VerifyReport(
@@ -139,7 +141,7 @@ def verify(
 def _verify_store(
     export: CheckedStore,
     source: Any,
-    genes: int | str | None,
+    genes: _Genes,
     layer: str | None,
     memory_budget: int | str | None,
     source_storage_options: Mapping[str, Any] | None,
@@ -152,7 +154,7 @@ def _verify_store(
     compared: list[str] = []
     ids = list(export.stored.genes)
     if source is not None:
-        compared = _spread(ids, _max_genes(genes) if genes is not None else _N_COMPARED)
+        compared = _chosen(genes, ids, _N_COMPARED)
         with open_source(source, source_storage_options, allow_links) as opened:
             findings.add(
                 zarr_compare.differences(export.stored, opened, compared, layer, memory_budget)
@@ -205,19 +207,19 @@ def _settings(genes: Genes, layer: str | None, memory_budget: int | str | None) 
     )
 
 
-def _max_genes(genes: int | str | None) -> int | None:
-    if genes is None or genes == "all":
-        return None
-    if isinstance(genes, bool | str) or genes < 1:
-        raise RequestError(f"genes is {genes!r}: give a number of 1 or more, or 'all'.")
-    return genes
-
-
-def _spread(genes: Sequence[str], max_genes: int | None) -> list[str]:
-    """Choose genes evenly over their order, always the same ones."""
-    if max_genes is None or max_genes >= len(genes):
+def _chosen(wanted: _Genes, genes: Sequence[str], default: int | None) -> list[str]:
+    """Choose genes by name, all, or a number of them evenly over their order."""
+    if wanted is not None and not isinstance(wanted, str | int):
+        names = list(map(str, wanted))
+        check_known(names, genes)
+        return names
+    is_number = isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 1
+    if not (is_number or wanted in (None, "all")):
+        raise RequestError(f"genes is {wanted!r}: give names, a number of 1 or more, or 'all'.")
+    number = default if wanted is None else None if isinstance(wanted, str) else wanted
+    if number is None or number >= len(genes):
         return list(genes)
-    return [genes[i] for i in np.linspace(0, len(genes) - 1, max_genes).round().astype(int)]
+    return [genes[i] for i in np.linspace(0, len(genes) - 1, number).round().astype(int)]
 
 
 class _Findings:

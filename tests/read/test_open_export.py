@@ -13,7 +13,7 @@ import pytest
 from scipy import sparse
 
 import cellucid_dask
-from tests.helpers import expression, read_source
+from tests.helpers import edit_json, expression, forget_checksums, read_source, small_anndata
 from tests.read.exports import REAL, add_graph
 from tests.viewer_reader import read_export
 
@@ -112,7 +112,8 @@ def test_anndata_goes_to_a_file_and_back(exported: tuple[Path, ad.AnnData], tmp_
     assert list(back.var_names) == ["gene3", "gene1"]
     assert sparse.issparse(back.X)
     np.testing.assert_array_equal(back.X.toarray()[:, 1], found.gene("gene1"))
-    assert set(back.obsm) == {"X_points_2d", "X_points_3d", "velocity_umap_2d"}
+    given = {"X_umap", "X_3"}
+    assert set(back.obsm) == {"X_points_2d", "X_points_3d", "velocity_umap_2d"} | given
     np.testing.assert_array_equal(back.obsm["X_points_3d"], found.points(3))
     expected = np.zeros((120, 120))
     for one, two in [(0, 1), (0, 5), (3, 4)]:
@@ -209,3 +210,49 @@ def test_repr_is_escaped(tmp_path: Path) -> None:
         assert not any(tag in page for tag in ("<script>", "<img", "<i>", "<u>"))
     assert "&lt;script&gt;" in found._repr_html_()
     assert "&lt;u&gt;.txt" in report._repr_html_()
+
+
+def test_anndata_for_scanpy(tmp_path: Path) -> None:
+    adata = small_anndata(extras=False)
+    adata.obsm["X_tsne"] = np.random.default_rng(0).random((40, 3))
+    options: dict[str, Any] = {"cell_ids": True, "gene_aliases": "symbol", "progress": False}
+    embeddings = ["X_umap", "X_tsne"]
+    cellucid_dask.export(adata, tmp_path / "out", embeddings=embeddings, **options)
+    opened = cellucid_dask.open_export(tmp_path / "out")
+    found = opened.to_anndata(["gene3", "gene1"])
+    assert list(found.obs_names) == list(adata.obs_names) == opened.cell_ids()
+    assert list(found.var_names) == ["gene3", "gene1"]
+    assert list(found.var["symbol"]) == ["symbol-gene3", "symbol-gene1"]
+    assert np.array_equal(found.obsm["X_umap"], opened.points(2))
+    assert np.array_equal(found.obsm["X_tsne"], opened.points(3))
+    assert {"X_points_2d", "X_points_3d"} <= set(found.obsm)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_anndata_of_one_array_in_two_dimensions(tmp_path: Path, recorded: bool) -> None:
+    adata = small_anndata(extras=False)
+    adata.obsm["X_umap"] = np.random.default_rng(0).random((40, 3))
+    target = tmp_path / "out"
+    embeddings = ["X_umap:0,1", "X_umap"]
+    cellucid_dask.export(adata, target, embeddings=embeddings, progress=False)
+    if not recorded:  # as another program writes it
+        forget_checksums(target)
+        edit_json(
+            target / "dataset_identity.json",
+            lambda identity: identity["export_settings"].pop("embeddings"),
+        )
+    opened = cellucid_dask.open_export(target)
+    assert opened.cell_ids() is None
+    found = opened.to_anndata(["gene1"])
+    assert np.array_equal(found.obsm["X_umap"], opened.points(2))
+    assert list(found.obs_names[:2]) == ["0", "1"]
+
+
+@pytest.mark.parametrize("damage", ["aliases.json", "cells.json.gz"])
+def test_damaged_names(tmp_path: Path, damage: str) -> None:
+    target = tmp_path / "out"
+    options: dict[str, Any] = {"cell_ids": True, "gene_aliases": "symbol", "progress": False}
+    cellucid_dask.export(small_anndata(), target, **options)
+    (target / damage).write_bytes(b"{")
+    with pytest.raises(cellucid_dask.ExportError, match=damage):
+        cellucid_dask.open_export(target).to_anndata(["gene1"])

@@ -108,6 +108,18 @@ def test_exit_codes(
     assert main(["verify", str(target), "--genes", "none"]) == 2
 
 
+def test_genes_by_name(target: Path, adata: ad.AnnData, capsys: pytest.CaptureFixture[str]) -> None:
+    swap(target / "var/gene3.values.u8.gz", target / GENE)
+    assert cellucid_dask.verify(target, adata, genes=["gene1", "gene2"]).ok
+    report = cellucid_dask.verify(target, adata, genes=["gene3", "gene1"])
+    assert (report.n_compared, report.n_findings) == (2, 1)
+    with pytest.raises(cellucid_dask.RequestError, match=r"no gene 'Gene1'.*Did you mean gene1"):
+        cellucid_dask.verify(target, genes=["Gene1"])
+    assert main(["verify", str(target), "--genes", "gene1,gene2"]) == 0
+    assert main(["verify", str(target), "--genes", "gene1,GENE2"]) == 2
+    assert "gene2" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_same_on_workers(target: Path, adata: ad.AnnData) -> None:
     distributed = pytest.importorskip("distributed")
