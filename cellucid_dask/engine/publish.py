@@ -44,8 +44,8 @@ def publish(
         A file of the target changed while the export ran.
     """
     output = output_of(settings.format)
-    if output.has_page and not settings.genes_only:
-        (partial(publish_page, kind="export") if settings.page else remove_page)(target)
+    if not settings.genes_only:
+        (partial(publish_page, kind=output.page) if settings.page else remove_page)(target)
     check()
     *first, last = documents
     for name in first:

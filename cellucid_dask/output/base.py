@@ -14,6 +14,7 @@ from cellucid_dask.encode.counts import GeneCounts
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.encode.tiles import Tile
 from cellucid_dask.format.checksums import FileDigest
+from cellucid_dask.page import Kind
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.store.target import RUN_DIR, Target
 from cellucid_dask.types import Array, Json
@@ -132,13 +133,13 @@ class Output(Protocol):
         announces a complete export. They are withdrawn in the reverse order.
     unused
         Names of the options that mean nothing in this format.
-    has_page
-        Whether the page shows it.
+    page
+        What the page looks for beside it.
     """
 
     documents: tuple[str, ...]
     unused: frozenset[str]
-    has_page: bool
+    page: Kind
 
     def paths(self, request: Request) -> list[str]:
         """Return the paths of files or folders whose names come from the request."""

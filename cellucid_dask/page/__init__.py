@@ -9,6 +9,9 @@ fetch.js
 export.js
     ``Export``: the documents, checked, and columns on demand: ``points(dim)``,
     ``column("gene" | "obs", key)``.
+zarr.js, store.js
+    ``open``: the same of an export as cellucid-zarr, and the arrays of a Zarr store; loaded for
+    such an export only.
 state.js
     ``State``: the view as the address has it. ``set(patch)`` changes it; "change" tells which
     keys did.
@@ -40,20 +43,23 @@ import re
 from importlib.resources import files
 from typing import Literal
 
-__all__ = ["INDEX", "files_named_by", "is_page", "page_files"]
+__all__ = ["INDEX", "Kind", "files_named_by", "is_page", "page_files"]
 
 INDEX = "index.html"
+# What lies beside it: an export as compact_v1, several of them, or one as cellucid-zarr.
+Kind = Literal["export", "catalog", "zarr"]
 _MARK = b'<meta name="cellucid-dask"'
 
 
-def page_files(kind: Literal["export", "catalog"]) -> dict[str, bytes]:
+def page_files(kind: Kind) -> dict[str, bytes]:
     """Return the files of the page by their path beside an export or a catalog.
 
     Parameters
     ----------
     kind
-        What lies beside ``index.html``: ``dataset_identity.json`` of one export, or
-        ``datasets.json`` of several. The page asks for that first.
+        What lies beside ``index.html``: ``dataset_identity.json`` of one export,
+        ``datasets.json`` of several, or ``.zmetadata`` of a Zarr store. The page asks for that
+        first.
 
     Returns
     -------

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from cellucid_dask.errors import RequestError
-from cellucid_dask.page import INDEX, is_page, page_files
+from cellucid_dask.page import INDEX, Kind, is_page, page_files
 from cellucid_dask.store.target import Target
 
 _FOLDER = "_page"
@@ -28,7 +26,7 @@ def read_index(target: Target) -> bytes | None:
     return index
 
 
-def publish_page(target: Target, kind: Literal["export", "catalog"]) -> None:
+def publish_page(target: Target, kind: Kind) -> None:
     """Write the page, or what of it is missing or changed, and remove another version's files.
 
     ``index.html`` is written after the files that it names, which lie in a folder of their

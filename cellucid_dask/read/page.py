@@ -8,6 +8,8 @@ from typing import Any
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
+from cellucid_dask.output.cellucid_zarr.arrays import METADATA
+from cellucid_dask.page import Kind
 from cellucid_dask.page.publish import publish_page
 from cellucid_dask.store.lease import acquire_lease
 from cellucid_dask.store.preflight import check_writable
@@ -39,12 +41,14 @@ def add_page(
     """
     opened = Target.of(target, storage_options or {})
     documents = opened.names()
-    if names.IDENTITY not in documents and names.CATALOG not in documents:
+    is_zarr = METADATA in documents
+    if not is_zarr and names.IDENTITY not in documents and names.CATALOG not in documents:
         raise RequestError(
             f"{opened} holds no complete export and no {names.CATALOG}: name an export, or "
             "list several with cellucid-dask catalog first."
         )
     check_writable(opened)
     with acquire_lease(opened):
-        publish_page(opened, "export" if names.IDENTITY in documents else "catalog")
+        kind: Kind = "export" if names.IDENTITY in documents else "catalog"
+        publish_page(opened, "zarr" if is_zarr else kind)
     return opened.url

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import names
 from cellucid_dask.format.manifests import to_json
+from cellucid_dask.output.cellucid_zarr.arrays import METADATA
 from cellucid_dask.page import page_files
 from cellucid_dask.read.catalog import describe_root
 from cellucid_dask.store.local import is_below
@@ -96,6 +97,8 @@ def _documents(target: Target) -> dict[str, bytes]:
     """Return what is served although the target need not contain it: the page and a catalog."""
     if target.read(names.IDENTITY) is not None:
         return page_files("export")
+    if target.read(METADATA) is not None:
+        return page_files("zarr")
     if target.read(names.CATALOG) is not None:
         return page_files("catalog")
     catalog = to_json(describe_root(target), indent=2)
@@ -144,7 +147,8 @@ class _Files:
     def _is_inside(self, name: str) -> bool:
         """Whether a name stays below the location, also where a link leads elsewhere."""
         parts = name.split("/")
-        if any(part.startswith(".") or not part for part in parts) or "\\" in name or "\0" in name:
+        hidden = any(part.startswith(".") or not part for part in parts) and name != METADATA
+        if hidden or "\\" in name or "\0" in name:
             return False
         if not self._location.is_local:
             return True

@@ -12,13 +12,13 @@ from cellucid_dask.page import page_files
 MOST_BYTES = 92_000  # of the first look, as they lie in the package
 
 
-@pytest.fixture(params=["export", "catalog"])
+@pytest.fixture(params=["export", "catalog", "zarr"])
 def files(request: pytest.FixtureRequest) -> dict[str, bytes]:
     return page_files(request.param)
 
 
 def test_index_says_what_lies_beside_it() -> None:
-    for kind in ("export", "catalog"):
+    for kind in ("export", "catalog", "zarr"):
         index = page_files(kind)["index.html"].decode()
         assert f'<meta name="cellucid-dask" content="{kind}">' in index
         assert "{{" not in index
@@ -55,7 +55,15 @@ def test_the_first_look_is_small(files: dict[str, bytes]) -> None:
             found.add(path)
             names = re.findall(r'(?:from |URL\()"(?:\./)?(\w+\.js)"', files[path].decode())
             todo += [str(PurePosixPath(path).parent / name) for name in names]
-    opened = {"analysis.js", "lasso.js", "dots.js", "overlays.js", "measures.js", "save.js"}
+    opened = {
+        "zarr.js",
+        "analysis.js",
+        "lasso.js",
+        "dots.js",
+        "overlays.js",
+        "measures.js",
+        "save.js",
+    }
     assert {path.rpartition("/")[2] for path in found} > {"main.js", "worker.js", "style.css"}
     assert not opened.intersection(path.rpartition("/")[2] for path in found)
     assert sum(len(files[path]) for path in found) < MOST_BYTES

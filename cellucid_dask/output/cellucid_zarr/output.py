@@ -29,6 +29,7 @@ from cellucid_dask.output.cellucid_zarr.genes import (
     noted_expression,
 )
 from cellucid_dask.output.cellucid_zarr.graph import StoredGraph, export_graph
+from cellucid_dask.page import Kind
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.store.document import parse_json
 from cellucid_dask.store.target import Target
@@ -41,7 +42,7 @@ class CellucidZarr:
     """The format ``cellucid-zarr``."""
 
     documents = (ATTRIBUTES, GROUP, METADATA)
-    has_page = False
+    page: Kind = "zarr"
     unused = frozenset(
         {
             "cell_ids", "centroid_min_points", "centroid_outlier_quantile", "compression",

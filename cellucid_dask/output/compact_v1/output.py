@@ -12,6 +12,7 @@ from cellucid_dask.output.compact_v1.edges import EdgeFiles, export_request_edge
 from cellucid_dask.output.compact_v1.fields import Fields, export_fields
 from cellucid_dask.output.compact_v1.genes import GeneFiles
 from cellucid_dask.output.compact_v1.manifests import make_documents
+from cellucid_dask.page import Kind
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
@@ -22,7 +23,7 @@ class CompactV1:
 
     documents = layout.DOCUMENTS
     unused: frozenset[str] = frozenset()
-    has_page = True
+    page: Kind = "export"
 
     def paths(self, request: Request) -> list[str]:
         """Return the paths of the files of genes and columns."""

@@ -160,6 +160,7 @@ export async function openData(base, state, say) {
   /** @type {HTMLMetaElement} */
   const beside = document.querySelector('meta[name="cellucid-dask"]');
   const listed = async () => (await import("./datasets.js")).chosen(new Folder(base), state, say);
+  if (beside.content === "zarr") return (await import("./zarr.js")).open(base, state.view.dim);
   const ways = [async () => base, listed].map((way) => async () => Export.open(await way(), state.view.dim));
   if (beside.content === "catalog") ways.reverse();
   return ways[0]().catch((problem) => {

@@ -46,6 +46,12 @@ export class Folder {
     const bytes = await collect(await open(url, path, "default"), size, path, keep);
     return new Type(bytes.buffer);
   }
+
+  /** The bytes of a file that is a zlib stream; of text no more than `size` of them. */
+  async inflated(path, size, text = false) {
+    const stream = await open(this.url(path), path, "default");
+    return collect(stream.pipeThrough(new DecompressionStream("deflate")), size, path, undefined, text);
+  }
 }
 
 /** The bytes of a file, inflated. @param {RequestCache} cache @returns {Promise<ReadableStream<Uint8Array>>} */

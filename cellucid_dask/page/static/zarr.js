@@ -1,0 +1,153 @@
+// An export in the format cellucid-zarr: an AnnData in Zarr version 2. Loaded only where one lies beside the page.
+
+import { Export, isCount, isText } from "./export.js";
+import { Folder, check } from "./fetch.js";
+import { METADATA, Store, together } from "./store.js";
+
+const SHOWN = ["X_umap", "X_UMAP", "X_wnn.umap", "X_ref.umap"];
+
+/** The range of the values that are numbers. */
+function ranged(values) {
+  let min = Infinity, max = -Infinity;
+  for (const value of values) {
+    if (value < min) min = value;
+    if (value > max) max = value;
+  }
+  return min <= max ? { min, max } : { min: 0, max: 0 };
+}
+
+class ZarrExport extends Export {
+  /** @param {string} base @param {Store} store @param {any} identity @param {any} shown key and columns by dimension */
+  constructor(base, store, identity, shown) {
+    super(base, identity);
+    this.store = store;
+    this.shown = shown;
+    this.indptr = null;
+  }
+
+  async readNames() {
+    const { store } = this, column = await store.text("uns/cellucid/defaults/geneIdColumn");
+    const names = this.identity.stats.n_genes ? await this.labels(column ? `var/${column}` : "var/_index") : [];
+    check(names.length === this.identity.stats.n_genes, `${METADATA} is damaged: var and X are of another number of genes.`);
+    names.forEach((gene, at) => this.genes.set(gene, { at, min: NaN, max: NaN }));
+    for (const key of store.attributes("obs")["column-order"] ?? []) {
+      const path = `obs/${key}`, kind = store.kind(path), bool = /boolean/.test(kind) || (store.has(path) && store.spec(path).dtype === "|b1");
+      if (kind === "string-array") continue; // names of cells
+      const count = kind === "categorical" ? store.spec(`${path}/categories`).shape[0] : 2;
+      const group = bool || (kind === "categorical" && count < 65535);
+      if (!group && kind === "categorical") continue;
+      this.fields.set(key, { key, kind: group ? "category" : "number", dtype: "float32", categories: group ? new Array(count).fill("") : [], min: NaN, max: NaN, missing: NaN, centroids: {} });
+    }
+  }
+
+  /** Texts by position, of an array of them or of categories. */
+  async labels(path) {
+    if (this.store.kind(path) !== "categorical") return (await this.store.whole(path)).map?.(String) ?? [];
+    const [codes, names] = await Promise.all([this.store.whole(`${path}/codes`), this.store.whole(`${path}/categories`)]);
+    return Array.from(codes, (code) => String(names[code] ?? ""));
+  }
+
+  async points(dim) {
+    const { first } = this;
+    this.first = null;
+    if (first?.dim === dim) return first.points;
+    const { key, columns } = this.shown[dim], path = `obsm/${key}`, { shape: [rows, width], chunks: [height] } = this.store.spec(path);
+    check(rows === this.cells, `${METADATA} is damaged: ${path} is of another number of cells.`);
+    const points = new Float32Array(rows * dim);
+    await together(Array.from({ length: Math.ceil(rows / height) }, (_, i) => i), async (i) => {
+      const values = await this.store.chunk(path, [i, 0]);
+      for (let row = i * height; row < Math.min((i + 1) * height, rows); row++) columns.forEach((column, axis) => (points[row * dim + axis] = values[(row - i * height) * width + column]));
+    });
+    return centered(points, dim);
+  }
+
+  async readGene(id, key) {
+    const { at } = this.genes.get(key), codes = this.store.has("X") ? await this.strip(at) : await this.sparse(at);
+    return { id, kind: "gene", key, label: key, codes, ...ranged(codes), top: 0, missing: NaN, categories: [], centroids: {} };
+  }
+
+  /** A gene of a dense matrix. */
+  async strip(at) {
+    const { chunks: [height, width] } = this.store.spec("X"), values = new Float32Array(this.cells);
+    await together(Array.from({ length: Math.ceil(this.cells / height) }, (_, i) => i), async (i) => {
+      const chunk = await this.store.chunk("X", [i, Math.floor(at / width)]);
+      for (let row = i * height; row < Math.min((i + 1) * height, this.cells); row++) values[row] = chunk[(row - i * height) * width + (at % width)];
+    });
+    return values;
+  }
+
+  /** A gene of a sparse matrix. */
+  async sparse(at) {
+    this.indptr ??= this.store.whole("X/indptr");
+    const indptr = await this.indptr, start = Number(indptr[at]), stop = Number(indptr[at + 1]), values = new Float32Array(this.cells);
+    check(isCount(start) && start <= stop && stop <= this.store.spec("X/data").shape[0], "X/indptr is damaged.");
+    const [data, cells] = await Promise.all([this.store.slice("X/data", start, stop), this.store.slice("X/indices", start, stop)]);
+    for (let i = 0; i < data.length; i++) values[cells[i]] = data[i];
+    return values;
+  }
+
+  async readField(id, key) {
+    const { store } = this, path = `obs/${key}`, field = this.fields.get(key), nullable = store.kind(path)?.startsWith("nullable");
+    const values = await store.whole(store.kind(path) === "categorical" ? `${path}/codes` : nullable ? `${path}/values` : path);
+    const mask = nullable ? await store.whole(`${path}/mask`) : null;
+    check(values.length === this.cells, `${METADATA} is damaged: ${path} is of another number of cells.`);
+    if (field.kind === "number") {
+      const codes = Float32Array.from(values, (value, i) => (mask?.[i] ? NaN : Number(value)));
+      return { id, ...field, label: key, codes, ...ranged(codes), top: 0 };
+    }
+    const categories = store.kind(path) === "categorical" ? Array.from(await store.whole(`${path}/categories`), String) : ["False", "True"];
+    const missing = categories.length < 255 ? 255 : 65535;
+    const codes = (missing === 255 ? Uint8Array : Uint16Array).from(values, (value, i) => (mask?.[i] || value < 0 || value >= categories.length ? missing : value));
+    return { id, ...field, label: key, codes, categories, min: 0, max: 0, missing, top: 0 };
+  }
+}
+
+/** Coordinates with the middle of their box at 0, and its longest side from -1 to 1. */
+function centered(points, dim) {
+  const low = new Array(dim).fill(Infinity), high = new Array(dim).fill(-Infinity);
+  for (let i = 0; i < points.length; i++) {
+    low[i % dim] = Math.min(low[i % dim], points[i]);
+    high[i % dim] = Math.max(high[i % dim], points[i]);
+  }
+  const width = Math.max(...high.map((top, axis) => top - low[axis])), scale = 2 / (width < 1e-8 ? 1 : width);
+  for (let i = 0; i < points.length; i++) points[i] = (points[i] - (low[i % dim] + high[i % dim]) / 2) * scale;
+  return points;
+}
+
+/** Which columns of which array are shown, by dimension. @param {Store} store */
+async function chosen(store) {
+  const width = (key) => (store.has(`obsm/${key}`) ? store.spec(`obsm/${key}`).shape[1] : 0), every = (dim) => Array.from({ length: dim }, (_, i) => i);
+  const shown = {};
+  for (const dim of [1, 2, 3]) if (width(`X_umap_${dim}d`) === dim) shown[dim] = { key: `X_umap_${dim}d`, columns: every(dim) };
+  const found = SHOWN.find((key) => width(key) >= 1 && width(key) <= 3);
+  if (!Object.keys(shown).length && found) shown[width(found)] = { key: found, columns: every(width(found)) };
+  for (const dim of [1, 2, 3]) {
+    const path = `uns/cellucid/defaults/embedding${dim}d`;
+    const key = store.has(path) ? await store.text(path) : await store.text(`${path}/key`);
+    const columns = store.has(`${path}/columns`) ? Array.from(await store.whole(`${path}/columns`), Number) : every(dim);
+    if (isText(key) && columns.length === dim && columns.every((column) => column < width(key))) shown[dim] = { key, columns };
+  }
+  return shown;
+}
+
+/** @param {string} base the folder's address @param {number} dim the embedding that will be asked for first */
+export async function open(base, dim) {
+  const { metadata } = (await new Folder(base).json(METADATA)) ?? {};
+  check(metadata && typeof metadata === "object", `${METADATA} is damaged.`);
+  const about = "uns/cellucid/", folder = new Folder(base), store = new Store(folder, metadata);
+  const [n_cells] = store.spec("obs/_index").shape, shown = await chosen(store);
+  const n_genes = store.has("X") ? store.spec("X").shape[1] : (store.attributes("X").shape?.[1] ?? 0);
+  const [id, name, description, text, source, url] = await Promise.all(["id", "name", "description", "citation/text", "source/name", "source/url"].map((key) => store.text(about + key)));
+  const dims = Object.keys(shown).map(Number);
+  const identity = {
+    id, name, description, source: { name: source, url, citation: text }, stats: { n_cells, n_genes },
+    embeddings: { files: Object.fromEntries(dims.map((d) => [`${d}d`, shown[d].key])), default_dimension: Math.max(...dims) },
+  };
+  const data = new ZarrExport(base, store, identity, shown);
+  dim = data.dims.includes(dim) ? dim : data.dim;
+  const points = data.points(dim);
+  points.catch(() => {}); // told when it is asked for
+  await data.readNames();
+  data.first = { dim, points };
+  return data;
+}
