@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,10 @@ import click
 from cellucid_dask.cli.parser import Command, given
 from cellucid_dask.display import printable, say
 from cellucid_dask.errors import ExportError, ExportWarning, RequestError
+from cellucid_dask.secrets import redacted
 
 _FAILED, _WRONG, _STOPPED = 1, 2, 130
+_HINT = " (--debug shows where)"
 
 
 class GuardedCommand(Command):
@@ -30,7 +33,7 @@ class GuardedCommand(Command):
         # Tasks keep every core busy already; threads of libraries would cost time and memory.
         os.environ.setdefault("ZARR_THREADING__MAX_WORKERS", "1")
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        with _log(ctx.params), _warnings(ctx.params):
+        with _log(ctx), _warnings(ctx.params):
             try:
                 return super().invoke(ctx)
             except click.ClickException:
@@ -48,25 +51,38 @@ def _how_to_go_on(ctx: click.Context) -> str:
     if ctx.info_name != "export":
         return ""
     arguments = [each for each in ctx.find_root().obj if each not in {"--force", "--resume"}]
-    settings = given(ctx)
-    for name in ("storage_options", "source_storage_options"):  # they may hold secrets
-        for value in settings.get(name, {}).values():
-            if isinstance(value, str):
-                arguments = [each.replace(value, "***") for each in arguments]
-    command = shlex.join(["cellucid-dask", *arguments, "--resume"])
+    plain = [_plain(ctx, each) for each in arguments]
+    command = shlex.join(["cellucid-dask", *plain, "--resume"])
     return f": the target holds no whole export. Go on with --resume:\n{command}"
 
 
 def _report(error: BaseException, code: int, ctx: click.Context) -> int:
     if ctx.params["debug"]:
-        raise error
+        say(_plain(ctx, "".join(traceback.format_exception(error))), sys.stderr)
+        return code
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError):
         text = "Memory ran out: give a smaller --memory-budget, or lift this process's limit."
     elif not isinstance(error, RequestError | ExportError):
-        text = f"{type(error).__name__}: {text[:300]} (--debug shows where)"
+        text = _plain(ctx, f"{type(error).__name__}: {text}")[:300] + _HINT
     say(f"error: {printable(text)}\n", sys.stderr)
     return code
+
+
+def _plain(ctx: click.Context, text: str) -> str:
+    """Return a text of libraries without control characters and secrets of the command."""
+    return printable(redacted(text, *ctx.params.values(), *given(ctx).values()))
+
+
+class _Plain(logging.Formatter):
+    """Lines of a log without control characters and secrets."""
+
+    def __init__(self, ctx: click.Context) -> None:
+        super().__init__("%(asctime)s %(name)s: %(message)s", "%H:%M:%S")
+        self._ctx = ctx
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _plain(self._ctx, super().format(record))
 
 
 def _end_on_terminate() -> None:
@@ -79,16 +95,16 @@ def _end_on_terminate() -> None:
 
 
 @contextmanager
-def _log(options: dict[str, Any]) -> Iterator[None]:
+def _log(ctx: click.Context) -> Iterator[None]:
     """Print the log, as much as was asked for."""
     root = logging.getLogger()
     handler: logging.Handler = logging.NullHandler()  # libraries of stores log tracebacks
     logger, level = logging.getLogger("cellucid_dask"), logging.NOTSET
-    if options["verbose"]:
+    if ctx.params["verbose"]:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
-        level = logging.INFO if options["verbose"] == 1 else logging.DEBUG
-        logger = logger if options["verbose"] == 1 else root
+        handler.setFormatter(_Plain(ctx))
+        level = logging.INFO if ctx.params["verbose"] == 1 else logging.DEBUG
+        logger = logger if ctx.params["verbose"] == 1 else root
     before = logger.level
     root.addHandler(handler)
     logger.setLevel(level or before)

@@ -127,7 +127,7 @@ class Export(Drawing):
             if isinstance(file, schema.Vector):
                 columns[file.key] = file.values(stored)
             else:
-                columns[file.key] = assemble.categories(file, stored, self._target.url)
+                columns[file.key] = assemble.categories(file, stored, str(self._target))
         return pd.DataFrame(columns, index=index)
 
     def points(self, dimension: int = 2) -> Float32:

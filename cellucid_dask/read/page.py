@@ -51,4 +51,4 @@ def add_page(
     with acquire_lease(opened):
         kind: Kind = "export" if names.IDENTITY in documents else "catalog"
         publish_page(opened, "zarr" if is_zarr else kind)
-    return opened.url
+    return str(opened)

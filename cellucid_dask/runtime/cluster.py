@@ -17,6 +17,7 @@ from cellucid_dask._version import __version__
 from cellucid_dask.errors import RequestError
 from cellucid_dask.runtime.answers import ask
 from cellucid_dask.runtime.supervise import compute_all
+from cellucid_dask.secrets import shown
 
 _log = logging.getLogger("cellucid_dask")
 # Seconds to wait for the answer of a scheduler.
@@ -102,7 +103,7 @@ def connect(address: str, timeout: float = _ANSWER) -> Any:
         return Client(address, timeout=timeout)
     except (OSError, ValueError, TypeError) as error:
         raise RequestError(
-            f"No Dask scheduler answers at {address}: check the address, such as "
+            f"No Dask scheduler answers at {shown(address)}: check the address, such as "
             "tcp://10.0.0.1:8786, and that it runs (dask scheduler)."
         ) from error
 

@@ -39,9 +39,9 @@ def explaining(what: str) -> Iterator[None]:
         raise
     except Exception as error:  # the libraries raise errors of any kind
         if failure_of(error) not in (Failure.OTHER, Failure.MISSING):  # of the store
-            raise RequestError(explain(error, what, "read", {})) from error
+            raise RequestError(explain(error, what, "read")) from error
         raise UnreadableError(
-            f"{what} cannot be read ({reason(error, {})}): it is damaged, or of a kind that "
+            f"{what} cannot be read ({reason(error)}): it is damaged, or of a kind that "
             "anndata does not know."
         ) from error
 
@@ -94,5 +94,5 @@ class ZarrArray:
             rows = selection[0] if isinstance(selection, tuple) else selection
             raise ExportError(
                 f"{self.what} is damaged: rows {rows.start or 0:,} to {rows.stop:,} cannot be "
-                f"read ({reason(error, {})}). Copy or write it again from its origin."
+                f"read ({reason(error)}). Copy or write it again from its origin."
             ) from error

@@ -11,6 +11,7 @@ from typing import Any
 from fsspec import available_protocols
 
 from cellucid_dask.errors import RequestError
+from cellucid_dask.secrets import shown
 
 # schemes, which fsspec chains with "::"
 _URL = re.compile(r"(?:[A-Za-z][\w+.-]*::)*[A-Za-z][\w+.-]*://")
@@ -65,10 +66,12 @@ def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
         _check_url(text, schemes)
         return re.sub(r"^([^?]*[^?:/])/+$", r"\1", text), options
     if (lost := _LOST.match(text)) and lost[1] in schemes:
-        begin = "/" if lost[1] in _LOCAL else f"{lost[1]}://"
+        meant = shown(f"{lost[1]}://{lost[2]}")
+        looks = meant.replace("://", lost[0][len(lost[1]) : -len(lost[2]) or None], 1)
+        text = f"/{lost[2]}" if lost[1] in _LOCAL else meant
         raise RequestError(
-            f"{lost[0]} is not the URL it looks like: write {begin}{lost[2]} as text, or a local "
-            f"path as {Path(lost[0]).absolute()}."
+            f"{looks} is not the URL it looks like: write {text} as text, or a local path as "
+            f"{Path(looks).absolute()}."
         )
     return os.path.realpath(os.path.expanduser(text)), options  # noqa: PTH111  leaves ~unknown
 
@@ -106,12 +109,3 @@ def _check_url(text: str, schemes: set[str]) -> None:
             f"{shown(text)} names no place in its store: write {scheme}://bucket/folder, and see "
             "that every variable in it has a value."
         )
-
-
-def shown(url: str) -> str:
-    """Return a URL for messages, without what may be secret: user, signature, token."""
-    if "://" not in url:
-        return url
-    plain = re.sub(r"\?.*|#[^#/]*=.*", lambda rest: f"{rest[0][0]}...", url, flags=re.DOTALL)
-    # abfs://container@account names no user
-    return re.sub(r"(?<!abfs)(?<!abfss)://[^/]*@", "://...@", plain)

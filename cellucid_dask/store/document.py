@@ -14,7 +14,7 @@ from cellucid_dask.types import Json
 _MAX_DEPTH = 32
 # An export of 800,000 genes takes as much.
 MAX_MEMORY = 300 * 2**20
-_VALUE_BYTES = 56  # of a list, a number or a short text, for each sign that separates values
+_VALUE_BYTES = 64  # of a list, a number or a short text, for each sign that separates values
 
 
 class DocumentError(ValueError):

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from enum import Enum, auto
 from typing import Any
 
+from cellucid_dask.secrets import redacted
+
 
 class Failure(Enum):
     """Kinds of failures, by what can be done about them."""
@@ -160,32 +162,24 @@ def _status(error: BaseException) -> int | None:
     return None
 
 
-def reason(error: BaseException, storage_options: Mapping[str, Any]) -> str:
-    """Return a few words of the store's own, with the values of its options masked."""
+def reason(error: BaseException, *given: Any) -> str:
+    """Return a few words of the store's own, without the secrets of what was `given`.
+
+    These are options of stores and URLs, see `redacted`.
+    """
     for each in _with_causes(error):
         code = _code(each)
         if code and not code.isdigit():
             return code
     if _hides_its_cause(error) and error.__cause__ is not None:
         error = error.__cause__
-    if (status := _status(error)) and (words := getattr(error, "message", "")):
-        return f"{status} {words}"  # aiohttp's; its text repeats the whole address
     text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    text = str(text).splitlines()[0]
-    for secret in _texts(storage_options):
-        text = text.replace(secret, "***")
-    return re.sub(r"\?\S+", "?...", text)[:200].rstrip(".")  # signed URLs
+    if (status := _status(error)) and (words := getattr(error, "message", "")):
+        text = f"{status} {words}"  # aiohttp's; its text repeats the whole address
+    return redacted(str(text).splitlines()[0], *given)[:200].rstrip(".")
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for each in value.values():
-            yield from _texts(each)
-    elif isinstance(value, str) and len(value) > 3:
-        yield value
-
-
-def explain(error: BaseException, url: str, done: str, storage_options: Mapping[str, Any]) -> str:
+def explain(error: BaseException, url: str, done: str, *given: Any) -> str:
     """Say what went wrong and what to do about it, in a sentence.
 
     Parameters
@@ -194,10 +188,10 @@ def explain(error: BaseException, url: str, done: str, storage_options: Mapping[
         What was being read or written.
     done
         What could not be done with it, as a participle: ``"written to"``.
-    storage_options
-        Options whose values must not be shown.
+    *given
+        Options and URLs whose secrets must not be shown.
     """
-    why = reason(error, storage_options)
+    why = reason(error, *given)
     return {
         Failure.TRANSIENT: f"{url} could not be {done}, there was no good answer ({why}): check "
         "the address, the network and the state of the store.",

@@ -11,7 +11,8 @@ from itertools import groupby
 from typing import Any, Self
 
 from cellucid_dask.errors import ExportError, RequestError
-from cellucid_dask.store.address import parse_address, shown
+from cellucid_dask.secrets import shown
+from cellucid_dask.store.address import parse_address
 from cellucid_dask.store.client import Client, Entry
 from cellucid_dask.store.failures import explain, reason
 from cellucid_dask.store.local import list_folder, open_below
@@ -27,7 +28,7 @@ MAX_BYTES = 2**26  # of a file that is read whole, unless more is asked for
 _PLACE = ("endpoint_url", "account_name", "connection_string", "host", "port")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Location:
     """A file, folder or prefix; names below it are relative, with ``/``. Cheap to pickle.
 
@@ -55,8 +56,12 @@ class Location:
         return cls(url, {**options, **(storage_options or {})})
 
     def __str__(self) -> str:
-        """Return the path, or the URL without what may be a signature."""
+        """Return the path, or the URL without what may be secret."""
         return shown(self.url)
+
+    def __repr__(self) -> str:
+        """Return what names of tasks and logs of workers may show."""
+        return f"{type(self).__name__}({str(self)!r})"
 
     @property
     def is_local(self) -> bool:
@@ -87,9 +92,9 @@ class Location:
                 f'pip install "cellucid-dask[{_EXTRAS.get(scheme, scheme)}]".'
             ) from error
         except Exception as error:  # stores raise errors of their own
+            why = reason(error, self.storage_options, self.url)
             raise RequestError(
-                f"{self} cannot be opened ({reason(error, self.storage_options)}): check the "
-                "address and its storage options."
+                f"{self} cannot be opened ({why}): check the address and its storage options."
             ) from error
 
     @property
@@ -140,7 +145,7 @@ class Location:
 
     def explain(self, error: BaseException, done: str, name: str = "") -> str:
         """Say in a sentence why this, or a file below, could not be `done` ("read")."""
-        return explain(error, self._shown(name), done, self.storage_options)
+        return explain(error, self._shown(name), done, self.storage_options, self.url)
 
     @contextmanager
     def explaining(self, done: str, advice: str = "") -> Iterator[None]:

@@ -112,7 +112,7 @@ def _open_remote(parent: Location) -> Iterator[Scratch]:
         try:
             scratch.clear()
         except Exception as error:  # noqa: BLE001  must not hide how the export ended
-            why = reason(error, scratch.storage_options)
+            why = reason(error, scratch.storage_options, scratch.url)
             warnings.warn(
                 f"Scratch at {scratch} could not be removed ({why}): remove it yourself.",
                 ExportWarning,

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,7 +25,7 @@ from tests.helpers import tree_bytes
 
 MAX_RSS = 512 * 2**20
 _MAX_ADDRESSES = 3 * 2**30  # so that what takes all memory ends before this machine does
-KINDS = ("hang", "memory", "foreign bytes", "raw error", "control character")
+KINDS = ("hang", "memory", "foreign bytes", "raw error", "control character", "leak")
 
 Step = Callable[[], object]
 
@@ -46,7 +47,13 @@ class CommandError(Exception):
     """A command did not end as commands do."""
 
 
-def run(steps: Mapping[str, Step], outside: Path, work: Path, max_seconds: float = 20) -> Outcome:
+def run(
+    steps: Mapping[str, Step],
+    outside: Path,
+    work: Path,
+    max_seconds: float = 20,
+    max_rss: int = MAX_RSS,
+) -> Outcome:
     """Run steps one after another in one fork of this process, and look at what they did.
 
     Parameters
@@ -57,8 +64,8 @@ def run(steps: Mapping[str, Step], outside: Path, work: Path, max_seconds: float
         A folder of which nothing may be opened.
     work
         A folder for the output.
-    max_seconds
-        Of each step.
+    max_seconds, max_rss
+        Bounds of each step, and of the memory of all.
     """
     reports, printed = work / "reports", work / "printed"
     reports.touch()
@@ -86,7 +93,7 @@ def run(steps: Mapping[str, Step], outside: Path, work: Path, max_seconds: float
         outcome.faults += [(kind, f"{each['step']}: {what}") for kind, what in each["faults"]]
     if len(outcome.said) < len(steps) and not outcome.faults:
         outcome.faults.append(("raw error", f"the process died with {status}"))
-    if outcome.peak > MAX_RSS:
+    if outcome.peak > max_rss:
         outcome.faults.append(("memory", f"{outcome.peak / 2**20:.0f} MiB"))
     return outcome
 
@@ -114,7 +121,7 @@ def _child(steps: Mapping[str, Step], outside: Path, reports: Path, printed: Pat
             faults.append(("control character", repr("".join(odd))))
         faults += [("foreign bytes", path) for path in sorted(set(opened))]
         opened.clear()
-        report = {"step": name, "said": said or text[-300:]}
+        report = {"step": name, "said": text + said}
         with reports.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**report, "faults": faults}) + "\n")
     os._exit(0)
@@ -189,6 +196,8 @@ def main(
     parser.add_argument("--only", metavar="TEXT", default="", help="in its name")
     parser.add_argument("--seed", type=int, default=16)
     options = parser.parse_args()
+    for module in ("api", "cli.commands", "read.verify", "read.plot", "source.anndata_file"):
+        import_module(f"cellucid_dask.{module}")  # not within the bounds of a case
     chance = random.Random(options.seed)
     outcomes: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory() as name:

@@ -12,7 +12,7 @@ from tests.helpers import ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("script", "every"), [("hostile_exports", 11)])
+@pytest.mark.parametrize(("script", "every"), [("hostile_exports", 11), ("secret_leaks", 5)])
 def test_no_case_has_a_fault(script: str, every: int) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"tests.trust.{script}", "--every", str(every)],

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellucid_dask.errors import RequestError
-from cellucid_dask.store.address import is_address, parse_address, shown
+from cellucid_dask.secrets import shown
+from cellucid_dask.store.address import is_address, parse_address
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.preflight import check_apart
 
