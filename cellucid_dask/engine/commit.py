@@ -114,7 +114,10 @@ def check(target: Target, request: Request) -> TargetState:
         return TargetState(identity, begun, _other_checksums(target))
     output = output_of(settings.format)
     documents = sorted(existing.intersection(output.documents))
-    if documents and not settings.force and not begun:
+    # without its announcement, which Snakemake removes before it makes a file again, it is not one
+    withdrawn = settings.resume and names.CHECKSUMS in existing
+    withdrawn = withdrawn and output.documents[-1] not in existing
+    if documents and not (settings.force or begun or withdrawn):
         remedy = "there is nothing to resume" if settings.resume else "choose another place"
         raise RequestError(
             f"{target} already holds an export ({documents[0]}): {remedy}, or pass "

@@ -21,7 +21,8 @@ _SAMPLE_VALUES = 200_000  # of a dense matrix; sparse ones have fewer
 _OF_PEOPLE = re.compile(
     r"(?:(?:first|last|full|family|given|patient|donor|subject|participant|person)[ _.-]?name"
     r"|(?:sur|fore)name|e[ _.-]?mail|phone|address|post[ _.-]?code|zip[ _.-]?code|mrn|ssn"
-    r"|medical[ _.-]?record.*|nhs[ _.-]?n\w*|dob|birth[ _.-]?da(?:y|te)|date[ _.-]?of[ _.-]?birth)",
+    r"|medical[ _.-]?record.*|nhs[ _.-]?n\w*|dob|birth[ _.-]?(?:day|date)"
+    r"|date[ _.-]?of[ _.-]?birth)",
     re.IGNORECASE,
 )
 

@@ -206,3 +206,22 @@ def test_resumes_in_a_store(csr: Path, tmp_path: Path, monkeypatch: pytest.Monke
     export(csr, f"{url}/out", resume=True)
     found, whole = (fs.find(f"/{tmp_path.name}/{name}") for name in ("out", "whole"))
     assert [fs.cat(name) for name in found] == [fs.cat(name) for name in whole]
+
+
+def test_an_export_whose_announcement_was_removed_is_made_anew(csr: Path, tmp_path: Path) -> None:
+    """As workflow managers do with a file that is to be made again."""
+    target = tmp_path / "out"
+    export(csr, target)
+    before = tree_bytes(target)
+    (target / "dataset_identity.json").unlink()
+    with pytest.raises(cellucid_dask.RequestError, match="already holds an export"):
+        export(csr, target)
+    assert not export(csr, target, resume=True).was_complete
+    assert tree_bytes(target) == before
+    (target / "dataset_identity.json").unlink()
+    export(csr, target, resume=True, gene_identifiers=["3"])
+    assert check(target).genes == ["3"]
+    (target / "dataset_identity.json").unlink()
+    (target / "checksums.sha256").unlink()  # it may be another program's
+    with pytest.raises(cellucid_dask.RequestError, match="already holds an export"):
+        export(csr, target, resume=True)
