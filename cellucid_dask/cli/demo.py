@@ -96,7 +96,7 @@ def demo(folder: Path) -> str:
     result = export(source, target, dataset_name="PBMC-like demo", force=True, progress=False)
     report = verify(target, source)
     if not report.ok:
-        raise ExportError(f"The export is not what it should be: {report.findings[0]}.")
+        raise ExportError(f"The export failed verification: {report.findings[0]}.")
     return _story(folder, source, target, result, report)
 
 

@@ -53,7 +53,7 @@ def _how_to_go_on(ctx: click.Context) -> str:
     arguments = [each for each in ctx.find_root().obj if each not in {"--force", "--resume"}]
     plain = [_plain(ctx, each) for each in arguments]
     command = shlex.join(["cellucid-dask", *plain, "--resume"])
-    return f": the target holds no whole export. Go on with --resume:\n{command}"
+    return f": the target contains no complete export. Continue with --resume:\n{command}"
 
 
 def _report(error: BaseException, code: int, ctx: click.Context) -> int:
@@ -62,7 +62,7 @@ def _report(error: BaseException, code: int, ctx: click.Context) -> int:
         return code
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError):
-        text = "Memory ran out: give a smaller --memory-budget, or lift this process's limit."
+        text = "Out of memory: use a smaller --memory-budget, or raise this process's limit."
     elif not isinstance(error, RequestError | ExportError):
         text = _plain(ctx, f"{type(error).__name__}: {text}")[:300] + _HINT
     say(f"error: {printable(text)}\n", sys.stderr)

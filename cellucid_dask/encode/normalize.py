@@ -57,7 +57,7 @@ def as_counts(block: Any, layer: str) -> Any:
     if values.size and not (values.min() >= 0 and values.max() < np.inf):
         raise ExportError(
             f"{layer} holds values that are negative or not finite, which cannot be normalized: "
-            "choose the layer of raw counts with --layer, or leave out --normalize."
+            "choose the layer of raw counts with --layer, or omit --normalize."
         )
     return counts
 
@@ -110,7 +110,7 @@ def check_totals(totals: Array, layer: str) -> Array:
     if totals.size and totals.max() >= _MAX_TOTAL:
         raise ExportError(
             f"{layer} holds a cell whose values add up to {totals.max():.3g}, too much for counts: "
-            "choose the layer of raw counts with --layer, or leave out --normalize."
+            "choose the layer of raw counts with --layer, or omit --normalize."
         )
     return totals
 

@@ -11,10 +11,7 @@ from cellucid_dask.encode.library import UNSORTED, RowsStruct, address, checked,
 from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.types import Array
 
-DAMAGED = (
-    "The sparse matrix is damaged: it holds indices outside its shape. "
-    "Write the file again from its origin."
-)
+DAMAGED = "The sparse matrix is damaged: it holds indices outside its shape. Create the file again."
 
 
 class Transpose:

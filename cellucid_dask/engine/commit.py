@@ -101,8 +101,8 @@ def check(target: Target, request: Request) -> TargetState:
         begun = resume.check_same(target, request)
     elif not settings.force and resume.was_interrupted(target):
         raise RequestError(
-            f"{target} holds an export that was interrupted: go on with --resume, or start "
-            "anew with --force."
+            f"{target} contains an interrupted export: continue with --resume, or start "
+            "again with --force."
         )
     needed = names.VAR_MANIFEST if settings.genes_only else names.OBS_MANIFEST
     if settings.resume and not begun and {names.IDENTITY, needed} <= existing:
@@ -118,9 +118,9 @@ def check(target: Target, request: Request) -> TargetState:
     withdrawn = settings.resume and names.CHECKSUMS in existing
     withdrawn = withdrawn and output.documents[-1] not in existing
     if documents and not (settings.force or begun or withdrawn):
-        remedy = "there is nothing to resume" if settings.resume else "choose another place"
+        remedy = "there is nothing to resume" if settings.resume else "choose another location"
         raise RequestError(
-            f"{target} already holds an export ({documents[0]}): {remedy}, or pass "
+            f"{target} already contains an export ({documents[0]}): {remedy}, or pass "
             "--force to replace it."
         )
     if documents and not resume.was_interrupted(target):
@@ -132,7 +132,7 @@ def _check_format(target: Target, settings: Settings, existing: set[str]) -> Non
     for name in FORMATS:
         if name != settings.format and not existing.isdisjoint(output_of(name).documents):
             raise RequestError(
-                f"{target} already holds an export as {name}: choose another place for "
+                f"{target} already contains an export as {name}: choose another location for "
                 f"{settings.format}."
             )
 

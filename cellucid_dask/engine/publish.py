@@ -65,6 +65,6 @@ def _look(target: Target, files: Mapping[str, FileDigest]) -> None:
     if wrong := altered(target, files):
         raise ExportError(
             f"{len(wrong)} files of {target} changed or went missing while the export ran "
-            f"({first_few(wrong, 3)}), so it is not published: find out what writes there, and go "
-            "on with --resume."
+            f"({first_few(wrong, 3)}), so it is not published: check what writes there, and "
+            "continue with --resume."
         )

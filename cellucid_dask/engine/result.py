@@ -53,7 +53,7 @@ class ExportResult:
         """Return one line to print."""
         if self.was_complete:
             size = f"{self.n_cells:,} cells x {self.n_genes:,} genes"
-            text = f"{size}: the export is complete, nothing was left to do: {self.target}"
+            text = f"{size}: the export is complete, nothing to do: {self.target}"
             return printable(text)
         return printable(
             f"{self.n_cells:,} cells x {self.n_genes:,} genes in {self.n_objects:,} files of "

@@ -75,12 +75,12 @@ def check_same(target: Target, request: Request) -> bool:
         version, source, settings = old["version"], old["source"], dict(old["settings"])
     except (ValueError, KeyError, TypeError):
         raise RequestError(
-            f"What a run left in {target} cannot be read: start anew with --force."
+            f"The notes of a previous run in {target} cannot be read: start again with --force."
         ) from None
     new = record_of(request)
     other = [name for name, token in new["settings"].items() if settings.get(name) != token]
     if version != new["version"]:
-        different = f"by cellucid-dask {version}, and this is {new['version']}"
+        different = f"by cellucid-dask {version}, but this is {new['version']}"
     elif other:
         different = f"with another {first_few(other, 3)}"
     elif source != new["source"]:
@@ -88,8 +88,8 @@ def check_same(target: Target, request: Request) -> bool:
     else:
         return True
     raise RequestError(
-        f"The export in {target} was begun {different}: resume it as it was, or start anew "
-        "with --force."
+        f"The export in {target} was started {different}: resume it in the same way, or start "
+        "again with --force."
     )
 
 

@@ -254,5 +254,5 @@ class StoredGenes:
         if not same:
             raise ExportError(
                 f"Scratch at {self._scratch} is damaged: what was read there is not what was "
-                "written. Name another folder with --scratch, and go on with --resume."
+                "written. Name another folder with --scratch, and continue with --resume."
             )

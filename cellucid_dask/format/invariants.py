@@ -34,7 +34,7 @@ def check_values(file: schema.File, chunks: Iterable[Array]) -> list[str]:
         case schema.Codes():
             n_categories, missing = len(file.categories), file.missing
             bad = sum(int(((each >= n_categories) & (each != missing)).sum()) for each in chunks)
-            return [f"has {bad:,} codes that stand for no category"] if bad else []
+            return [f"has {bad:,} codes without a category"] if bad else []
         case schema.Vector(value_range=(lowest, highest)):
             return _check_range(chunks, lowest, highest, 8 * np.dtype(file.dtype).itemsize)
     for _ in chunks:  # any float32 is valid
@@ -137,7 +137,7 @@ def disagreements(documents: schema.Documents) -> Iterator[str]:
     """Report documents that are missing or contradict each other, one sentence each."""
     for one, other in itertools.permutations((names.IDENTITY, names.OBS_MANIFEST)):
         if one in documents.json and other not in documents.json:
-            yield f"{other} is missing: the export is not whole"
+            yield f"{other} is missing: the export is not complete"
     for attribute, value in (("n_cells", "cells"), ("level", "gzip level")):
         numbers = {name: getattr(part, attribute) for name, part in documents.parts.items()}
         if len(set(numbers.values())) > 1:

@@ -167,7 +167,7 @@ def embeddings(document: Json) -> Embeddings:
         fields = member(member(document, "vector_fields", dict), "fields", dict)
         for field in fields:
             if field != names.safe_name(field):
-                raise DamageError(f"has a vector field {field!r}, which is no safe name")
+                raise DamageError(f"has a vector field {field!r}, which is not a safe name")
             entry = member(fields, field, dict)
             for dimension in _available(
                 entry, lambda each, field=field: names.vectors_path(field, each, compressed)
@@ -214,14 +214,14 @@ def count(document: Json, key: str) -> int:
     """
     value = document.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_COUNT:
-        raise DamageError(f"has {key} {value!r:.40}, which is no count")
+        raise DamageError(f"has {key} {value!r:.40}, which is not a count")
     return value
 
 
 def _level(document: Json) -> int | None:
     level = document.get("compression")
     if level is not None and (isinstance(level, bool) or level not in range(1, 10)):
-        raise DamageError(f"has compression {level!r:.40}, which is no gzip level")
+        raise DamageError(f"has compression {level!r:.40}, which is not a gzip level")
     return level
 
 
@@ -274,7 +274,7 @@ def _codes(key: str, rest: list[Any], n_cells: int, compressed: bool) -> Codes:
     if missing != 256**width - 1 or isinstance(missing, bool):
         raise DamageError(f"marks missing values of {key!r} by {missing!r:.40}")
     if not isinstance(categories, list) or not all(isinstance(each, str) for each in categories):
-        raise DamageError(f"has categories of {key!r} that are no list of strings")
+        raise DamageError(f"has categories of {key!r} that are not a list of strings")
     if len(set(categories)) < len(categories) or len(categories) > missing:
         raise DamageError(f"has categories of {key!r} that repeat, or too many of them")
     return Codes(path, f"<u{width}", (n_cells,), compressed, key, tuple(categories), missing)

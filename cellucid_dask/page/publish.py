@@ -21,7 +21,7 @@ def read_index(target: Target) -> bytes | None:
     if index is not None and not is_page(index):
         raise RequestError(
             f"{target} has an {INDEX} of its own, which the page would replace: choose another "
-            "folder, or leave out the page with --no-page."
+            "folder, or omit the page with --no-page."
         )
     return index
 

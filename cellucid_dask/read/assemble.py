@@ -39,7 +39,7 @@ def categories(file: schema.Codes, stored: Array, url: str) -> pd.Categorical:
     """
     codes = np.where(stored == file.missing, -1, stored.astype(np.int32))
     if codes.max(initial=-1) >= len(file.categories):
-        raise ExportError(f"{url}/{file.path} has a code that stands for no category.")
+        raise ExportError(f"{url}/{file.path} has a code without a category.")
     return pd.Categorical.from_codes(codes, pd.Index(file.categories, dtype=object))
 
 

@@ -77,7 +77,7 @@ def describe_root(target: Target, default: str | None = None) -> dict[str, Any]:
     entries = _entries(target)
     if not entries:
         raise RequestError(
-            f"{target} holds no export: name the folder whose subfolders are exports."
+            f"{target} contains no export: name the folder whose subfolders are exports."
         )
     by_id: dict[str, Entry] = {}
     for entry in entries:
@@ -104,5 +104,5 @@ def _entries(target: Target) -> list[Entry]:
                 entries.append(Entry.of(folder, parse_json(identity)))
         except (ExportError, DamageError, DocumentError) as error:
             why = str(error) if isinstance(error, ExportError) else f"{target}/{name} {error}."
-            warnings.warn(f"{why} {folder} is left out.", ExportWarning, stacklevel=3)
+            warnings.warn(f"{why} {folder} is skipped.", ExportWarning, stacklevel=3)
     return entries

@@ -35,7 +35,7 @@ _CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 def compare_fields(
     target: Target, documents: schema.Documents, source: Source, settings: Settings
 ) -> Iterator[str]:
-    """Report what is not the source's, one sentence each.
+    """Report what does not match the source, one sentence each.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class _Comparison:
             pairs = stored.astype(np.int64) << 16 | file.decode(data)
             self.codes[file.key] = np.unique(pairs, return_counts=True)
         elif different := _n_different(file, stored, file.decode(data)):
-            self.findings.append(f"{name}: {different:,} values are not the source's")
+            self.findings.append(f"{name}: {different:,} values do not match the source")
 
     def other_labels(self, columns: schema.Columns, made: list[list[Any]]) -> Iterator[str]:
         """Report cells that have another category than in the source."""
@@ -137,7 +137,7 @@ class _Comparison:
                 if stated.get(int(pair) >> 16) != labels.get(int(pair) & 0xFFFF)
             )
             if different:
-                yield f"{file.path}: {different:,} values are not the source's"
+                yield f"{file.path}: {different:,} values do not match the source"
 
 
 def _n_different(file: schema.File, stored: Array, made: Array) -> int:
@@ -155,7 +155,7 @@ def _entries(stated: list[Any], made: list[Any]) -> Iterator[str]:
     for one, other in zip_longest(stated, made):
         if not _alike(_in_order(one), _in_order(other)):
             key = (one or other)[0]
-            yield f"{names.OBS_MANIFEST}: what it says of {key!r} is not the source's"
+            yield f"{names.OBS_MANIFEST}: what it says of {key!r} does not match the source"
 
 
 def _in_order(entry: list[Any] | None) -> list[Any] | None:
@@ -187,7 +187,7 @@ def _edges(target: Target, edges: schema.Edges, request: Request) -> Iterator[st
         export_request_edges(request, again)
         for file in edges.files():
             if not _are_equal(_chunks(target, file), _chunks(again, file)):
-                yield f"{file.path}: the edges are not the source's"
+                yield f"{file.path}: the edges do not match the source"
 
 
 def _chunks(target: Target, file: schema.File) -> Iterator[Array]:

@@ -18,7 +18,7 @@ _TOLERANCE = 1 + 1e-6  # rounding of float64, relative to half a step
 
 
 class Difference(NamedTuple):
-    """A gene that is not the source's.
+    """A gene that does not match the source.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ class Comparison:
         """Report the genes that differ."""
         for gene in np.flatnonzero(self._n_off).tolist():
             vector, n_off = self._vectors[gene], int(self._n_off[gene])
-            text = f"{vector.path}: {n_off:,} values of {vector.key!r} are not the source's"
+            text = f"{vector.path}: {n_off:,} values of {vector.key!r} do not match the source"
             ends = vector.value_range
             if ends is not None:
                 text += (

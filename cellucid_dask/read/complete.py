@@ -34,18 +34,18 @@ def check_complete(target: Target, request: Request) -> None:
     damage += [finding for finding in misplaced(export) if "is missing" in finding]
     if damage:
         raise RequestError(
-            f"{target} holds a complete export, but it is damaged ({_first(damage)}): pass "
+            f"{target} contains a complete export, but it is damaged ({_first(damage)}): pass "
             "--force to replace it."
         )
     documents = {**export.documents.json, **_aliases(target)}
     if other := other_settings(documents, target, request):
         raise RequestError(
-            f"{target} already holds an export with another {first_few(other, 3)}: there is "
+            f"{target} already contains an export with another {first_few(other, 3)}: there is "
             "nothing to resume, or pass --force to replace it."
         )
     if differences := list(_differences(export, request)):
         raise RequestError(
-            f"{target} already holds an export of other data ({_first(differences)}): there is "
+            f"{target} already contains an export of other data ({_first(differences)}): there is "
             "nothing to resume, or pass --force to replace it."
         )
 

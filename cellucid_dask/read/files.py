@@ -43,7 +43,7 @@ def fetch_documents(target: Target) -> dict[str, bytes]:
         if not isinstance(data, FileNotFoundError | NotADirectoryError)
     }
     if not files:
-        raise RequestError(f"{target} holds no export: it has no {names.IDENTITY}.")
+        raise RequestError(f"{target} contains no export: it has no {names.IDENTITY}.")
     return files
 
 

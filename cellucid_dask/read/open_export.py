@@ -56,9 +56,9 @@ def open_export(
         raise ExportError(f"{opened}/{documents.damage[0]}.")
     if names.IDENTITY not in documents.json and names.OBS_MANIFEST in documents.json:
         raise RequestError(
-            f"{opened} holds no whole export: it has no {names.IDENTITY}, which is "
+            f"{opened} contains no complete export: it has no {names.IDENTITY}, which is "
             "written last. Run its export again."
         )
     if len({part.n_cells for part in documents.parts.values()}) != 1:
-        raise ExportError(f"The documents of {opened} do not agree on how many cells.")
+        raise ExportError(f"The documents of {opened} disagree on the number of cells.")
     return Export(opened, documents)

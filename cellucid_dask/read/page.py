@@ -44,7 +44,7 @@ def add_page(
     is_zarr = METADATA in documents
     if not is_zarr and names.IDENTITY not in documents and names.CATALOG not in documents:
         raise RequestError(
-            f"{opened} holds no complete export and no {names.CATALOG}: name an export, or "
+            f"{opened} contains no complete export and no {names.CATALOG}: name an export, or "
             "list several with cellucid-dask catalog first."
         )
     check_writable(opened)

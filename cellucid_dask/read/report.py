@@ -74,7 +74,7 @@ class VerifyReport:
         if not self.has_checksums:
             checked += "; the export has no checksums"
         if not self.listed:
-            checked += "; left-over files could not be looked for"
+            checked += "; left-over files were not checked"
         return [
             ("export", self.target),
             ("holds", f"{self.n_cells:,} cells x {self.n_genes:,} genes"),

@@ -58,7 +58,7 @@ class Server:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         except (OSError, OverflowError) as error:
             raise RequestError(
-                f"Port {port} cannot be listened on ({error}): choose another with --port, or 0 "
+                f"Port {port} cannot be used ({error}): choose another with --port, or 0 "
                 "for any that is free."
             ) from error
         self._server.daemon_threads = True

@@ -48,10 +48,10 @@ def differences(
         except (UnreadableError, ExportError):
             same = False
         if not same:
-            yield f"obs/{key} is not the source's"
+            yield f"obs/{key} does not match the source"
     for key in mine.obsm_widths:
         if key not in source.obsm_widths or not _same_rows(source.obsm(key), mine.obsm(key)):
-            yield f"obsm/{key} is not the source's"
+            yield f"obsm/{key} does not match the source"
     settings = Settings(
         layer=layer or str(stored.made_of.get("layer", "X")),
         memory_budget=memory_budget,
@@ -117,7 +117,7 @@ def _compare_genes(
                 n_off += _unlike(rows, part)
         for name, count in zip(names, n_off.tolist(), strict=True):
             if count:
-                yield f"X: {count:,} values of {name!r} are not the source's"
+                yield f"X: {count:,} values of {name!r} do not match the source"
 
 
 def _unlike(rows: Any, part: sparse.csr_matrix) -> Array:

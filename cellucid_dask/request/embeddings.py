@@ -67,7 +67,7 @@ def choose_embeddings(
         if other := chosen.get(embedding.dimension):
             raise RequestError(
                 f"Embeddings {other.key!r} and {embedding.key!r} are both "
-                f"{embedding.dimension}-dimensional: an export shows one a dimension."
+                f"{embedding.dimension}-dimensional: an export shows one per dimension."
             )
         chosen[embedding.dimension] = embedding
     return dict(sorted(chosen.items())), []
@@ -133,7 +133,7 @@ def choose_latent(
 
 
 def _left_out(text: str) -> str:
-    return f"The obsm array {text}: it is left out."
+    return f"The obsm array {text}: it is skipped."
 
 
 def _rank(key: str) -> tuple[int, int, str]:

@@ -107,7 +107,7 @@ def _from_column(var: Table, column: str) -> np.ndarray[Any, Any]:
         raise RequestError(f"var column {column!r} is {chosen.dtype}: it must be true or false.")
     columns = np.flatnonzero(chosen.fillna(value=False).to_numpy(dtype=bool))
     if not len(columns):
-        raise RequestError(f"var column {column!r} marks no gene.")
+        raise RequestError(f"var column {column!r} selects no gene.")
     return columns
 
 
@@ -130,7 +130,7 @@ def _by_name(
                 f"{text} {_where_else(var, ids, unknown, settings.var_gene_id_column)}, "
                 "or pass --skip-missing-genes."
             )
-        warnings.append(f"{text} They are left out.")
+        warnings.append(f"{text} They are skipped.")
     return np.array([positions[gene] for gene in wanted if gene in positions], dtype=np.int64)
 
 

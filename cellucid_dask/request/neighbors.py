@@ -29,7 +29,9 @@ def open_neighbors(source: Source, settings: Settings) -> Matrix | None:
             "it must be cells x cells."
         )
     if neighbors.dtype.kind not in "biuf":
-        raise RequestError(f"The graph {key!r} holds {neighbors.dtype}, which is no real number.")
+        raise RequestError(
+            f"The graph {key!r} holds {neighbors.dtype}, which is not a real number type."
+        )
     return neighbors
 
 

@@ -176,7 +176,7 @@ def _open_matrix(source: Source, settings: Settings, warnings: list[str]) -> Mat
         )
     matrix = source.matrix(settings.layer) if exists else None
     if matrix is None:
-        text = f"{source.name} holds no expression in {settings.layer}"
+        text = f"{source.name} contains no expression in {settings.layer}"
         if settings.genes_only or settings.gene_identifiers or settings.genes_from:
             raise RequestError(f"{text}: there are no genes to export.")
         warnings.append(f"{text}: the export will have no genes.")
@@ -204,7 +204,7 @@ def _genes(source: Source, matrix: Matrix, settings: Settings) -> GeneSelection:
         )
     if matrix.dtype.kind not in "biuf" or matrix.dtype.itemsize > 8:
         raise RequestError(
-            f"{settings.layer} holds {matrix.dtype}, which is no real number: convert it first."
+            f"{settings.layer} holds {matrix.dtype}, not real numbers: convert it first."
         )
     return select_genes(var, settings)
 
@@ -252,7 +252,7 @@ def _already_normalized(matrix: NormalizedMatrix, plan: ExportPlan) -> list[str]
     if are_whole(block):
         return []
     text = (
-        f"{matrix.layer} holds numbers that are not whole, as if normalized already: leave out "
+        f"{matrix.layer} holds values that are not integers, as if already normalized: omit "
         "--normalize, or choose the layer of raw counts."
     )
     return [text]

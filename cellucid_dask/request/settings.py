@@ -213,7 +213,7 @@ class Settings:
                 f"centroid_min_points is {self.centroid_min_points!r}: choose 1 or more."
             )
         if self.force and self.resume:
-            raise RequestError("Give either force, to start anew, or resume, to go on.")
+            raise RequestError("Give either force, to start again, or resume, to continue.")
         self._check_names()
         if self.memory_budget is not None:
             size = quantity("memory_budget", self.memory_budget, "a size such as 512MiB or 2GB")

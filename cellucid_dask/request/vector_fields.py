@@ -62,7 +62,7 @@ def choose_vector_fields(
         shown = " and ".join(f"{dimension}D" for dimension in sorted(dimensions))
         warnings.append(
             f"Vector field {each.field!r} is {each.dimension}D, but the embeddings are {shown}: "
-            "it is left out. Add an embedding of that dimension with --embedding."
+            "it is skipped. Add an embedding of that dimension with --embedding."
         )
     return kept, warnings
 

@@ -173,7 +173,7 @@ def find_workers(client: Any, *, version: str = __version__) -> tuple[int, int]:
             shares.append(limit / threads[address])
     n_threads = sum(threads.values())
     if not shares:
-        raise RequestError("The Dask workers left as soon as they had come: start them again.")
+        raise RequestError("The Dask workers disconnected immediately: restart them.")
     _log.info("%d workers with %d threads", len(workers), n_threads)
     return n_threads, int(min(shares) * _SHARE_OF_LIMIT) * n_threads
 
@@ -188,8 +188,8 @@ def check_sees(client: Any, path: str) -> None:
     """
     if blind := find_blind(client, path):
         raise RequestError(
-            f"Dask worker {blind} does not see {path}: choose a place that every worker "
-            "reaches, a shared folder or a store such as s3://bucket/atlas."
+            f"Dask worker {blind} cannot access {path}: choose a location that every worker "
+            "can access, a shared folder or a store such as s3://bucket/atlas."
         )
 
 

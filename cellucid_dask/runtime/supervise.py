@@ -189,8 +189,9 @@ def _error_of(future: Any) -> Exception:
     error = future.exception()
     if isinstance(error, KilledWorker):
         return ExportError(
-            "Several workers died in the same task, most likely because their memory ran out: give "
-            "them more or a smaller --memory-budget, and run this again, an export with --resume."
+            "Several workers died in the same task, probably because they ran out of memory: give "
+            "them more memory or use a smaller --memory-budget, and run this again, an export "
+            "with --resume."
         )
     failure: Exception = error
     return failure

@@ -36,7 +36,7 @@ def watched(source: Any) -> Iterator[Callable[[], None]]:
         if state() != before:
             raise ExportError(
                 f"{source.location} has changed while it was exported, and what was written is of "
-                "two versions: wait until nothing writes to it, then start anew with --force."
+                "two versions: wait until nothing writes to it, then start again with --force."
             )
 
     try:

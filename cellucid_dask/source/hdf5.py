@@ -101,8 +101,8 @@ class ChunkedDataset:
                     )
                     raise ExportError(
                         f"{self.file} is damaged: the chunk of {self.name} from ({first}) on "
-                        f"cannot be decompressed ({error}). Copy or write the file again from "
-                        "its origin."
+                        f"cannot be decompressed ({error}). Copy or create the file "
+                        "again."
                     ) from error
                 out[target] = values[source]
         return out
@@ -173,8 +173,7 @@ class LibraryDataset:
                 rows = selection[0] if isinstance(selection, tuple) else selection
                 raise ExportError(
                     f"{self.file} is damaged, or cannot be read: {self.name} from row "
-                    f"{rows.start or 0:,} on ({error}). Copy or write the file again from its "
-                    "origin."
+                    f"{rows.start or 0:,} on ({error}). Copy or create the file again."
                 ) from error
         return values.astype(self.dtype.newbyteorder("="), copy=False)
 

@@ -138,7 +138,7 @@ class Hdf5Links:
         if file.stat().st_size < offset + dataset.nbytes:
             raise RequestError(
                 f"{what} of {self.reach.name} has its values in {file}, which is too short for "
-                "them: copy it again from its origin."
+                "them: copy it again."
             )
 
     def _check_virtual(self, dataset: h5py.Dataset, what: str, source: Any, seen: set[Any]) -> None:

@@ -51,7 +51,7 @@ class Reach:
         if not (self.anywhere or real.is_relative_to(self.folder)):
             raise RequestError(
                 f"{what} of {self.name} is a link to {real}, which lies outside of {self.folder}: "
-                "pass --allow-links if you trust the one who made it."
+                "pass --allow-links if you trust its author."
             )
         if not real.exists():
             raise RequestError(
@@ -59,7 +59,7 @@ class Reach:
                 "or write the data into one file."
             )
         if not (real.is_file() or real.is_dir()):
-            raise RequestError(f"{what} of {self.name} is a link to {real}, which is no file.")
+            raise RequestError(f"{what} of {self.name} is a link to {real}, which is not a file.")
         return real
 
 

@@ -82,5 +82,5 @@ def what_it_is(location: Location, *, there: bool = True) -> str:
             "truncated."
         )
     if location.is_local:
-        return f"{location} holds no AnnData: it has neither an HDF5 file nor a Zarr group."
+        return f"{location} contains no AnnData: it has neither an HDF5 file nor a Zarr group."
     return f"{location} does not exist: there is neither a file nor a Zarr group of that name."

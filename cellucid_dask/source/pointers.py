@@ -49,4 +49,4 @@ def _falls(indptr: Array) -> bool:
 
 
 def _damaged(name: str, how: str) -> str:
-    return f"{name} is damaged: {how}. Write the file again from its origin."
+    return f"{name} is damaged: {how}. Create the file again."

@@ -94,5 +94,5 @@ class ZarrArray:
             rows = selection[0] if isinstance(selection, tuple) else selection
             raise ExportError(
                 f"{self.what} is damaged: rows {rows.start or 0:,} to {rows.stop:,} cannot be "
-                f"read ({reason(error)}). Copy or write it again from its origin."
+                f"read ({reason(error)}). Copy or create it again."
             ) from error

@@ -125,7 +125,7 @@ class StoredTable:
                 return TextColumn(title, element["values"], element["mask"][:])
         values = self._elements.read(path)
         if not getattr(values, "ndim", 0) or not hasattr(values, "dtype"):
-            raise UnreadableError(f"{title} holds no values by cell.")
+            raise UnreadableError(f"{title} contains no values per cell.")
         return values
 
     def dense(self) -> np.ndarray[Any, Any]:

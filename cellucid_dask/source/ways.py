@@ -25,8 +25,8 @@ _MAGIC = {
     b"<": "is a web page, perhaps of an error or a login: download the file again",
 }
 _SUFFIXES = {
-    (".rds", ".rdata", ".rda"): "is of R: write an h5ad with zellkonverter::writeH5AD",
-    (".mtx", ".mtx.gz"): f"is a matrix alone: read its folder with scanpy.read_10x_mtx {_WRITE}",
+    (".rds", ".rdata", ".rda"): "is an R file: write an h5ad with zellkonverter::writeH5AD",
+    (".mtx", ".mtx.gz"): f"is only a matrix: read its folder with scanpy.read_10x_mtx {_WRITE}",
     (".csv", ".csv.gz"): f"is a table: read it with anndata.io.read_csv {_WRITE}",
     (".tsv", ".txt", ".tsv.gz", ".txt.gz"): (
         f"is a table: read it with anndata.io.read_text {_WRITE}"
@@ -39,7 +39,7 @@ def way_on(location: Location) -> str | None:
     if location.is_local and Path(location.url).is_dir():
         if not any(Path(location.url).glob("matrix.mtx*")):
             return None
-        return f"{location} is of Cell Ranger: read it with scanpy.read_10x_mtx {_WRITE}."
+        return f"{location} is a Cell Ranger file: read it with scanpy.read_10x_mtx {_WRITE}."
     for suffixes, way in _SUFFIXES.items():
         if location.name.lower().endswith(suffixes):
             return f"{location} {way}."
@@ -78,7 +78,7 @@ def part_of(elements: Elements, location: Location, part: str | None) -> str:
         raise RequestError(f"{location} is {kind} of {known or 'no AnnData'}{choice}.")
     if part is not None:
         raise RequestError(
-            f"{location} is one data set without parts: leave out #{part} after its name."
+            f"{location} is one data set without parts: remove #{part} after its name."
         )
     return ""
 
@@ -112,9 +112,11 @@ def check_anndata(elements: Elements) -> None:
     if "row_attrs" in elements and "col_attrs" in elements:
         raise RequestError(f"{text}it is a loom, read it with anndata.io.read_loom {_WRITE}.")
     if any(f"{name}/barcodes" in elements for name in elements.group):
-        raise RequestError(f"{text}it is of Cell Ranger, read it with scanpy.read_10x_h5 {_WRITE}.")
+        raise RequestError(
+            f"{text}it is a Cell Ranger file, read it with scanpy.read_10x_h5 {_WRITE}."
+        )
     if "assays" in elements:
         raise RequestError(
-            f"{text}it is of Seurat, write an h5ad with SeuratDisk::Convert(dest = 'h5ad')."
+            f"{text}it is a Seurat file, write an h5ad with SeuratDisk::Convert(dest = 'h5ad')."
         )
     raise RequestError(f"{text}it has no obs and var.")

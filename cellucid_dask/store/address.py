@@ -50,13 +50,12 @@ def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
         It is empty, a URL that lost something, or of no known store.
     """
     if not is_address(address):
-        raise RequestError(f"A {type(address).__name__} is no place: pass a path or URL.")
+        raise RequestError(f"A {type(address).__name__} is not a location: pass a path or URL.")
     options = _options_of(address) if _is_upath(address) else {}
     text = str(address) if _is_upath(address) else os.fsdecode(address)
     if not text.strip() or "\0" in text:
         raise RequestError(
-            "A path or URL is empty: name a file or folder, and see that every variable in it "
-            "has a value."
+            "A path or URL is empty: name a file or folder, and check that its variables are set."
         )
     schemes = {*available_protocols(), *_LOCAL}
     if _URL.match(text):
@@ -93,12 +92,12 @@ def _check_url(text: str, schemes: set[str]) -> None:
     first, *others = (link.partition("://") for link in text.split("::"))
     if first[0] not in schemes:
         raise RequestError(
-            f"{shown(text)} cannot be opened: there is no kind of store {first[0]!r}. Check the "
-            f"address, or write a local path as {Path(shown(text)).absolute()}."
+            f"{shown(text)} cannot be opened: there is no store of the protocol {first[0]!r}. "
+            f"Check the address, or write a local path as {Path(shown(text)).absolute()}."
         )
     if any(scheme not in schemes for scheme, *_ in others) or (others and not others[-1][1]):
         raise RequestError(
-            f"{shown(text)} cannot be opened: in a URL :: leads from one store into another, as in "
+            f"{shown(text)} cannot be opened: in a URL :: chains stores, as in "
             "zip://a.zarr::s3://bucket/a.zip. Choose a name without it."
         )
     if others:
@@ -106,6 +105,6 @@ def _check_url(text: str, schemes: set[str]) -> None:
     scheme, _, rest = first
     if not rest.strip("/") or (scheme in _BUCKETS and rest.startswith("/")):
         raise RequestError(
-            f"{shown(text)} names no place in its store: write {scheme}://bucket/folder, and see "
-            "that every variable in it has a value."
+            f"{shown(text)} names no location in its store: write {scheme}://bucket/folder, and "
+            "check that its variables are set."
         )

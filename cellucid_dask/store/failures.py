@@ -193,18 +193,18 @@ def explain(error: BaseException, url: str, done: str, *given: Any) -> str:
     """
     why = reason(error, *given)
     return {
-        Failure.TRANSIENT: f"{url} could not be {done}, there was no good answer ({why}): check "
-        "the address, the network and the state of the store.",
-        Failure.DENIED: f"{url} may not be {done} ({why}): check its permissions and your "
-        "credentials.",
+        Failure.TRANSIENT: f"{url} could not be {done}, the store did not respond correctly "
+        f"({why}): check the address, the network and the state of the store.",
+        Failure.DENIED: f"{url} could not be {done}, access was denied ({why}): "
+        "check its permissions and your credentials.",
         Failure.MISSING: f"{url} does not exist: check the address."
         if done == "read"
         else f"{url} does not exist, nor perhaps its bucket or container: create that first.",
         Failure.FULL: f"{url} could not be {done}, the disk is full ({why}): free some space or "
-        "choose another place.",
-        Failure.QUOTA: f"{url} could not be {done}, a quota is used up ({why}): remove files, or "
-        "choose another place.",
+        "choose another location.",
+        Failure.QUOTA: f"{url} could not be {done}, a quota is exceeded ({why}): remove files, or "
+        "choose another location.",
         Failure.READ_ONLY: f"{url} could not be {done}, it is read-only ({why}): choose another "
-        "place.",
+        "location.",
         Failure.OTHER: f"{url} could not be {done}: {why}.",
     }[failure_of(error)]

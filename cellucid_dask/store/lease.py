@@ -81,7 +81,9 @@ class Fence:
         time_of_asking = elapsed()
         record = _read(target)
         if record is None or record.get("token") != self._token:
-            raise ExportError(f"Another run has taken {target} over, or cleared it: let it finish.")
+            raise ExportError(
+                f"Another run has taken over {target}, or cleared it: wait until it finishes."
+            )
         self._asked = time_of_asking
 
     def __getstate__(self) -> dict[str, Any]:

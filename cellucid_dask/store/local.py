@@ -66,12 +66,12 @@ def check_regular(path: str) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise RequestError(f"{path} lies under a file: name another place.") from None
+        raise RequestError(f"{path} lies under a file: choose another location.") from None
     except OSError:  # explained by whoever reads or writes there
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise RequestError(
-            f"{path} is neither a file nor a folder, {_IRREGULAR}: name another place."
+            f"{path} is neither a file nor a folder, {_IRREGULAR}: choose another location."
         )
 
 

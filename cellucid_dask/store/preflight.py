@@ -68,8 +68,8 @@ def check_ranges(location: Location) -> None:
             file.read(1)
         except ValueError as error:
             raise RequestError(
-                f"{location} can only be read whole, its server knows no byte ranges: download "
-                "it first."
+                f"{location} can only be read whole, its server does not support byte ranges: "
+                "download it first."
             ) from error
 
 

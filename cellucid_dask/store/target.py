@@ -54,7 +54,7 @@ class Target(Location):
         """
         if self.fence is not None:
             self.fence.check(self)
-        advice = "What is there does not look like an export; mend that and go on with --resume."
+        advice = "What is there does not look like an export; fix that and continue with --resume."
         with self.explaining("written to", advice):
             try:
                 yield

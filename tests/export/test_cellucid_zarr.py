@@ -271,11 +271,11 @@ def test_other_stores_are_left_alone(tmp_path: Path) -> None:
     other = write_zarr(adata, tmp_path / "other.zarr", version=2)
     before = tree_bytes(other)
     for options in ({}, {"force": True}):
-        with pytest.raises(cellucid_dask.RequestError, match="another place"):
+        with pytest.raises(cellucid_dask.RequestError, match="another location"):
             export(adata, other, **options)
     assert tree_bytes(other) == before
     cellucid_dask.export(adata, tmp_path / "compact", **SETTINGS)
-    with pytest.raises(cellucid_dask.RequestError, match="holds an export as compact_v1"):
+    with pytest.raises(cellucid_dask.RequestError, match="contains an export as compact_v1"):
         export(adata, tmp_path / "compact", force=True)
 
 
@@ -284,7 +284,7 @@ def test_a_new_export_replaces_an_older_one(tmp_path: Path) -> None:
     export(_adata(matrix), tmp_path / "out")
     (tmp_path / "out" / "notes.txt").write_text("mine")
     small = small_anndata()
-    with pytest.raises(cellucid_dask.RequestError, match="already holds an export"):
+    with pytest.raises(cellucid_dask.RequestError, match="already contains an export"):
         export(small, tmp_path / "out")
     export(small, tmp_path / "out", force=True)
     export(small, tmp_path / "alone")

@@ -192,7 +192,7 @@ def test_folder_of_cell_ranger(tmp_path: Path) -> None:
     (folder / "matrix.mtx.gz").touch()
     refused(folder, tmp_path / "out", "scanpy.read_10x_mtx")
     (folder / "matrix.mtx.gz").unlink()
-    refused(folder, tmp_path / "out", "holds no AnnData")
+    refused(folder, tmp_path / "out", "contains no AnnData")
 
 
 # What is no file
@@ -209,7 +209,7 @@ def test_named_pipe_behind_a_link(tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         del file["X"]
         file["X"] = h5py.ExternalLink("pipe", "X")
-    refused(path, tmp_path / "out", "^X of a.h5ad is a link to .*pipe, which is no file")
+    refused(path, tmp_path / "out", "^X of a.h5ad is a link to .*pipe, which is not a file")
 
 
 def test_named_pipe_as_list_of_genes(tmp_path: Path, small_h5ad: Path) -> None:

@@ -274,7 +274,7 @@ def test_column_that_cannot_be_read(
     tmp_path: Path, edit: Callable[[Any], None], suffix: str
 ) -> None:
     path = edited(tmp_path, suffix, edit)
-    with pytest.warns(cellucid_dask.ExportWarning, match=rf"^obs/score of a{suffix} .*left out"):
+    with pytest.warns(cellucid_dask.ExportWarning, match=rf"^obs/score of a{suffix} .*skipped"):
         cellucid_dask.export(path, tmp_path / "out", **SETTINGS)
     export, adata = check(tmp_path / "out"), small_anndata()
     assert set(export.obs) == set(adata.obs.columns) - {"score"}

@@ -129,7 +129,7 @@ def test_totals_too_large_for_counts(tmp_path: Path, form: str) -> None:
 
 def test_normalized_data_are_warned_of(tmp_path: Path) -> None:
     adata = small_anndata(np.log1p(counts_of()))
-    with pytest.warns(ExportWarning, match="X holds numbers that are not whole"):
+    with pytest.warns(ExportWarning, match="X holds values that are not integers"):
         cellucid_dask.export(adata, tmp_path / "out", **OPTIONS)
 
 

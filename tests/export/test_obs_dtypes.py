@@ -48,7 +48,9 @@ def test_a_value_for_every_cell_is_left_out(
     with_barcodes: ad.AnnData, tmp_path: Path, stored: bool
 ) -> None:
     source = write_h5ad(with_barcodes, tmp_path / "a.h5ad") if stored else with_barcodes
-    with pytest.warns(ExportWarning, match="columns text, category hold a value for nearly every"):
+    with pytest.warns(
+        ExportWarning, match="columns text, category have a different value for nearly every"
+    ):
         cellucid_dask.export(source, tmp_path / "out")
     assert set(check(tmp_path / "out").obs) == {"half", "depth"}
 

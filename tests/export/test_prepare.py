@@ -162,7 +162,7 @@ def test_missing_genes_are_warned_of(adata: ad.AnnData, tmp_path: Path) -> None:
 
 def test_without_latent_space_or_genes(adata: ad.AnnData, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    with pytest.warns(ExportWarning, match="measured in the 3D embedding"):
+    with pytest.warns(ExportWarning, match="computed in the 3D embedding"):
         cd.prepare(
             obs=adata.obs,
             X_umap_1d=random.normal(size=adata.n_obs),

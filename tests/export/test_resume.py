@@ -76,7 +76,7 @@ def test_only_the_same_export_is_resumed(csr: Path, tmp_path: Path) -> None:
         export(csr, target, resume=True)
     assert tree_bytes(target) == before
     edit_json(target / ".cellucid-dask" / "run.json", lambda record: record.update(version="99"))
-    with pytest.raises(cellucid_dask.RequestError, match="by cellucid-dask 99, and this is"):
+    with pytest.raises(cellucid_dask.RequestError, match="by cellucid-dask 99, but this is"):
         export(csr, target, resume=True)
     export(csr, target, force=True)
     check(target)
@@ -113,8 +113,8 @@ def test_a_complete_export_is_resumed_without_work(csr: Path, tmp_path: Path) ->
         ({"cell_ids": True}, "another cell_ids"),
         ({"normalize": "log1p-cp10k"}, "another normalize"),
         ({"gene_identifiers": ["3", "4"]}, "genes are others"),
-        ({"centroid_outlier_quantile": 0.5}, "'kind' is not the source's"),
-        ({"obs_keys": []}, "'kind' is not the source's"),
+        ({"centroid_outlier_quantile": 0.5}, "'kind' does not match the source"),
+        ({"obs_keys": []}, "'kind' does not match the source"),
     ],
     ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
 )
@@ -214,7 +214,7 @@ def test_an_export_whose_announcement_was_removed_is_made_anew(csr: Path, tmp_pa
     export(csr, target)
     before = tree_bytes(target)
     (target / "dataset_identity.json").unlink()
-    with pytest.raises(cellucid_dask.RequestError, match="already holds an export"):
+    with pytest.raises(cellucid_dask.RequestError, match="already contains an export"):
         export(csr, target)
     assert not export(csr, target, resume=True).was_complete
     assert tree_bytes(target) == before
@@ -223,5 +223,5 @@ def test_an_export_whose_announcement_was_removed_is_made_anew(csr: Path, tmp_pa
     assert check(target).genes == ["3"]
     (target / "dataset_identity.json").unlink()
     (target / "checksums.sha256").unlink()  # it may be another program's
-    with pytest.raises(cellucid_dask.RequestError, match="already holds an export"):
+    with pytest.raises(cellucid_dask.RequestError, match="already contains an export"):
         export(csr, target, resume=True)

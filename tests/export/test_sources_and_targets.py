@@ -199,6 +199,6 @@ def test_zarr_that_brings_a_pickle(tmp_path: Path, target: Path) -> None:
     (names / "0").write_bytes(pickle.dumps([Trap()]))
 
     refused(store, target, "^obs/cell_type of trap.zarr cannot be read", obs_keys=["cell_type"])
-    with pytest.warns(cellucid_dask.ExportWarning, match="^obs/cell_type .*left out"):
+    with pytest.warns(cellucid_dask.ExportWarning, match="^obs/cell_type .*skipped"):
         cellucid_dask.export(store, target)
     assert not (tmp_path / "sprung").exists()

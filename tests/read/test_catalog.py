@@ -82,7 +82,7 @@ def test_an_unknown_default(root: Path) -> None:
 def test_a_broken_identity_is_left_out(root: Path, text: str) -> None:
     identity = root / "lung" / "dataset_identity.json"
     identity.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.warns(ExportWarning, match="lung is left out"):
+    with pytest.warns(ExportWarning, match="lung is skipped"):
         found = cellucid_dask.catalog(root)
 
     assert [each["id"] for each in found["datasets"]] == ["b r"]
@@ -113,13 +113,13 @@ def test_one_bad_folder_does_not_stop_the_others(root: Path, why: str) -> None:
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
     assert why in warnings[0].replace("Is a directory", "directory")
-    assert warnings[0].endswith("lung is left out.")
+    assert warnings[0].endswith("lung is skipped.")
 
 
 @pytest.mark.parametrize("place", ["", "nowhere", "lung"])
 def test_nothing_to_list(root: Path, place: str) -> None:
     folder = root / place if place else root.parent
-    with pytest.raises(RequestError, match="holds no export"):
+    with pytest.raises(RequestError, match="contains no export"):
         cellucid_dask.catalog(folder)
 
     assert not (folder / "datasets.json").exists()
@@ -145,7 +145,7 @@ def test_in_a_store() -> None:
 def test_by_the_command_line(root: Path) -> None:
     refused = run_command("catalog", root / "nowhere")
     assert refused.returncode == 2
-    assert "holds no export" in refused.stderr
+    assert "contains no export" in refused.stderr
     assert "Traceback" not in refused.stderr
     (root / "unfinished" / "dataset_identity.json").write_text("{")
     done = run_command("catalog", root, "--default", "ung", "--storage-option", "auto_mkdir=1")

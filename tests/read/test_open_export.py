@@ -178,14 +178,14 @@ def test_what_is_not_there_is_a_wrong_request(
         found.vectors("velocity", 2)
     assert found.connectivity() is None
     for nothing in (tmp_path, tmp_path / "nowhere", "memory://nowhere"):
-        with pytest.raises(cellucid_dask.RequestError, match="holds no export"):
+        with pytest.raises(cellucid_dask.RequestError, match="contains no export"):
             cellucid_dask.open_export(nothing)
 
 
 def test_interrupted_export_is_none(exported: tuple[Path, ad.AnnData], tmp_path: Path) -> None:
     for file in ("obs_manifest.json", "var_manifest.json"):
         (tmp_path / file).write_bytes((exported[0] / file).read_bytes())
-    with pytest.raises(cellucid_dask.RequestError, match="no whole export"):
+    with pytest.raises(cellucid_dask.RequestError, match="no complete export"):
         cellucid_dask.open_export(tmp_path)
 
 

@@ -182,12 +182,12 @@ def test_a_root_of_several_exports(target: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_served(target: Path, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="holds no export"):
+    with pytest.raises(RequestError, match="contains no export"):
         serve(tmp_path / "nothing")
     first = serve(target)
-    with pytest.raises(RequestError, match=f"Port {first.port} cannot be listened on"):
+    with pytest.raises(RequestError, match=f"Port {first.port} cannot be used"):
         serve(target, first.port)
-    with pytest.raises(RequestError, match="cannot be listened on"):
+    with pytest.raises(RequestError, match="cannot be used"):
         serve(target, 70_000)
     first.close()
     with pytest.raises(OSError):  # noqa: PT011  no one listens
@@ -224,7 +224,7 @@ def test_the_command_says_its_address_and_stops(target: Path, stop: signal.Signa
 
 def test_the_command_refuses(target: Path, tmp_path: Path) -> None:
     for arguments, said in [
-        ((str(tmp_path / "no"),), "holds no export"),
+        ((str(tmp_path / "no"),), "contains no export"),
         ((str(target), "--port", "x"), "is not a port"),
         ((str(target), "--port", "65536"), "is not a port"),
     ]:
@@ -284,7 +284,7 @@ def test_the_index_of_somebody_else_is_kept(adata: ad.AnnData, tmp_path: Path) -
 
 
 def test_a_page_needs_an_export(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="holds no complete export"):
+    with pytest.raises(RequestError, match="contains no complete export"):
         add_page(tmp_path)
     assert not list(tmp_path.iterdir())
 

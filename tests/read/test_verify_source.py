@@ -226,7 +226,7 @@ def test_a_number_of_genes_is_read(
     ],
     ids=str,
 )
-@pytest.mark.filterwarnings("ignore:doubled holds numbers that are not whole")
+@pytest.mark.filterwarnings("ignore:doubled holds values that are not integers")
 def test_an_export_says_what_its_genes_are_of(
     tmp_path: Path, options: dict[str, Any], *, genes_only: bool
 ) -> None:

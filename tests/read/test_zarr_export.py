@@ -78,7 +78,7 @@ def test_genes_by_the_column_that_names_them(tmp_path: Path) -> None:
 def test_an_export_that_is_not_complete(target: Path) -> None:
     (target / ".zmetadata").unlink()
     for call in (cellucid_dask.open_export, cellucid_dask.verify):
-        with pytest.raises(RequestError, match=r"no whole export.*\.zmetadata"):
+        with pytest.raises(RequestError, match=r"no complete export.*\.zmetadata"):
             call(target)
 
 
@@ -164,9 +164,12 @@ def _other_gene(adata: ad.AnnData) -> None:
 
 
 SOURCES: dict[str, tuple[Callable[[ad.AnnData], Any], str]] = {
-    "gene": (_other_gene, "X: 60 values of 'gene4' are not the source's"),
-    "column": (lambda adata: adata.obs.update({"depth": adata.obs["depth"] + 1}), "obs/depth is"),
-    "points": (lambda adata: adata.obsm["X_umap"].__imul__(2), "obsm/X_umap is not the source's"),
+    "gene": (_other_gene, "X: 60 values of 'gene4' do not match the source"),
+    "column": (lambda adata: adata.obs.update({"depth": adata.obs["depth"] + 1}), "obs/depth does"),
+    "points": (
+        lambda adata: adata.obsm["X_umap"].__imul__(2),
+        "obsm/X_umap does not match the source",
+    ),
 }
 
 

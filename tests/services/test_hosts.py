@@ -191,8 +191,8 @@ def test_same_bytes_from_hosts_that_share_nothing(
     told = (tmp_path / "client.log").read_text()
     assert client.returncode == 0, told
     said = json.loads(told.rpartition("SAID ")[2])
-    assert f"does not see {folder / 'out'}" in said["target"]
-    assert f"does not see {source}" in said["source"]
+    assert f"cannot access {folder / 'out'}" in said["target"]
+    assert f"cannot access {source}" in said["source"]
     assert said["s3://atlas/kept"] == "workers"
     assert said["s3://atlas/scratched"] == "scratch"
     assert said["left"] == []

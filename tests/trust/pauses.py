@@ -23,7 +23,12 @@ from tests.trust.runs import Place, Run, difference, places, usual
 
 KINDS = ("local", "S3")
 _VALID_FOR = 2.0
-_PLAIN = ("Another run has taken", "already holds an export", "is being written to", "interrupted")
+_PLAIN = (
+    "Another run has taken",
+    "already contains an export",
+    "is being written to",
+    "interrupted",
+)
 
 
 def pauses(n_cases: int, folder: Path, kinds: tuple[str, ...] = KINDS) -> Iterator[Case]:

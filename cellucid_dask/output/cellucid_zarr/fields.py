@@ -96,7 +96,7 @@ def _write_obs(store: Hierarchy, request: Request, warnings: list[str]) -> None:
     if unknown:
         warnings.append(
             f"obs columns {', '.join(unknown)} are of a kind that AnnData cannot store and are "
-            "left out: convert them to numbers or strings."
+            "skipped: convert them to numbers or strings."
         )
 
 
@@ -112,7 +112,7 @@ def _obs_columns(
         except UnreadableError as error:
             if named:
                 raise
-            warnings.append(f"{str(error).rstrip('.')}. It is left out.")
+            warnings.append(f"{str(error).rstrip('.')}. It is skipped.")
             continue
         if column is not None:
             yield key, _finite(key, column, warnings)
@@ -151,7 +151,7 @@ def _write_var(store: Hierarchy, request: Request, warnings: list[str]) -> None:
         try:
             column = as_stored(pd.Series(table[name]).iloc[genes.columns])
         except UnreadableError as error:
-            warnings.append(f"{str(error).rstrip('.')}. It is left out.")
+            warnings.append(f"{str(error).rstrip('.')}. It is skipped.")
             continue
         if column is None:
             warnings.append(f"var column {name!r} is of a kind that AnnData cannot store.")
@@ -193,7 +193,7 @@ def _write_obsm(store: Hierarchy, request: Request, warnings: list[str]) -> dict
         if len(values.shape) != 2 or not values.shape[1] or (reason := unfit(values)):
             if key in required:
                 raise RequestError(f"The obsm array {key!r} {reason}: it cannot be exported.")
-            warnings.append(f"The obsm array {key!r} {reason or 'is empty'}: it is left out.")
+            warnings.append(f"The obsm array {key!r} {reason or 'is empty'}: it is skipped.")
             continue
         shape = (int(values.shape[0]), int(values.shape[1]))
         store.values(ArraySpec.rows(f"obsm/{key}", shape, np.float32), _Float32(values, shape))
@@ -268,5 +268,5 @@ def _check_rows(name: str, n_rows: int, n_cells: int) -> None:
     if n_rows != n_cells:
         raise RequestError(
             f"The {name} has {n_rows:,} rows, but there are {n_cells:,} cells: "
-            "the source is damaged, write it again from its origin."
+            "the source is damaged, create it again."
         )

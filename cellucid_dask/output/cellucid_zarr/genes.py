@@ -256,6 +256,6 @@ def _joined(
     piece = Piece(fragments[0][0], tuple(columns))
     if at != fragments[-1][1] or not expression.is_whole(piece):
         raise ExportError(
-            f"What tasks left of X in {target}/{NOTES} went missing: go on with --resume."
+            f"What tasks left of X in {target}/{NOTES} went missing: continue with --resume."
         )
     return piece

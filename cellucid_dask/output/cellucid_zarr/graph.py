@@ -52,7 +52,7 @@ def export_graph(neighbors: Matrix, plan: EdgePlan, target: Target, key: str) ->
     Parameters
     ----------
     neighbors
-        Cells x cells, symmetric. Its diagonal is left out.
+        Cells x cells, symmetric. Its diagonal is skipped.
     plan
         The blocks in which it is read.
     target

@@ -63,7 +63,7 @@ class CellucidZarr:
         metadata = _metadata(target)
         if metadata is None or f"uns/cellucid/{GROUP}" not in metadata:
             raise RequestError(
-                f"{target} holds a Zarr store that is no export: choose another place."
+                f"{target} holds a Zarr store that is not an export: choose another location."
             )
 
     def fields(self, request: Request, keep: Callable[[str, bytes], object], target: str) -> Tables:

@@ -59,7 +59,7 @@ class StoredExport:
         data = target.read(METADATA)
         if data is None:
             raise RequestError(
-                f"{target} holds no whole export: it has no {METADATA}, which is written last. "
+                f"{target} contains no complete export: it has no {METADATA}, written last. "
                 "Run its export again."
             )
         try:

@@ -130,8 +130,8 @@ def export_fields(
     warnings = [*_warnings(id_like, unknown), *unreadable]
     if latent is None and fields.categorical:
         warnings.append(
-            "There is no latent space in obsm: outliers are measured in the "
-            f"{max(points)}D embedding instead. Name one with --latent."
+            "There is no latent space in obsm: outlier quantiles are computed in the "
+            f"{max(points)}D embedding instead. Set one with --latent."
         )
     return replace(fields, warnings=tuple(warnings))
 
@@ -141,13 +141,13 @@ def _warnings(id_like: Sequence[str], unknown: Sequence[str]) -> list[str]:
     warnings = []
     if id_like:
         warnings.append(
-            f"obs columns {', '.join(id_like)} hold a value for nearly every cell and "
-            "are left out: name what you want to show with --obs-keys."
+            f"obs columns {', '.join(id_like)} have a different value for nearly every "
+            "cell and are skipped: select columns with --obs-keys."
         )
     if unknown:
         warnings.append(
             f"obs columns {', '.join(unknown)} are of a kind that the viewer cannot "
-            "show and are left out: convert them to numbers or strings."
+            "show and are skipped: convert them to numbers or strings."
         )
     return warnings
 
@@ -186,7 +186,7 @@ def _columns(
             except UnreadableError as error:
                 if named:
                     raise
-                unreadable.append(f"{str(error).rstrip('.')}. It is left out.")
+                unreadable.append(f"{str(error).rstrip('.')}. It is skipped.")
                 continue
             if isinstance(column, Factors):
                 if named or not is_id_like(column, text=text):
@@ -229,7 +229,7 @@ def _check_rows(name: str, n_rows: int, n_cells: int) -> None:
     if n_rows != n_cells:
         raise RequestError(
             f"The {name} has {n_rows:,} rows, but there are {n_cells:,} cells: "
-            "the source is damaged, write it again from its origin."
+            "the source is damaged, create it again."
         )
 
 

@@ -66,7 +66,7 @@ def test_stopped_command_leaves_nothing(
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     stopped, again = told.splitlines()[-2:]
-    assert stopped == "stopped: the target holds no whole export. Go on with --resume:"
+    assert stopped == "stopped: the target contains no complete export. Continue with --resume:"
     assert shlex.split(again) == ["cellucid-dask", *command[3:], "--resume"]
     assert "Traceback" not in told
     assert len(descendants) >= 2

@@ -199,7 +199,9 @@ def test_workers_that_do_not_see_the_target(
         return {"tcp://w1": False}
 
     monkeypatch.setattr(type(in_process), "run", blind)
-    with pytest.raises(RequestError, match=r"worker tcp://w1 does not see .*out: choose a place"):
+    with pytest.raises(
+        RequestError, match=r"worker tcp://w1 cannot access .*out: choose a location"
+    ):
         cluster.check_sees(in_process, str(tmp_path / "out"))
     assert matrix.shape
 

@@ -63,7 +63,9 @@ def test_credentials_revoked_half_way(moto: Store, source: Path) -> None:
 
     with proxied(moto.address, revoked) as (address, _):
         began = time.monotonic()
-        with pytest.raises(ExportError, match=r"may not be written to .*credentials") as failure:
+        with pytest.raises(
+            ExportError, match=r"could not be written to, access was denied .*credentials"
+        ) as failure:
             cellucid_dask.export(
                 source, f"{bucket}/out", storage_options=moto.through(address), **SETTINGS
             )

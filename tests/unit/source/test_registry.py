@@ -36,7 +36,7 @@ def test_local_file_of_any_name(tmp_path: Path, name: str, form: str) -> None:
     adata.write_h5ad(tmp_path / name) if form == "h5ad" else adata.write_zarr(tmp_path / name)
     assert name_of(tmp_path / name) == name
     assert name_of(f"file://{tmp_path / name}") == name
-    with pytest.raises(RequestError, match=rf"{name} is one data set .*: leave out #rna after"):
+    with pytest.raises(RequestError, match=rf"{name} is one data set .*: remove #rna after"):
         opened(f"{tmp_path / name}#rna")
 
 
@@ -50,7 +50,7 @@ def test_url(small_h5ad: Path, tmp_path: Path, name: str) -> None:
     fsspec.filesystem("memory").put(str(local), f"/{tmp_path.name}/{name}", recursive=True)
     assert name_of(url) == name.rpartition("/")[2]
     if name != "a":
-        with pytest.raises(RequestError, match=rf"{name} is one data set .*: leave out #rna after"):
+        with pytest.raises(RequestError, match=rf"{name} is one data set .*: remove #rna after"):
             opened(f"{url}#rna")
 
 
