@@ -200,3 +200,6 @@ def clear(target: Target, settings: Settings, state: TargetState) -> None:
             encoded = checksums.signed(identity, text)
         target.publish(names.IDENTITY, encoded)
         target.remove([names.VAR_MANIFEST])
+    if settings.force and not target.is_local:  # what does not exist is created by one request
+        output = output_of(settings.format)
+        target.remove(output.left_over(target, set(), genes_only=settings.genes_only))

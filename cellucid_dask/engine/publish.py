@@ -52,7 +52,8 @@ def publish(
         target.publish(name, documents[name])
     with ThreadPoolExecutor(1) as pool:
         flushed = pool.submit(target.flush)  # the disk writes while the files are read
-        _look(target, {**payloads, **{name: FileDigest.of(documents[name]) for name in first}})
+        written = {**payloads, **{name: FileDigest.of(documents[name]) for name in first}}
+        _look(target, written, check)
         flushed.result()
     check()
     target.publish(last, documents[last])
@@ -60,9 +61,10 @@ def publish(
     target.remove(output.left_over(target, kept, genes_only=settings.genes_only))
 
 
-def _look(target: Target, files: Mapping[str, FileDigest]) -> None:
+def _look(target: Target, files: Mapping[str, FileDigest], check: Callable[[], None]) -> None:
     """Make sure that the target still contains what was written there."""
     if wrong := altered(target, files):
+        check()  # another run may have written there
         raise ExportError(
             f"{len(wrong)} files of {target} changed or went missing while the export ran "
             f"({first_few(wrong, 3)}), so it is not published: check what writes there, and "

@@ -24,6 +24,7 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.output.base import NOTES
 from cellucid_dask.request.settings import RUN_OPTIONS, Settings
 from cellucid_dask.store.document import parse_json
+from cellucid_dask.store.lease import LEASE
 from cellucid_dask.store.target import RUN_DIR, Target
 
 if TYPE_CHECKING:
@@ -102,8 +103,9 @@ def begin(target: Target, request: Request, *, clean: bool) -> None:
 
 def end(target: Target) -> None:
     """Remove the record and the receipts of a run that is complete."""
-    target.remove([*target.files(_RECEIPTS), *target.files(NOTES), *target.files(RUN_DIR)])
-    for folder in (_RECEIPTS, NOTES, RUN_DIR):
+    left = {*target.files(_RECEIPTS), *target.files(NOTES), *target.files(RUN_DIR)}
+    target.remove(sorted(left - {LEASE}))  # the lease is given back last
+    for folder in (_RECEIPTS, NOTES):
         target.remove_if_empty(folder)
 
 

@@ -57,8 +57,8 @@ class Client(Protocol):
     async def put(self, path: str, data: bytes, content_type: str) -> None:
         """Write an object whole. It gets no content encoding."""
 
-    async def create(self, path: str, data: bytes) -> None:
-        """Write an object, or raise `FileExistsError` where there is one."""
+    async def create(self, path: str, data: bytes, content_type: str) -> None:
+        """Write an object as `put` does, or raise `FileExistsError` where there is one."""
 
     async def info(self, path: str) -> Entry:
         """Ask for one object."""

@@ -61,10 +61,10 @@ class FsspecClient:
         """Write an object whole. It gets no content encoding."""
         await self._do("pipe_file", path, data, **self._headers(content_type))
 
-    async def create(self, path: str, data: bytes) -> None:
-        """Write an object, or raise `FileExistsError` where there is one."""
+    async def create(self, path: str, data: bytes, content_type: str) -> None:
+        """Write an object as `put` does, or raise `FileExistsError` where there is one."""
         try:
-            await self._do("pipe_file", path, data, mode="create")
+            await self._do("pipe_file", path, data, mode="create", **self._headers(content_type))
         except OSError as error:
             if error.errno != errno.EINVAL:  # how S3 says that its condition does not hold
                 raise

@@ -31,7 +31,7 @@ from cellucid_dask.store.local_writer import take_over
 from cellucid_dask.store.owner import is_running, this_process
 from cellucid_dask.store.target import RUN_DIR, Target
 
-_LEASE = f"{RUN_DIR}/lease.json"
+LEASE = f"{RUN_DIR}/lease.json"
 _OWN = "run-"  # and the token: the folder of a run, see `LocalWriter`
 _RENEWED = "renewed"  # in it
 
@@ -135,9 +135,9 @@ class Lease:
         """
         while True:
             if self._wait_until_dead(wait):
-                self._target.remove([_LEASE])
+                self._target.remove([LEASE])
             self._make_folder()  # first, or who takes the lease over could not take it
-            if self._target.create(_LEASE, self._document()) and self._is_mine():
+            if self._target.create(LEASE, self._document()) and self._is_mine():
                 break
             self._remove_folder()
         own = self.fence.folder.rpartition("/")[2]
@@ -156,8 +156,6 @@ class Lease:
     def _remove_folder(self) -> None:
         if self._target.is_local:
             shutil.rmtree(self._target.path(self.fence.folder), ignore_errors=True)
-        else:
-            self._target.remove([f"{self.fence.folder}/{_RENEWED}"])
 
     def _wait_until_dead(self, wait: Callable[[float], object]) -> bool:
         """Watch a record until it was the same for as long as it is valid; say if there is one."""
@@ -208,8 +206,8 @@ class Lease:
         """Give the lease back."""
         with suppress(Exception):  # it expires by itself
             if self._is_mine():
-                self._target.remove([_LEASE])
-            self._remove_folder()
+                self._target.remove([f"{self.fence.folder}/{_RENEWED}", LEASE])
+        self._remove_folder()
 
 
 def refuse_if_leased(target: Target) -> None:
@@ -233,7 +231,7 @@ def _taken(target: Target, record: Mapping[str, Any]) -> RequestError:
 
 
 def _read(target: Target) -> Mapping[str, Any] | None:
-    data = target.read(_LEASE)
+    data = target.read(LEASE)
     if data is None:
         return None
     try:

@@ -116,10 +116,13 @@ class ObstoreClient:
                 attributes={"Content-Type": content_type},
             )  # fmt: skip
 
-    async def create(self, path: str, data: bytes) -> None:
-        """Write an object, or raise `FileExistsError` where there is one."""
+    async def create(self, path: str, data: bytes, content_type: str) -> None:
+        """Write an object as `put` does, or raise `FileExistsError` where there is one."""
         with plain_errors():
-            await obstore.put_async(self._writes, self._key(path), data, mode="create")
+            await obstore.put_async(
+                self._writes, self._key(path), data, use_multipart=False, mode="create",
+                attributes={"Content-Type": content_type},
+            )  # fmt: skip
 
     async def info(self, path: str) -> Entry:
         """Ask for one object."""

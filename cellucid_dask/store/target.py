@@ -11,7 +11,7 @@ from cellucid_dask.store.durable import flush_file_system
 from cellucid_dask.store.local import write_local
 from cellucid_dask.store.local_writer import LocalWriter
 from cellucid_dask.store.location import MAX_BYTES, Location
-from cellucid_dask.store.transfer import Uploads, call, content_type, delete
+from cellucid_dask.store.transfer import Asked, Uploads, call, content_type, delete
 
 # What a run keeps in the target until it is complete; never part of an export.
 RUN_DIR = ".cellucid-dask"
@@ -22,6 +22,9 @@ class _Fence(Protocol):
 
     @property
     def folder(self) -> str: ...
+
+    def is_due(self) -> bool:
+        """Whether it must be asked again."""
 
     def check(self, target: Target, *, now: bool = False) -> None:
         """Raise if the target is no longer this run's."""
@@ -68,6 +71,14 @@ class Target(Location):
         """What changes the files of a local target."""
         return LocalWriter(self.url, self.fence.folder if self.fence is not None else None)
 
+    @property
+    def asked(self) -> Asked | None:
+        """The fence, for uploads of this target."""
+        fence = self.fence
+        if fence is None:
+            return None
+        return Asked(fence.is_due, lambda: fence.check(self, now=True))
+
     def writer(self) -> Writer:
         """Return a context that writes many files, side by side where the store can."""
         return Writer(self)
@@ -112,7 +123,7 @@ class Target(Location):
                     write_local(self.path(name), data, exclusive=True)
                 else:
                     client, path = self.client, self.path(name)
-                    call(client, lambda: client.create(path, data))
+                    call(client, lambda: client.create(path, data, content_type(name)))
             except FileExistsError:
                 return self.read(name) == data  # an earlier try may have succeeded unnoticed
         return True
@@ -167,7 +178,7 @@ class Writer:
 
     def __init__(self, target: Target) -> None:
         self._target, self._local = target, target.local_writer
-        self._uploads = None if target.is_local else Uploads(target.client)
+        self._uploads = None if target.is_local else Uploads(target.client, target.asked)
 
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Write a file, or begin to."""

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import fsspec
+
 import cellucid_dask
 from cellucid_dask.engine import commit
 from cellucid_dask.store.lease import acquire_lease
@@ -85,10 +87,12 @@ def places(folder: Path) -> Iterator[dict[str, Any]]:
         yield {"local": local, "S3": in_s3, "local, scratch in S3": scratch_in_s3}
 
 
-def usual(source: Path, new: Any, name: str) -> tuple[float, Tree]:
-    """Export twice; return how long the second took, and what it wrote."""
+def usual(source: Path, new: Any, name: str, *, only_writing: bool = False) -> tuple[float, Tree]:
+    """Export twice; return how long the second took, or its writing, and what it wrote."""
     for turn in range(2):
         run = Run(source, place := new(f"{name}-{turn}"))
+        if only_writing:
+            run.wait_until_it_writes()
         assert (ended := run.end()) == "done", ended
     return run.lasted, place.tree()
 
@@ -115,12 +119,22 @@ class Run:
         elsewhere: bool = False,
         **options: Any,
     ) -> None:
+        self._place = place
         self._answers, answer = _PROCESSES.Pipe(duplex=False)
         arguments = (source, place.url, {**place.settings, **options}, valid_for, elsewhere, answer)
         self._process = _PROCESSES.Process(target=_export, args=arguments)
         self._process.start()
         answer.close()
         self._answers.recv()  # it has begun
+        self._began = time.monotonic()
+
+    def wait_until_it_writes(self) -> None:
+        """Wait for its record in the target, or its end."""
+        record = f"{self._place.url}/.cellucid-dask/run.json"
+        fs = fsspec.filesystem("file") if self._place.fs is None else self._place.fs
+        while self._process.exitcode is None and not fs.exists(record):
+            fs.invalidate_cache()
+            time.sleep(0.002)
         self._began = time.monotonic()
 
     def send(self, number: signal.Signals) -> None:
