@@ -4,6 +4,7 @@ python jobqueue.py SOURCE TARGET [SCRATCH]
 """
 
 import sys
+from pathlib import Path
 
 from dask_jobqueue import SLURMCluster
 from distributed import Client
@@ -19,6 +20,8 @@ def main() -> None:
         processes=8,
         memory="32GiB",
         walltime="02:00:00",
+        security=True,  # certificates of this cluster's own: nobody else can run code on it
+        shared_temp_directory=str(Path.cwd()),  # where its workers find them
         # queue="...", account="...", interface="ib0": as your site says
     )
     with cluster, Client(cluster) as client:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from cellucid_dask.runtime.certificates import write_certificates
 from tests.helpers import ROOT, tree_bytes
 
 DEPLOY = ROOT / "deploy"
@@ -106,15 +108,32 @@ def test_dockerfile_is_pinned_and_not_root() -> None:
     assert len(images) == 2
     assert all(re.search(r":\d+\.\d+\.\d+", image) for image in images)
     assert [line for line in lines if line.startswith("USER")] == ["USER 10001"]
-    pins = (DEPLOY / "docker/constraints.txt").read_text().split()
-    assert pins
-    assert all("==" in pin for pin in pins)
-    pinned = dict(pin.split("==") for pin in pins)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    for text in sum((extras[name] for name in ("s3", "gcs", "azure")), project["dependencies"]):
+    pinned = _pinned("requirements.txt")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    wanted = sum(
+        (extras[name] for name in ("s3", "gcs", "azure")), project["project"]["dependencies"]
+    )
+    for text in wanted:
         needed = Requirement(text)
         assert pinned[needed.name] in needed.specifier
+    to_build = _pinned("build-requirements.txt")
+    for text in [*project["build-system"]["requires"], "ziglang"]:
+        needed = Requirement(text)
+        assert to_build[needed.name] in needed.specifier
+
+
+def _pinned(name: str) -> dict[str, str]:
+    """Return the version of each package, all of which have hashes; and no index is named."""
+    text = (DEPLOY / "docker" / name).read_text().replace("\\\n", " ")
+    pinned = {}
+    for line in text.splitlines():
+        pin, *hashes = line.split()
+        assert hashes, f"{pin} has no hash"
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes)
+        package, version = pin.split("==")
+        pinned[package.partition("[")[0]] = version
+    return pinned
 
 
 def test_image_gets_every_file_that_building_it_needs() -> None:
@@ -171,10 +190,80 @@ def test_batch_script_exports_on_a_cluster_of_its_own(tmp_path: Path, small_h5ad
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert not list(tmp_path.glob(".cellucid-scheduler-*"))
+    assert "tls://" in done.stderr
+    assert "tcp://" not in done.stderr
+    assert not list(tmp_path.glob(".cellucid-cluster-*"))
     subprocess.run(
         [command, "export", small_h5ad, "alone", "--created-at", "2026-01-01T00:00:00Z",
          "--dataset-name", "x"],
         cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=60,
     )  # fmt: skip
     assert tree_bytes(tmp_path / "by_slurm") == tree_bytes(tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_a_scheduler_with_certificates_accepts_nobody_without(tmp_path: Path) -> None:
+    made = [sys.executable, "-m", "cellucid_dask.runtime.certificates"]
+    subprocess.run([*made, tmp_path / "tls"], check=True, cwd=ROOT)
+    files = {each.name: each.stat().st_mode & 0o777 for each in (tmp_path / "tls").iterdir()}
+    assert files == {"cert.pem": 0o600, "key.pem": 0o600, "dask.yaml": 0o600}
+    address = tmp_path / "scheduler.json"
+    command = [_tool("dask"), "scheduler", "--protocol", "tls", "--host", "127.0.0.1", "--port",
+               "0", "--no-dashboard", "--scheduler-file", address]  # fmt: skip
+    with_it = os.environ | {"DASK_CONFIG": str(tmp_path / "tls/dask.yaml")}
+    scheduler = subprocess.Popen(command, env=with_it, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not address.exists():
+            assert time.monotonic() < deadline, "the scheduler does not begin"
+            time.sleep(0.1)
+        told = json.loads(address.read_text())["address"]
+        assert told.startswith("tls://")
+        ask = f"from distributed import Client; Client({told!r}, timeout=5); print('let in')"
+        other = [*made, tmp_path / "others"]
+        subprocess.run(other, check=True, cwd=ROOT)
+        of_others = os.environ | {"DASK_CONFIG": str(tmp_path / "others/dask.yaml")}
+        said = [
+            subprocess.run(
+                [sys.executable, "-c", ask], env=env, capture_output=True, text=True, check=False
+            ).stdout
+            for env in (with_it, dict(os.environ), of_others)
+        ]
+    finally:
+        scheduler.terminate()
+        scheduler.wait(20)
+    assert said == ["let in\n", "", ""]
+
+
+def test_seen_as_another_folder(tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    write_certificates(tmp_path / "tls", "/tls")
+    comm = yaml.safe_load((tmp_path / "tls/dask.yaml").read_text())["distributed"]["comm"]
+    assert comm["require-encryption"] is True
+    assert {each["key"] for role, each in comm["tls"].items() if role != "ca-file"} == {
+        "/tls/key.pem"
+    }
+
+
+def test_everything_that_listens_speaks_tls() -> None:
+    (job,) = _yaml(DEPLOY / "kubernetes/export.yaml")
+    cluster = job["spec"]["cluster"]["spec"]
+    for pod in (
+        job["spec"]["job"]["spec"],
+        cluster["worker"]["spec"],
+        cluster["scheduler"]["spec"],
+    ):
+        (container,) = pod["containers"]
+        variables = {each["name"]: each["value"] for each in container["env"]}
+        assert variables["DASK_SCHEDULER_ADDRESS"].startswith("tls://")
+        assert variables["DASK_CONFIG"] == "/tls/dask.yaml"
+        mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+        assert mounted["certificates"] == "/tls"
+        assert "certificates" in {each["name"] for each in pod["volumes"]}
+    (compose,) = _yaml(DEPLOY / "docker/compose.yaml")
+    services = compose["services"]
+    for name in ("scheduler", "worker", "export"):
+        assert services[name]["environment"]["DASK_CONFIG"] == "/tls/dask.yaml"
+        assert "tls:/tls:ro" in services[name]["volumes"]
+    for file in (path for path in DEPLOY.rglob("*") if path.is_file()):
+        assert "tcp://" not in file.read_text(), file
