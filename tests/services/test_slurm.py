@@ -168,9 +168,11 @@ def test_job_is_cancelled_half_way(
             local_directory=str(tmp_path), log_directory=str(tmp_path / "logs"),
             job_script_prologue=[f"export PYTHONPATH={os.pathsep.join(filter(None, sys.path))}"],
             scheduler_options={"dashboard_address": ":0"},
+            security=True, shared_temp_directory=str(tmp_path),
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip
+        assert client.scheduler.address.startswith("tls://")
         cluster.scale(jobs=2)
         client.wait_for_workers(2, timeout=90)
         assert len(jobs()) == 2
