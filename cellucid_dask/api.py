@@ -22,7 +22,7 @@ from cellucid_dask.engine.genes import export_genes
 from cellucid_dask.engine.intact import gene_digests
 from cellucid_dask.engine.publish import publish
 from cellucid_dask.engine.result import ExportResult
-from cellucid_dask.errors import ExportWarning
+from cellucid_dask.errors import ExportWarning, phrase
 from cellucid_dask.output import output_for
 from cellucid_dask.output.base import Written, is_note
 from cellucid_dask.planning import ExportPlan
@@ -168,7 +168,7 @@ def export(
         scratch_bytes=scratch_bytes + (graph.scratch_bytes if graph else 0),
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),
-        warnings=(*messages, *about_genes),
+        warnings=tuple(map(phrase, (*messages, *about_genes))),
         embeddings={d: each.key for d, each in request.embeddings.items()},
     )
 
@@ -253,7 +253,7 @@ def _found(target: Target, request: Request, started: float) -> ExportResult:
         scratch_bytes=0,
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),
-        warnings=request.warnings,
+        warnings=tuple(map(phrase, request.warnings)),
         embeddings={d: each.key for d, each in request.embeddings.items()},
         was_complete=True,
     )

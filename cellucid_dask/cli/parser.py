@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from cellucid_dask.request.options import flag_of
 from cellucid_dask.request.other_names import meant_by
 from cellucid_dask.request.settings import SECTIONS, Settings
 
@@ -169,11 +170,9 @@ def settings_option(name: str, text: str | None = None) -> Option:
     option = _OPTIONS[name]
     known = option.metadata
     repeat, metavar = known.get("repeat"), known["metavar"]
-    flag = known.get("flag") or f"--{name.removesuffix('s') if repeat else name}"
     text = text or known["text"]
     how: dict[str, Any] = {}
     if isinstance(option.default, bool):
-        flag = flag.replace("--", "--no-") if option.default else flag
         how = {"is_flag": True}
     elif metavar == "K=V":
         text = f"fsspec option {text}, as text or JSON"
@@ -184,7 +183,7 @@ def settings_option(name: str, text: str | None = None) -> Option:
             how["shell_complete"] = _choices(metavar)
         text += "" if option.default is None else f" (default {option.default})"
     return Option(
-        flag.replace("_", "-"),
+        flag_of(name),
         text=f"{text}; can be repeated" if repeat else text,
         section=known["section"], either=known.get("either"), setting=name, **how,
     )  # fmt: skip

@@ -17,7 +17,7 @@ import click
 
 from cellucid_dask.cli.parser import Command, given
 from cellucid_dask.display import printable, say
-from cellucid_dask.errors import ExportError, ExportWarning, RequestError
+from cellucid_dask.errors import ExportError, ExportWarning, RequestError, told_in_shell
 from cellucid_dask.secrets import redacted
 
 _FAILED, _WRONG, _STOPPED = 1, 2, 130
@@ -33,7 +33,7 @@ class GuardedCommand(Command):
         # Tasks keep every core busy already; threads of libraries would cost time and memory.
         os.environ.setdefault("ZARR_THREADING__MAX_WORKERS", "1")
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        with _log(ctx), _warnings(ctx.params):
+        with told_in_shell(), _log(ctx), _warnings(ctx.params):
             try:
                 return super().invoke(ctx)
             except click.ClickException:

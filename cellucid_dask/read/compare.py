@@ -86,7 +86,7 @@ def compare_genes(
     for start, stop in split_by_cost(np.array(costs, np.int64), half):
         found += compare(target, request, request.gene_columns[start:stop], vectors[start:stop])
     if len(found) >= _NEARLY_ALL * len(vectors) and len(found) > 2:
-        others = first_few([f"--layer {each}" for each in source.layers if each != settings.layer])
+        others = first_few([f"--layer={each}" for each in source.layers if each != settings.layer])
         yield f"{len(found):,} of {len(vectors):,} genes differ: {_reason(found, others)}"
     yield from (each.text for each in found)
 

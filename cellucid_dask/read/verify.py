@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cellucid_dask.display import printable
-from cellucid_dask.errors import RequestError
+from cellucid_dask.errors import RequestError, phrase
 from cellucid_dask.format.invariants import disagreements
 from cellucid_dask.format.schema import Genes
 from cellucid_dask.output.cellucid_zarr.store import is_store
@@ -234,4 +234,4 @@ class _Findings:
         for finding in findings:
             self.count += 1
             if self.count <= _MAX_LISTED:
-                self.first.append(printable(finding, kept=""))
+                self.first.append(printable(phrase(finding), kept=""))

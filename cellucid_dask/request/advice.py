@@ -41,7 +41,7 @@ def advise(request: Request) -> Iterator[str]:
         if (aliases := request.genes.aliases) is not None:
             yield (
                 f"The genes are named by Ensembl ids, and found by their names in {aliases.column} "
-                f"too: to name them so, pass --var-gene-id-column {aliases.column}."
+                f"too: to name them so, pass --var-gene-id-column={aliases.column}."
             )
         else:
             yield (

@@ -56,7 +56,7 @@ def _report(error: Exception) -> None:
 
     with suppress(ValueError):  # not in a worker
         worker = get_worker()
-        event = {"kind": type(error).__name__, "text": str(error)}
+        event = {"kind": type(error).__name__, "text": str(error.args[0])}
         worker.log_event(_TOPIC, {**event, "key": str(worker.get_current_task())})
         time.sleep(_CANCEL_SECONDS)
 

@@ -53,7 +53,7 @@ def test_raw_counts(
         values = write_h5ad(values, tmp_path / "values.h5ad")
     text = "X looks like raw counts"
     assert text in said(counts, monkeypatch)
-    assert "--normalize log1p-cp10k" in said(counts, monkeypatch)
+    assert 'normalize="log1p-cp10k"' in said(counts, monkeypatch)
     assert text not in said(counts, monkeypatch, normalize="log1p-cp10k")
     assert text not in said(values, monkeypatch)
 
@@ -70,7 +70,7 @@ def test_genes_without_a_value(form: MatrixForm, monkeypatch: pytest.MonkeyPatch
     matrix[:, [3, 5]] = 0
     text = said(small_anndata(matrix, form=form), monkeypatch)
     assert "2 of 12 genes have no value in any cell" in text
-    assert "--genes-from" in text
+    assert "genes_from" in text
     chosen = ["gene1", "gene3"]
     assert "1 of 2 genes" in said(
         small_anndata(matrix, form=form), monkeypatch, gene_identifiers=chosen
@@ -86,7 +86,7 @@ def test_columns_about_people(key: str, monkeypatch: pytest.MonkeyPatch) -> None
     adata.obs[key] = ["a", "b"] * 20
     text = said(adata, monkeypatch)
     assert f"obs columns {key} look like names of people" in text
-    assert "--obs-keys" in text
+    assert "obs_keys" in text
     assert "people" not in said(adata, monkeypatch, obs_keys=["score"])
 
 
@@ -102,9 +102,9 @@ def test_columns_that_are_not_about_people(key: str, monkeypatch: pytest.MonkeyP
 def test_ensembl_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     adata = small_anndata(genes=[f"ENSG{i:011}" for i in range(12)], extras=False)
     adata.var = adata.var[["marker"]]
-    assert "--gene-aliases" in said(adata, monkeypatch)
+    assert "gene_aliases" in said(adata, monkeypatch)
     adata.var["feature_name"] = [f"G{i}" for i in range(12)]
-    assert "--var-gene-id-column feature_name" in said(adata, monkeypatch)
+    assert 'var_gene_id_column="feature_name"' in said(adata, monkeypatch)
     named = said(adata, monkeypatch, var_gene_id_column="feature_name")
     assert "Ensembl" not in named
     assert "Ensembl" not in said(small_anndata(), monkeypatch)
@@ -116,7 +116,7 @@ def test_ensembl_ids(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             ["symbol-gene1", "symbol-gene2"],
             {},
-            r"in var symbol \(2 of them\).*--var-gene-id-column",
+            r"in var symbol \(2 of them\).*var_gene_id_column",
         ),
         (["gene1"], {"var_gene_id_column": "symbol"}, r"in var index \(1 of them\)"),
         (["GENE1", "gene2"], {}, r"Did you mean gene1\?"),

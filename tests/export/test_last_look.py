@@ -50,7 +50,7 @@ def test_a_file_that_changed(
 ) -> None:
     target, adata = tmp_path / "export", small_anndata()
     damaging(monkeypatch, lambda: DAMAGE[kind](target / name))
-    with pytest.raises(ExportError, match=f"changed or went missing.*{name}.*--resume"):
+    with pytest.raises(ExportError, match=f"changed or went missing.*{name}.*resume"):
         cellucid_dask.export(adata, target, **SETTINGS)
     assert not (target / "dataset_identity.json").exists()
     monkeypatch.undo()

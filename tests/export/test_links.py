@@ -88,7 +88,7 @@ def test_backed_object_with_a_link_that_leads_out(tmp_path: Path) -> None:
     source, other = pair(tmp_path, "../elsewhere")
     relink(source, "X", h5py.ExternalLink(other, "X"))
     adata = ad.read_h5ad(source, backed="r")
-    refused(adata, tmp_path / "out", "^X/data of a.h5ad is a link to .*--allow-links")
+    refused(adata, tmp_path / "out", "^X/data of a.h5ad is a link to .*allow.links")
     assert_values(adata, tmp_path / "out", read_source(other).X, allow_links=True)
     adata.file.close()
 
@@ -99,7 +99,7 @@ def test_external_links_that_lead_out(tmp_path: Path, part: str, absolute: bool)
     source, other = pair(tmp_path, "../elsewhere")
     relink(source, part, h5py.ExternalLink(other if absolute else "../elsewhere/other.h5ad", part))
 
-    words = refused(source, tmp_path / "out", f"^{part}.* link to .*--allow-links")
+    words = refused(source, tmp_path / "out", f"^{part}.* link to .*allow.links")
     assert str(other.resolve()) in words
 
     truth = read_source(source)
@@ -113,7 +113,7 @@ def test_symbolic_link_that_leads_out(tmp_path: Path) -> None:
     source, other = pair(tmp_path, "../elsewhere")
     (source.parent / "beside.h5ad").symlink_to(other)
     relink(source, "X", h5py.ExternalLink("beside.h5ad", "X"))
-    refused(source, tmp_path / "out", "--allow-links")
+    refused(source, tmp_path / "out", "allow.links")
 
 
 def test_the_source_itself_may_be_a_symbolic_link(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_virtual_data_set_that_leads_out(tmp_path: Path) -> None:
     values = np.arange(480, dtype=np.float32).reshape(40, 12)
     virtual(source, values, str(tmp_path / "elsewhere.h5"))
     (source.parent / "other.h5").rename(tmp_path / "elsewhere.h5")
-    refused(source, tmp_path / "out", "^X .*elsewhere.h5.*--allow-links")
+    refused(source, tmp_path / "out", "^X .*elsewhere.h5.*allow.links")
     assert_values(source, tmp_path / "out", values, allow_links=True)
 
 
@@ -290,7 +290,7 @@ def test_external_data_set_that_leads_out(tmp_path: Path) -> None:
     source, _ = pair(tmp_path, form="dense")
     values = np.arange(480, dtype=np.float32).reshape(40, 12)
     external(source, values, str(tmp_path / "secret"))
-    refused(source, tmp_path / "out", "^X .*secret.*--allow-links")
+    refused(source, tmp_path / "out", "^X .*secret.*allow.links")
     assert_values(source, tmp_path / "out", values, allow_links=True)
 
 
@@ -313,7 +313,7 @@ def swap(store: Path, path: str, target: Path) -> None:
 def test_symbolic_links_out_of_a_zarr_store(tmp_path: Path, part: str) -> None:
     source, other = zarr_pair(tmp_path)
     swap(source, part, other / part)
-    words = refused(source, tmp_path / "out", r"^(X|obs|obsm).* is a link to .*--allow-links")
+    words = refused(source, tmp_path / "out", r"^(X|obs|obsm).* is a link to .*allow.links")
     assert str(other) in words
     assert_values(source, tmp_path / "out", read_source(source).X, allow_links=True)
 
@@ -338,7 +338,7 @@ def test_verify_follows_links_as_export_does(tmp_path: Path) -> None:
     swap(source, "X", other / "X")
     target = tmp_path / "out"
     cellucid_dask.export(source, target, allow_links=True, **SETTINGS)
-    with pytest.raises(RequestError, match="--allow-links"):
+    with pytest.raises(RequestError, match="allow_links"):
         cellucid_dask.verify(target, source)
     assert cellucid_dask.verify(target, source, allow_links=True).ok
 

@@ -25,7 +25,7 @@ LONGEST = 255 - len(".values.u8.gz")
 @pytest.mark.parametrize("length", [LONGEST + 1, 5_000])
 def test_a_gene_whose_name_is_too_long(target: Path, length: int) -> None:
     adata = with_genes("P" * length, "P" * (length - 1) + "Q", "LYZ")
-    words = refused(adata, target, "--shorten-gene-names")
+    words = refused(adata, target, "shorten_gene_names=True")
     assert f"{length:,} characters" in words
     assert len(words) < 400
     with pytest.raises(RequestError, match="too long"):

@@ -46,7 +46,7 @@ def test_a_column_of_aliases_is_chosen(tmp_path: Path) -> None:
     cellucid_dask.export(small_anndata(), tmp_path / "out", gene_aliases="symbol", progress=False)
     aliases = document(tmp_path / "out", "aliases.json")
     assert aliases["names"] == [f"symbol-gene{number}" for number in range(12)]
-    with pytest.raises(RequestError, match="var has no column 'nothing' for --gene-aliases"):
+    with pytest.raises(RequestError, match="var has no column 'nothing' for gene_aliases"):
         cellucid_dask.export(small_anndata(), tmp_path / "no", gene_aliases="nothing")
 
 

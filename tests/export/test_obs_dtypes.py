@@ -241,5 +241,5 @@ def test_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
     with staging.Staging(str(tmp_path), max_memory=1) as waiting:
         waiting._file.close()
         waiting._file = Full()  # type: ignore[assignment]
-        with pytest.raises(ExportError, match=r"No space left on device.*--scratch"):
+        with pytest.raises(ExportError, match=r"No space left on device.*scratch"):
             waiting.add("a", b"a")

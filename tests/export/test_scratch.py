@@ -182,7 +182,7 @@ def test_disk_too_small(
 ) -> None:
     usage = namedtuple("usage", "total used free")  # noqa: PYI024
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 0, 10**6))
-    with pytest.raises(cellucid_dask.RequestError, match=r"needs 0\.\d\d GB.*--scratch"):
+    with pytest.raises(cellucid_dask.RequestError, match=r"needs 0\.\d\d GB.*scratch"):
         export(tall, tmp_path / "out", scratch)
     assert not list((tmp_path / "out").glob("**/*"))
 

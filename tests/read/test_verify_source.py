@@ -329,7 +329,7 @@ def _another_version(adata: ad.AnnData) -> ad.AnnData:
     [
         (_in_another_order, "the cells are probably in another order"),
         (_counts, "the source holds whole numbers, such as raw counts, and the export does not"),
-        (_another_version, "another version or layer: name the right layer.*--layer doubled"),
+        (_another_version, 'another version or layer: name the right layer.*layer="doubled"'),
     ],
 )
 @pytest.mark.parametrize("form", ["csr", "csc"])

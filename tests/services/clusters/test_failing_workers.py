@@ -140,7 +140,7 @@ def test_task_that_always_kills_its_worker(client: Client, matrix: Any, tmp_path
 
     allow(0)
     try:
-        with pytest.raises(ExportError, match=r"died.*memory.*--resume"):
+        with pytest.raises(ExportError, match=r"died.*memory.*resume"):
             cellucid_dask.export(lazy(matrix, block), tmp_path / "out", **SETTINGS)
     finally:
         allow(3)

@@ -40,5 +40,5 @@ def test_ends(source: tuple[Path, Tree], tmp_path: Path, fault: str, code: int, 
     assert outcome.resumed
     if code:
         assert re.search(words, outcome.said), outcome.told
-        assert "--resume" in outcome.said
+        assert "resume" in outcome.said
     assert outcome.seconds < 60

@@ -120,12 +120,12 @@ def test_errors_are_explained_once() -> None:
         raise RequestError("as it is")
     with pytest.raises(MemoryError), location.explaining("read"):
         raise MemoryError
-    with pytest.raises(ExportError, match="--resume"), Target("/a").explaining_writes():
+    with pytest.raises(ExportError, match="resume"), Target("/a").explaining_writes():
         raise PermissionError
 
 
 def test_scratch_says_that_it_is_scratch(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"^Scratch at .* does not exist.*--scratch\.$"):
+    with pytest.raises(ExportError, match=r"^Scratch at .* does not exist.*scratch\.$"):
         Scratch(str(tmp_path / "nowhere")).write("a", [])
 
 

@@ -22,6 +22,6 @@ def test_files_come_back_in_order(tmp_path: Path, max_memory: int) -> None:
 def test_folder_that_is_gone(tmp_path: Path) -> None:
     with (
         Staging(str(tmp_path / "nowhere"), max_memory=1) as staging,
-        pytest.raises(ExportError, match=r"nowhere cannot hold .*--scratch"),
+        pytest.raises(ExportError, match=r"nowhere cannot hold .*scratch"),
     ):
         staging.add("a", b"12")
