@@ -75,7 +75,7 @@ def test_the_limit_of_a_name_is_the_file_systems(
     """Some, such as encrypted home folders, keep 143 bytes only."""
     limits = {"PC_NAME_MAX": 143, "PC_PATH_MAX": 4096}
     monkeypatch.setattr(os, "pathconf", lambda _, name: limits[name])
-    refused(with_genes("g" * 150, "LYZ"), tmp_path / "export", "shorten-gene-names")
+    refused(with_genes("g" * 150, "LYZ"), tmp_path / "export", "shorten_gene_names=True")
 
 
 def test_columns_that_differ_by_case_only(
