@@ -29,6 +29,7 @@ def make_plan(
     n_workers: int,
     shared_disk: bool = True,
     shared_memory: int = 0,
+    working: int | None = None,
 ) -> ExportPlan:
     """Choose route and blocks.
 
@@ -46,6 +47,8 @@ def make_plan(
         Whether all workers can reach the same scratch.
     shared_memory
         Bytes of the budget that are in use for the whole run.
+    working
+        Bytes that an encode task needs beside its tiles; by default for codes of `bits`.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def make_plan(
     per_task = max(memory_budget - shared_memory, 0) // n_workers
     n_cells, _ = layout.shape
     stored = _stored_nbytes(layout)
-    encoding = working_bytes(n_cells, bits)
+    encoding = working_bytes(n_cells, bits) if working is None else working
     reading = choose_blocks(layout, per_task - encoding, n_workers)
     encode_blocks = _encode_blocks(layout, reading, n_workers, shared_disk=shared_disk)
     if reading.direct:

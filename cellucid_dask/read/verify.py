@@ -100,7 +100,7 @@ def verify(
     started = time.perf_counter()
     opened_target = Target.of(target, storage_options or {})
     if is_store(opened_target):
-        with show_progress(progress):
+        with show_progress(progress), waiting_at_most(Settings(timeout=timeout).patience):
             return _verify_store(
                 CheckedStore.read(opened_target), source, genes, layer, memory_budget,
                 source_storage_options, allow_links, started,

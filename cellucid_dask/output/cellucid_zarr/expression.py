@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellucid_dask.encode.tiles import DenseTile, Tile
-from cellucid_dask.errors import ExportError
+from cellucid_dask.encode.columns import dense_values, sparse_values
+from cellucid_dask.encode.tiles import Tile
 from cellucid_dask.output.cellucid_zarr.arrays import SLICED, WHOLE, ArraySpec
 from cellucid_dask.types import Array
 
-_DAMAGED = "Values that were read twice are not the same: the source changed while it was exported."
 _DENSE_SHARE = 1 / 2  # of values that are not zero, above which a dense matrix is smaller
 
 
@@ -146,65 +145,6 @@ class Expression:
             return Piece(start, (dense_values(parts, self.n_cells).reshape(-1),))
         counts = self.n_values[slot : slot + last - first]
         return Piece(start, sparse_values(parts, counts))
-
-
-def dense_values(tiles: Sequence[Tile], n_cells: int) -> Array:
-    """Return all values of the genes of some tiles: float32, (n_genes, n_cells)."""
-    values = np.zeros((tiles[0].n_genes, n_cells), np.float32)
-    for tile in tiles:
-        cells = values[:, tile.first_cell : tile.first_cell + tile.n_cells]
-        if isinstance(tile, DenseTile):
-            np.add(tile.values, 0, out=cells, casting="unsafe")  # no negative zeros
-        else:
-            genes = np.repeat(np.arange(tile.n_genes), np.diff(tile.indptr))
-            given = tile.values.astype(np.float32) + np.float32(0)
-            cells[genes, tile.cells] = given
-    return values
-
-
-def sparse_values(tiles: Sequence[Tile], counts: Array) -> tuple[Array, Array]:
-    """Return the values of genes that are not zero, and the cell of each, gene after gene.
-
-    Parameters
-    ----------
-    tiles
-        Tiles of the genes, sorted by cell.
-    counts
-        int64, (n_genes,): number of values of each.
-    """
-    ends = np.cumsum(counts)
-    values, cells = np.empty(int(ends[-1]), "<f4"), np.empty(int(ends[-1]), "<i4")
-    following = ends - counts
-    for tile in tiles:
-        given, given_cells, n_given = _non_zeros(tile)
-        first = np.cumsum(n_given) - n_given
-        if (following + n_given > ends).any():
-            raise ExportError(_DAMAGED)
-        where = np.repeat(following - first, n_given)
-        where += np.arange(len(where))
-        values[where] = given
-        cells[where] = given_cells.astype(np.int64) + tile.first_cell
-        following = following + n_given
-    if (following != ends).any():
-        raise ExportError(_DAMAGED)
-    return values, cells
-
-
-def _non_zeros(tile: Tile) -> tuple[Array, Array, Array]:
-    """Return values, cells and the number of values of each gene."""
-    chosen = tile.values != 0
-    if isinstance(tile, DenseTile):
-        flat = np.flatnonzero(chosen)
-        return (
-            tile.values.reshape(-1)[flat],
-            flat % tile.n_cells,
-            np.count_nonzero(chosen, axis=1).astype(np.int64),
-        )
-    indptr = np.asarray(tile.indptr, np.int64)
-    if chosen.all():
-        return tile.values, tile.cells, np.diff(indptr)
-    before = np.concatenate(([0], np.cumsum(chosen)))
-    return tile.values[chosen], tile.cells[chosen], np.diff(before[indptr])
 
 
 class Cutter:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from dask.delayed import delayed
 
+from cellucid_dask.encode.columns import dense_values, group_values, sparse_values
 from cellucid_dask.encode.counts import GeneCounts
 from cellucid_dask.encode.gene_vectors import GeneVectors
 from cellucid_dask.encode.summary import GeneSummary
@@ -27,8 +28,6 @@ from cellucid_dask.output.cellucid_zarr.expression import (
     Cutter,
     Expression,
     Piece,
-    dense_values,
-    sparse_values,
 )
 from cellucid_dask.planning import split_by_cost
 from cellucid_dask.runtime.compute import run_all
@@ -37,8 +36,7 @@ from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
 _LAYOUT = f"{NOTES}/layout.json"
-# Values that are gathered and cut at a time, and chunks that a task joins.
-_GROUP_VALUES = 2**18
+# Chunks that a task joins.
 _JOINED_CHUNKS = 64
 
 
@@ -178,7 +176,7 @@ def _pieces(expression: Expression, tiles: Sequence[Tile], slots: Array) -> Iter
         slot = int(slots[first])
         stored = np.diff(expression.starts[slot : slot + last - first + 1])
         cutter = Cutter(int(expression.starts[slot]), expression.chunk_values)
-        for start, stop in split_by_cost(stored, _GROUP_VALUES):
+        for start, stop in split_by_cost(stored, group_values(expression.n_cells)):
             values = expression.values(tiles, slot + start, first + start, first + stop)
             yield from cutter.add(values.arrays)
         yield from cutter.rest()
