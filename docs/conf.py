@@ -43,6 +43,7 @@ autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_ivar = True
+smartquotes_action = "qe"  # no dashes: options begin with two
 copybutton_prompt_text = "$ "
 suppress_warnings = ["mystnb.unknown_mime_type", "myst.domains"]
 
