@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
@@ -13,11 +12,12 @@ from time import monotonic
 from typing import Any
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.runtime.patience import Look, Vigil, patience
+from cellucid_dask.runtime.patience import Look, Vigil, effort_of_threads, patience
 
-# Threads that do the work of a worker, by how their names begin: its tasks', fsspec's, and
-# those that move data. All others of Python's only keep the worker going.
-_WORKING = ("Dask-Default-Threads", "Dask-Offload", "fsspecIO")
+# How the names of a worker's threads begin that run tasks and move their data.
+_WORKING = ("Dask-Default-Threads", "Dask-Offload")
+# Dask's workers pause at this share of their memory limit.
+_PAUSE = 0.8
 
 
 class ClusterWatch:
@@ -26,7 +26,7 @@ class ClusterWatch:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._seen: dict[str, tuple[float, float]] = {}  # last sign of life, and when it was new
-        self._paused = False
+        self._full = False
 
     def look(self) -> Look:
         """Look once.
@@ -52,7 +52,7 @@ class ClusterWatch:
         workers: Mapping[str, Any] = known["workers"]
         silent = self._silent(workers)
         busy = [each for each in workers if _runs(workers[each]) and each not in silent]
-        self._paused |= any(each["status"] == "paused" for each in workers.values())
+        self._full = not busy and (self._full or any(map(_is_full, workers.values())))
         efforts: dict[str, tuple[float, ...]] = {}
         if busy:
             with suppress(OSError, RuntimeError):  # one of them has fallen silent since
@@ -90,10 +90,10 @@ class ClusterWatch:
                 "hang. End that worker, or allow more with --timeout, and run this again, an "
                 "export with --resume."
             )
-        if self._paused:
-            return "Dask workers that have paused: their memory is full", ExportError(
-                f"The Dask workers have paused for {time}, for their memory is full: give them "
-                "more, and run this again, an export with --resume."
+        if self._full:
+            return "Dask workers that do nothing, for their memory is full", ExportError(
+                f"The Dask workers have done nothing for {time}, for their memory is full: give "
+                "them more, and run this again, an export with --resume."
             )
         if not workers:
             return "a Dask worker", ExportError(
@@ -160,8 +160,11 @@ def explained(client: Any) -> Iterator[None]:
     """Say in plain words what Dask raises when a client or its scheduler goes away."""
     try:
         yield
-    except (OSError, RuntimeError, AttributeError) as error:
+    except Exception as error:
         if isinstance(error, ExportError):
+            raise
+        check_open(client)
+        if not isinstance(error, OSError | RuntimeError | AttributeError):
             raise
         raise gone(client) from error
 
@@ -194,27 +197,21 @@ def _runs(worker: Mapping[str, Any]) -> bool:
     return bool(worker["metrics"].get("task_counts", {}).get("executing"))
 
 
+def _is_full(worker: Mapping[str, Any]) -> bool:
+    """Whether a worker has paused, or is about to be started again by its nanny."""
+    limit = worker["memory_limit"] * _PAUSE
+    return worker["status"] == "paused" or bool(0 < limit < worker["metrics"].get("memory", 0))
+
+
 def _one_of(addresses: list[str]) -> str:
     return f"{addresses[0]} (and {len(addresses) - 1} more)" if addresses[1:] else addresses[0]
 
 
 def _effort(dask_worker: Any) -> tuple[float, ...]:
-    """Return what a worker has done: computed, moved to and from others, and to disk.
-
-    A task may take longer than any bound, and is right to, as long as its threads get time of the
-    processor. That they live, or that the worker still answers, says nothing: a thread that waits
-    for a dead disk does both. Time is counted in tenths of a second, so that waking up to look for
-    something again and again is no effort. What a thread computes without end cannot be told
-    from work.
-    """
-    import psutil  # noqa: PLC0415
-
-    idle = {each.native_id for each in threading.enumerate() if not each.name.startswith(_WORKING)}
-    busy = [each for each in psutil.Process().threads() if each.id not in idle]
-    spilled = getattr(dask_worker.data, "spilled_total", (0, 0))
+    """Return what a worker has done: computed, moved to and from others, and to disk."""
     return (
-        int(sum(each.user_time + each.system_time for each in busy) * 10),
+        effort_of_threads(_WORKING),
         dask_worker.state.transfer_incoming_count_total,
         dask_worker.transfer_outgoing_count_total,
-        float(sum(spilled)),
+        float(sum(getattr(dask_worker.data, "spilled_total", (0, 0)))),
     )

@@ -8,7 +8,10 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
+from threading import Thread
 from typing import Any
 
 import dask
@@ -16,6 +19,7 @@ import dask
 from cellucid_dask._version import __version__
 from cellucid_dask.errors import RequestError
 from cellucid_dask.runtime.answers import ask
+from cellucid_dask.runtime.patience import run_into
 from cellucid_dask.runtime.supervise import compute_all
 from cellucid_dask.secrets import shown
 
@@ -63,12 +67,10 @@ def blocking_client(timeout: float = _ANSWER) -> Iterator[None]:
     if client is None or not client.asynchronous:
         yield
         return
-    from distributed import Client  # noqa: PLC0415
-
     try:
-        blocking = Client(
-            client.scheduler.address, security=client.security, timeout=timeout,
-            set_as_default=False, asynchronous=False,
+        blocking = _client(
+            client.scheduler.address, timeout, security=client.security, set_as_default=False,
+            asynchronous=False,
         )  # fmt: skip
     except (OSError, AttributeError) as error:
         raise RequestError(
@@ -97,15 +99,29 @@ def connect(address: str, timeout: float = _ANSWER) -> Any:
     RequestError
         No scheduler answers at `address`.
     """
-    from distributed import Client  # noqa: PLC0415  slow to import
-
     try:
-        return Client(address, timeout=timeout)
+        return _client(address, timeout)
     except (OSError, ValueError, TypeError) as error:
         raise RequestError(
             f"No Dask scheduler answers at {shown(address)}: check the address, such as "
             "tcp://10.0.0.1:8786, and that it runs (dask scheduler)."
         ) from error
+
+
+def _client(address: str, timeout: float, **how: Any) -> Any:
+    """Make a client, in a thread: a scheduler that is frozen takes a connection, and no more.
+
+    Raises
+    ------
+    OSError, ValueError, TypeError
+        No scheduler answers in time, or the address is none.
+    """
+    from distributed import Client  # noqa: PLC0415  slow to import
+
+    made: Future[Any] = Future()
+    call = partial(Client, address, timeout=timeout, **how)
+    Thread(target=run_into, args=(call, made), daemon=True, name="client").start()
+    return made.result(2 * timeout)  # Dask itself should have given up by then
 
 
 def start(n_workers: int) -> Any:

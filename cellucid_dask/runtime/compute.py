@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import dask.threaded
+import dask
 from dask.delayed import Delayed
 from dask.system import CPU_COUNT
 
+from cellucid_dask.runtime import local
 from cellucid_dask.runtime.cluster import active_client
 from cellucid_dask.runtime.graph import TaskGraph
 from cellucid_dask.runtime.progress import Progress, Watch
 from cellucid_dask.runtime.supervise import RETRIES, compute, compute_all
-
-_LOCAL_THREADS = {None, "threads", "threading"}
 
 
 def run(graph: TaskGraph, progress: Progress, n_workers: int) -> Any:
@@ -38,8 +35,9 @@ def run(graph: TaskGraph, progress: Progress, n_workers: int) -> Any:
     calls |= dict.fromkeys(
         graph.encodes, lambda done: progress.add(len(done.column), done.total_bytes)
     )
-    with Watch(calls), _local_threads(n_workers):
-        (result,) = dask.compute(Delayed(graph.result, graph.tasks))
+    with Watch(calls):
+        whole = Delayed(graph.result, graph.tasks)
+        (result,) = local.compute(lambda: dask.compute(whole), n_workers, progress.wait_for)
     return result
 
 
@@ -62,21 +60,9 @@ def run_all(
         return compute_all(client, tasks, progress)
     if progress is not None:
         calls = dict.fromkeys([task.key for task in tasks], lambda _: progress.add())
-    with Watch(calls), _local_threads(n_workers):
-        results: tuple[Any, ...] = dask.compute(*tasks, retries=RETRIES)
+    tell = None if progress is None else progress.wait_for
+    with Watch(calls):
+        results: tuple[Any, ...] = local.compute(
+            lambda: dask.compute(*tasks, retries=RETRIES), n_workers, tell
+        )
     return results
-
-
-@contextmanager
-def _local_threads(n_workers: int) -> Iterator[None]:
-    """Run tasks of the local scheduler in a thread pool that is closed at the end of the block.
-
-    Closing it waits for all its tasks. The scheduler is passed as a function, because Dask would
-    import distributed to look up a name.
-    """
-    if active_client() is None and dask.config.get("scheduler", None) in _LOCAL_THREADS:
-        get = dask.threaded.get
-        with ThreadPoolExecutor(n_workers) as pool, dask.config.set(pool=pool, scheduler=get):
-            yield
-    else:
-        yield

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from queue import Empty
 from typing import Protocol, TypeVar
+
+import psutil
 
 from cellucid_dask.display import say
 from cellucid_dask.errors import ExportError
@@ -185,6 +189,38 @@ class _Lines:
             _log.info("%s", text)
             if is_shown():
                 say(f"{text}\n", sys.stderr)
+
+
+def run_into(call: Callable[[], T], done: Future[T]) -> None:
+    """Make a call, and put its result or error where a thread waits for it."""
+    try:
+        done.set_result(call())
+    except BaseException as error:  # noqa: BLE001  it is raised there
+        done.set_exception(error)
+
+
+def effort_of_threads(names: tuple[str, ...]) -> int:
+    """Return how much time of the processor the threads of tasks have had.
+
+    A task may take longer than any bound, and is right to, as long as its threads get time of the
+    processor. That they live, or that their process still answers, says nothing: a thread that
+    waits for a dead disk does both. What computes without end cannot be told from work.
+
+    Parameters
+    ----------
+    names
+        How the names of the threads begin. Those of fsspec, and those that are not Python's,
+        work for tasks too; all others only keep the process going.
+
+    Returns
+    -------
+    int
+        Tenths of a second, so that waking up to look for something again and again is no effort.
+    """
+    working = (*names, "fsspecIO")
+    idle = {each.native_id for each in threading.enumerate() if not each.name.startswith(working)}
+    busy = [each for each in psutil.Process().threads() if each.id not in idle]
+    return int(sum(each.user_time + each.system_time for each in busy) * 10)
 
 
 def in_words(seconds: float) -> str:

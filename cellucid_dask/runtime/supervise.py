@@ -176,7 +176,7 @@ def _submitted(client: Any, keys: set[str]) -> Iterator[_Ended]:
         _stop(client, keys, list(ended.left.values()))
         raise
     finally:
-        with suppress(OSError, RuntimeError, AttributeError):
+        with suppress(Exception):  # the client was closed, perhaps
             client.unsubscribe_topic(_TOPIC)
 
 
@@ -200,8 +200,7 @@ def _error_of(future: Any) -> Exception:
 def _stop(client: Any, keys: set[str], futures: list[Any]) -> None:
     """Cancel a run, and wait until no worker that answers runs any of its tasks."""
     deadline = time.monotonic() + _STOP_SECONDS
-    # the cluster may be gone, and its tasks with it
-    with suppress(OSError, RuntimeError, AttributeError):
+    with suppress(Exception):  # the cluster is gone, perhaps, and its tasks with it
         # not `cancel`: cancelling keys that depend on one another breaks the scheduler
         for future in futures:
             future.release()

@@ -261,11 +261,14 @@ def acquire_lease(target: Target, valid_for: float = 90.0) -> Iterator[Lease]:
     target.fence = lease.fence
     renewal = threading.Thread(target=lease.keep, daemon=True, name="lease")
     renewal.start()
+    done = False
     try:
         yield lease
+        done = True
     finally:
         lease.end()
         renewal.join(timeout=20)
         lease.release()
-        target.fence = None
+        if done:  # what a run that failed has left behind is to find out
+            target.fence = None
         target.remove_if_empty(RUN_DIR)
