@@ -68,7 +68,7 @@ class Outcome:
     def is_raw(self) -> bool:
         """Whether it ended in a library's words."""
         return "Traceback" in self.told or bool(
-            RAW.search(self.said) or self.code and not self.said
+            RAW.search(self.said) or (self.code and not self.said)
         )
 
     def row(self, name: str) -> str:
@@ -185,7 +185,7 @@ class World:
         """The fault is there now: measure from here."""
         self.faulty = time.monotonic()
 
-    def outcome(self, process: Any, within: float = 20) -> Outcome:
+    def outcome(self, process: Any, within: float = 60) -> Outcome:
         """Wait for the end of an export, and go on with it."""
         self.faulty = self.faulty or time.monotonic()
         try:
