@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cellucid_dask.source import hdf5, legacy, ways
+from cellucid_dask.source.claims import check_chunks
 from cellucid_dask.source.elements import Elements, Links, as_dense, as_rows, shape_of
 from cellucid_dask.source.fingerprint import of_files
 from cellucid_dask.source.hdf5_links import Hdf5Links
@@ -38,21 +39,32 @@ def open_h5ad(
     )
 
 
-def open_zarr(location: Location, part: str | None, allow_links: bool, _: ExitStack) -> FileSource:
+def open_zarr(
+    location: Location, part: str | None, allow_links: bool, opened: ExitStack
+) -> FileSource:
     """Open an AnnData Zarr store, or one table of a SpatialData store."""
-    from cellucid_dask.source.zarr_store import open_group  # noqa: PLC0415  zarr is slow to import
+    # zarr is slow to import
+    from cellucid_dask.source.zarr_store import bounded, open_group  # noqa: PLC0415
+
+    opened.enter_context(bounded())
 
     folder = Path(location.url) if location.is_local else None
     links = SymbolicLinks(Reach(location.name, folder, allow_links))
-    return _open(open_group(location), location, part, links, ZarrArray)
+    return _open(open_group(location), location, part, links, _zarr_array)
+
+
+def _zarr_array(array: Any, what: str) -> ZarrArray:
+    check_chunks(what, array.shape, array.chunks, array.dtype.itemsize)
+    return ZarrArray(array, what)
 
 
 def open_zip(location: Location, part: str | None, _: bool, opened: ExitStack) -> FileSource:
     """Open a Zarr store in a zip archive."""
-    from cellucid_dask.source.zarr_store import open_zip_group  # noqa: PLC0415
+    from cellucid_dask.source.zarr_store import bounded, open_zip_group  # noqa: PLC0415
 
+    opened.enter_context(bounded())
     group = open_zip_group(location, opened)
-    return _open(group, location, part, SymbolicLinks(Reach(location.name, None)), ZarrArray)
+    return _open(group, location, part, SymbolicLinks(Reach(location.name, None)), _zarr_array)
 
 
 def _open(

@@ -117,9 +117,25 @@ class Elements:
 def shape_of(element: Any) -> tuple[int, ...]:
     """Return the shape of an array or of a sparse group; ``()`` of anything else."""
     attributes = element.attrs
-    shape = attributes.get("shape", attributes.get("h5sparse_shape"))
-    shape = getattr(element, "shape", None) if shape is None else shape
-    return () if shape is None else tuple(map(int, shape))
+    stated = [key for key in ("shape", "h5sparse_shape") if _is_numeric(attributes, key)]
+    shape: Any = attributes[stated[0]] if stated else getattr(element, "shape", None)
+    try:
+        sizes = tuple(map(int, shape))
+    except (TypeError, ValueError, OverflowError):
+        return ()
+    return sizes if min(sizes, default=0) >= 0 else ()
+
+
+def _is_numeric(attributes: Any, key: str) -> bool:
+    """Whether there is an attribute that may be numbers; a text of HDF5 may be of any length."""
+    if key not in attributes:
+        return False
+    return not hasattr(attributes, "get_id") or attributes.get_id(key).dtype.kind in "iuf"
+
+
+def encoding_of(element: Any) -> str:
+    """Return the encoding that an element names, or an empty text."""
+    return str(element.attrs.get("encoding-type", ""))
 
 
 def stored_matrix(element: Any, what: str, open_array: Callable[[Any, str], Any]) -> Matrix | None:

@@ -12,8 +12,16 @@ from typing import Any
 import h5py
 
 from cellucid_dask.errors import RequestError
+from cellucid_dask.source.claims import (
+    ANY_RATIO,
+    DEFLATE_RATIO,
+    MAX_ATTRIBUTES,
+    check_chunks,
+    check_stored,
+)
 from cellucid_dask.source.filters import check_filters
 from cellucid_dask.source.links import Reach
+from cellucid_dask.source.reading import UnreadableError
 
 _MAX_LINKS = 16  # that lead to one another
 
@@ -30,7 +38,10 @@ class Hdf5Links:
 
     def find(self, group: h5py.Group, path: str) -> bool:
         """Check the links on the way to an element; whether it is there."""
-        return self._follow(group, path) is not None
+        element = self._follow(group, path)
+        if element is not None:
+            _check_attributes(element, f"{path} of {self.reach.name}")
+        return element is not None
 
     def check(self, group: h5py.Group, path: str) -> None:
         """Check all links below an element, and its data sets.
@@ -108,6 +119,8 @@ class Hdf5Links:
         )
 
     def _check_below(self, element: Any, seen: set[Any]) -> None:
+        if hasattr(element, "id"):
+            _check_attributes(element, f"{_path_of(element)} of {self.reach.name}")
         if isinstance(element, h5py.Dataset):
             self._check_dataset(element, seen)
         elif isinstance(element, h5py.Group):
@@ -122,6 +135,7 @@ class Hdf5Links:
     def _check_dataset(self, dataset: h5py.Dataset, seen: set[Any]) -> None:
         what = _path_of(dataset)
         check_filters(dataset, f"{what} of {self.reach.name}")
+        _check_size(dataset, f"{what} of {self.reach.name}")
         if dataset.external:
             self._check_raw(dataset, what)
         for source in _virtual_sources(dataset):
@@ -163,6 +177,22 @@ class Hdf5Links:
                 f"{source.file_name}, which is not there or too short."
             )
         self._check_below(element, seen)
+
+
+def _check_size(dataset: h5py.Dataset, what: str) -> None:
+    shape, itemsize = dataset.shape or (), dataset.dtype.itemsize
+    if dataset.chunks:
+        check_chunks(what, shape, dataset.chunks, itemsize)
+    if not (dataset.external or dataset.is_virtual):
+        filters = dataset.id.get_create_plist().get_nfilters()
+        ratio = DEFLATE_RATIO if dataset.compression == "gzip" or not filters else ANY_RATIO
+        check_stored(what, shape, itemsize, dataset.id.get_storage_size(), ratio)
+
+
+def _check_attributes(element: Any, what: str) -> None:
+    """Check that attributes, which are read whole, are small; large ones have a heap."""
+    if h5py.h5o.get_info(element.id).meta_size.attr.heap_size > MAX_ATTRIBUTES:
+        raise UnreadableError(f"{what} is damaged: its attributes are too large.")
 
 
 def file_of(element: Any) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from zipfile import BadZipFile
 
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.store.failures import Failure, failure_of
@@ -59,9 +58,9 @@ def refusing(location: Location) -> Iterator[None]:
             failure in (Failure.TRANSIENT, Failure.MISSING) and not location.is_local
         ):
             raise RequestError(location.explain(error, "read")) from error
-        if isinstance(error, OSError | ValueError | KeyError | ImportError | BadZipFile):
-            raise RequestError(what_it_is(location)) from error
-        raise
+        if isinstance(error, MemoryError):
+            raise
+        raise RequestError(what_it_is(location)) from error
 
 
 def what_it_is(location: Location, *, there: bool = True) -> str:

@@ -12,9 +12,12 @@ import pandas as pd
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.source import legacy
-from cellucid_dask.source.elements import Elements
+from cellucid_dask.source.claims import check_chunks, check_length
+from cellucid_dask.source.elements import Elements, encoding_of
 from cellucid_dask.source.reading import UnreadableError, explaining
 from cellucid_dask.source.text import TextColumn
+
+_ATTRIBUTES = ("encoding-version", "_index", "column-order")
 
 
 class Table(Protocol):
@@ -42,16 +45,17 @@ class StoredTable:
     def __init__(self, elements: Elements, path: str) -> None:
         self._elements, self._path = elements, path
         self._element = elements.glance(path)
+        with explaining(elements.title(path)):
+            given = self._element.attrs
+            self._attributes = {key: given[key] for key in _ATTRIBUTES if key in given}
 
     @property
     def _by_column(self) -> bool:
         """Whether it is stored column by column, as anndata does since 0.7.5."""
-        attributes = self._element.attrs
         return (
             not legacy.is_table(self._element)
-            and str(attributes.get("encoding-version")) == "0.2.0"
-            and "_index" in attributes
-            and "column-order" in attributes
+            and str(self._attributes.get("encoding-version")) == "0.2.0"
+            and len(self._attributes) == len(_ATTRIBUTES)
         )
 
     @cached_property
@@ -80,7 +84,7 @@ class StoredTable:
 
     @property
     def _index_path(self) -> str:
-        return f"{self._path}/{_plain(self._element.attrs['_index'])}"
+        return f"{self._path}/{_plain(self._attributes['_index'])}"
 
     @property
     def index(self) -> pd.Index[Any]:
@@ -95,15 +99,35 @@ class StoredTable:
         """Names of the columns, in order."""
         if not self._by_column:
             return list(map(str, self._frame.columns))
-        return list(map(_plain, self._element.attrs["column-order"]))
+        order: Any = self._attributes["column-order"]
+        if not isinstance(order, list | tuple | np.ndarray) or not all(map(_is_text, order)):
+            raise UnreadableError(
+                f"{self._elements.title(self._path)} has a column-order that is no list of names: "
+                "write the file again from its origin."
+            )
+        return list(map(_plain, order))
 
     def __getitem__(self, name: str) -> pd.Series[Any]:
         """Read a column."""
         if not self._by_column:
             return self._frame[name]
+        self._check_column(name)
         values = self._elements.read(f"{self._path}/{name}")
         with explaining(self._elements.title(f"{self._path}/{name}")):
             return pd.Series(values)
+
+    def _check_column(self, name: str) -> None:
+        """Check that a column is as long as the table, before it is read."""
+        path = f"{self._path}/{name}"
+        title, column = self._elements.title(path), self._elements.glance(path)
+        with explaining(title):
+            parts = [column] if hasattr(column, "shape") else [column[each] for each in column]
+            for each in parts:
+                shape = tuple(getattr(each, "shape", None) or ())
+                if shape and not each.name.endswith("/categories"):
+                    check_length(title, shape[0], len(self))
+                if shape and getattr(each, "chunks", None):
+                    check_chunks(title, shape, each.chunks, each.dtype.itemsize)
 
     def column(self, name: str) -> Any:
         """Read a column as an array; text will be read a slice at a time.
@@ -117,8 +141,9 @@ class StoredTable:
             return self._frame[name]
         path = f"{self._path}/{name}"
         title = self._elements.title(path)
+        self._check_column(name)
         element = self._elements.open(path)
-        match element.attrs.get("encoding-type"):
+        match encoding_of(element):
             case "string-array":
                 return TextColumn(title, element)
             case "nullable-string-array":
@@ -142,7 +167,11 @@ def readable_columns(table: Table, names: Iterable[str]) -> Iterator[tuple[str, 
 
 def is_table(element: Any) -> bool:
     """Whether an element of a file is a table."""
-    return legacy.is_table(element) or element.attrs.get("encoding-type") == "dataframe"
+    return legacy.is_table(element) or encoding_of(element) == "dataframe"
+
+
+def _is_text(name: Any) -> bool:
+    return isinstance(name, str | bytes)
 
 
 def _plain(name: Any) -> str:

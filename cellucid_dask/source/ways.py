@@ -6,11 +6,10 @@ MuData and SpatialData hold several AnnData, of which ``#name`` chooses one.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
-from cellucid_dask.source.elements import Elements
+from cellucid_dask.source.elements import Elements, encoding_of
 from cellucid_dask.store.location import Location
 
 _WRITE = "and write it with adata.write_h5ad"
@@ -86,16 +85,12 @@ def part_of(elements: Elements, location: Location, part: str | None) -> str:
 def _container(elements: Elements) -> tuple[str, str]:
     """Return the kind of a file of several AnnData and their folder; empty of other files."""
     is_anndata = "obs" in elements and "var" in elements
-    if "mod" in elements and (_encoding(elements.group) == "MuData" or not is_anndata):
+    if "mod" in elements and (encoding_of(elements.group) == "MuData" or not is_anndata):
         return "MuData", "mod"
     for folder in ("tables", "table"):
         if folder in elements and not is_anndata:
             return "SpatialData", folder
     return "", ""
-
-
-def _encoding(group: Any) -> str:
-    return str(group.attrs.get("encoding-type", ""))
 
 
 def check_anndata(elements: Elements) -> None:

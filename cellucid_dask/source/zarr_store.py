@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Iterable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from zipfile import ZipFile
 
 import zarr
@@ -13,8 +13,10 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteReque
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
 from cellucid_dask.errors import ExportWarning, RequestError
+from cellucid_dask.source.zarr_codecs import PIPELINE
+from cellucid_dask.store.document import DocumentError, parse_json
 from cellucid_dask.store.failures import Failure, failure_of
-from cellucid_dask.store.location import Location
+from cellucid_dask.store.location import MAX_BYTES, Location
 from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.transfer import ask_from_anywhere
 
@@ -22,17 +24,29 @@ _GROUP = ("zarr.json", ".zgroup")
 _METADATA = (*_GROUP, ".zmetadata", ".zarray", ".zattrs")
 
 
+def bounded() -> AbstractContextManager[object]:
+    """Return a context in which chunks of arrays that are opened inflate to their shape only.
+
+    Who chose another pipeline than Zarr's own keeps it.
+    """
+    default = zarr.config.get("codec_pipeline.path").startswith("zarr.")
+    pipeline = {"codec_pipeline.path": PIPELINE} if default else {}
+    context: AbstractContextManager[object] = zarr.config.set(pipeline)
+    return context
+
+
 def open_group(location: Location) -> zarr.Group:
     """Open the group that a location is."""
     if location.is_local:
         # what lies there counts; Zarr misreads consolidated names that differ by case
-        return zarr.open_group(location.url, mode="r", use_consolidated=False)
+        store = _LocalStore(location.url, read_only=True)
+        return zarr.open_group(store, mode="r", use_consolidated=False)
     check_answers(location, "zarr.json")
-    store = _RemoteStore(location)
+    remote = _RemoteStore(location)
     try:
-        return zarr.open_group(store, mode="r")
+        return zarr.open_group(remote, mode="r")
     except FileNotFoundError as error:
-        raise store.denied or error from error
+        raise remote.denied or error from error
 
 
 def open_zip_group(location: Location, opened: ExitStack) -> zarr.Group:
@@ -57,6 +71,37 @@ def _top_folder(archive: str) -> str:
         tops = {tuple(name.partition("/")[:2]) for name in opened.namelist()}
     (top, slash), *others = tops or {("", "")}
     return top if slash and not others else ""
+
+
+def _is_metadata(key: str) -> bool:
+    return key.rpartition("/")[2] in _METADATA
+
+
+class _LocalStore(zarr.storage.LocalStore):
+    """A folder of which only regular files are read, and no metadata that are too large."""
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Read a file or a part of it; ``None`` if there is none.
+
+        Raises
+        ------
+        ValueError
+            It is no file, or metadata that cannot be used.
+        """
+        path = self.root / key
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ValueError(f"{key} is no file")
+        if _is_metadata(key) and path.is_file() and path.stat().st_size > MAX_BYTES:
+            raise DocumentError(f"{key} is too large")
+        data = await super().get(key, prototype, byte_range)
+        if data is not None and _is_metadata(key):
+            parse_json(data.to_bytes(), allow_nan=True)
+        return data
 
 
 class _RemoteStore(Store):
@@ -96,10 +141,12 @@ class _RemoteStore(Store):
             except Exception as error:
                 # a bucket that may not be listed does not say that an object is missing, and
                 # Zarr looks for metadata of several versions
-                if failure_of(error) is Failure.DENIED and key.rpartition("/")[2] in _METADATA:
+                if failure_of(error) is Failure.DENIED and _is_metadata(key):
                     self.denied = error
                     return None
                 raise
+        if _is_metadata(key):
+            parse_json(bytes(data), allow_nan=True)
         return prototype.buffer.from_bytes(data)
 
     async def get_partial_values(

@@ -30,8 +30,8 @@ def memory_of(data: bytes) -> int:
     return len(data) * (1 + 2 * width) + n_values * _VALUE_BYTES
 
 
-def parse_json(data: bytes, max_memory: int = MAX_MEMORY) -> Json:
-    """Parse a document as strictly as a browser does.
+def parse_json(data: bytes, max_memory: int = MAX_MEMORY, *, allow_nan: bool = False) -> Json:
+    """Parse a document as strictly as a browser does, or with NaN and Infinity.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def parse_json(data: bytes, max_memory: int = MAX_MEMORY) -> Json:
     if memory_of(data) > max_memory:
         raise DocumentError("is too large")
     try:
-        document = json.loads(data.decode("utf-8"), parse_constant=_refuse)
+        document = json.loads(data.decode("utf-8"), parse_constant=None if allow_nan else _refuse)
     except (ValueError, RecursionError):
         raise DocumentError("is not JSON") from None
     if not isinstance(document, dict):

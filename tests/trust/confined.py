@@ -116,6 +116,8 @@ def _child(steps: Mapping[str, Step], outside: Path, reports: Path, printed: Pat
         text = content.decode("utf-8", "replace")
         if "--debug shows where" in text or "Traceback (most" in text:
             faults.append(("raw error", text[-300:]))
+        if "Memory ran out" in text:
+            faults.append(("memory", text[-300:]))
         odd = sorted({c for c in text + said if not _is_plain(c)})
         if odd:
             faults.append(("control character", repr("".join(odd))))

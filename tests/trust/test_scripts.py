@@ -12,7 +12,9 @@ from tests.helpers import ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("script", "every"), [("hostile_exports", 11), ("secret_leaks", 5)])
+@pytest.mark.parametrize(
+    ("script", "every"), [("hostile_exports", 16), ("secret_leaks", 9), ("hostile_sources", 6)]
+)
 def test_no_case_has_a_fault(script: str, every: int) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"tests.trust.{script}", "--every", str(every)],

@@ -1,0 +1,57 @@
+"""What an array says of its size, held against what there is, before memory is taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from cellucid_dask.source.reading import UnreadableError
+
+_ALWAYS = 4 * 2**20  # bytes of an array of which nothing need be stored
+_LARGE_CHUNK = 16 * 2**20
+DEFLATE_RATIO, ANY_RATIO = 1100, 2**17  # deflate makes at most 1,032 bytes of one
+MAX_ATTRIBUTES = 16 * 2**20
+
+
+def check_stored(what: str, shape: Sequence[int], itemsize: int, stored: int, ratio: int) -> None:
+    """Check that an array is not larger than what its stored bytes can be inflated to.
+
+    Raises
+    ------
+    UnreadableError
+        It is.
+    """
+    nbytes = math.prod(shape) * itemsize
+    if nbytes > _ALWAYS + ratio * stored:
+        raise UnreadableError(
+            f"{what} is damaged: it says that it has {nbytes:,} bytes of values, of which "
+            f"{stored:,} are stored. Copy or write it again from its origin."
+        )
+
+
+def check_chunks(what: str, shape: Sequence[int], chunks: Sequence[int], itemsize: int) -> None:
+    """Check that the chunks of an array, which are read whole, are not far larger than it is.
+
+    Raises
+    ------
+    UnreadableError
+        They are.
+    """
+    nbytes = math.prod(chunks) * itemsize
+    if nbytes > max(_LARGE_CHUNK, 2 * math.prod(shape) * itemsize):
+        raise UnreadableError(
+            f"{what} is damaged: it has chunks of {nbytes:,} bytes, more than twice its own size. "
+            "Write it again from its origin."
+        )
+
+
+def check_length(what: str, length: int, n_rows: int) -> None:
+    """Check that a column has as many values as its table has rows.
+
+    Raises
+    ------
+    UnreadableError
+        It has not.
+    """
+    if length != n_rows:
+        raise UnreadableError(f"{what} has {length:,} values, and its table {n_rows:,} rows.")

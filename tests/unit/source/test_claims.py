@@ -1,0 +1,134 @@
+"""What an array says of its size is held against what there is, before memory is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numcodecs
+import numpy as np
+import pytest
+import zarr
+
+import cellucid_dask
+from cellucid_dask.source.claims import check_chunks, check_length, check_stored
+from cellucid_dask.source.reading import UnreadableError
+from cellucid_dask.source.zarr_codecs import check_length as check_codec
+from tests.export.refusing import refused
+from tests.helpers import SETTINGS, edit_json, small_anndata, write_h5ad, write_zarr
+from tests.viewer_reader import check
+
+CODECS: dict[str, Any] = {
+    "zstd": numcodecs.Zstd(), "blosc": numcodecs.Blosc(), "lz4": numcodecs.LZ4(),
+    "gzip": numcodecs.GZip(), "zlib": numcodecs.Zlib(), "bz2": numcodecs.BZ2(),
+}  # fmt: skip
+
+
+def test_stored() -> None:
+    check_stored("X", (1000, 1000), 1, 0, 1100)
+    check_stored("X", (10**9,), 4, 4 * 10**9, 1)
+    with pytest.raises(UnreadableError, match="X is damaged: it says that it has 4,000,000,0"):
+        check_stored("X", (10**12,), 4, 10**6, 1100)
+    with pytest.raises(UnreadableError, match="damaged"):
+        check_stored("X", (2**62, 2**62), 8, 10**9, 2**17)
+
+
+def test_chunks_and_lengths() -> None:
+    check_chunks("X", (100, 3), (10**6, 3), 4)  # room to grow
+    check_chunks("X", (10**6, 3000), (10**6, 3000), 4)
+    with pytest.raises(UnreadableError, match="chunks of 2,147,483,648 bytes"):
+        check_chunks("X", (100,), (2**29,), 4)
+    check_length("obs/a", 3, 3)
+    with pytest.raises(UnreadableError, match=r"obs/a has 1,000,000 values, and its table 3 rows"):
+        check_length("obs/a", 10**6, 3)
+
+
+@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("values", [bytes(100_000), np.random.default_rng(0).bytes(100_000)])
+def test_compressed_length(name: str, values: bytes) -> None:
+    packed = bytes(CODECS[name].encode(values))
+    check_codec(name, packed, len(values))
+    for short in (0, 10, len(values) - 1):
+        with pytest.raises(ValueError, match="would have"):
+            check_codec(name, packed, short)
+
+
+def test_frames_without_length() -> None:
+    """As programs write that do not know it; a raw block of 4 zero bytes, three times."""
+    block = (4 << 3 | 1 << 1 | 0).to_bytes(3, "little") + b"\0"  # repeats one byte
+    frame = (
+        b"\x28\xb5\x2f\xfd" + bytes([0, 0x58]) + 2 * block + (block[0] | 1).to_bytes(1, "little")
+    )
+    frame += block[1:]
+    assert bytes(numcodecs.Zstd().decode(frame)) == bytes(12)
+    check_codec("zstd", frame, 12)
+    with pytest.raises((ValueError, RuntimeError)):
+        check_codec("zstd", frame, 11)
+
+
+def chunk_files(store: Path, name: str) -> list[Path]:
+    found = [*store.glob(f"{name}/c/**/*"), *store.glob(f"{name}/[0-9]*")]
+    return [file for file in found if file.is_file()]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("name", ["X/data", "X/indices", "obs/depth"])
+def test_chunk_that_inflates_to_more(tmp_path: Path, version: Any, name: str) -> None:
+    path = write_zarr(small_anndata(), tmp_path / "a.zarr", version=version)
+    array = zarr.open_array(path / name, mode="r")
+    kind = "zstd" if version == 3 else array.metadata.compressor.codec_id
+    for file in chunk_files(path, name):
+        file.write_bytes(CODECS[kind].encode(bytes(100 * 2**20)))
+    if name.startswith("obs"):
+        with pytest.warns(match=r"obs/depth of a\.zarr .*skipped"):
+            export(path, tmp_path / "out")
+    else:
+        with pytest.raises(Exception, match="would have"):
+            export(path, tmp_path / "out")
+
+
+def export(path: Path, target: Path) -> None:
+    cellucid_dask.export(path, target, **SETTINGS)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_whole_stores_are_read(tmp_path: Path, version: Any) -> None:
+    path = write_zarr(small_anndata(), tmp_path / "a.zarr", version=version)
+    export(path, tmp_path / "out")
+    assert set(check(tmp_path / "out").obs) == {"cell_type", "doublet", "sample", "score", "depth"}
+
+
+@pytest.mark.parametrize("name", ["X/data", "X/indices", "X/indptr"])
+def test_data_sets_that_claim_more(tmp_path: Path, name: str) -> None:
+    path = write_h5ad(small_anndata(extras=False), tmp_path / "a.h5ad")
+    with h5py.File(path, "a") as file:
+        kept, dtype = dict(file[name].attrs), file[name].dtype
+        del file[name]
+        file.create_dataset(name, (10**12,), dtype, chunks=(1000,)).attrs.update(kept)
+    refused(path, tmp_path / "out", rf"{name} of a\.h5ad .*(damaged|unreadable)")
+
+
+def test_column_that_claims_more_is_left_out(tmp_path: Path) -> None:
+    path = write_h5ad(small_anndata(), tmp_path / "a.h5ad")
+    with h5py.File(path, "a") as file:
+        kept = dict(file["obs/score"].attrs)
+        del file["obs/score"]
+        file.create_dataset("obs/score", (10**12,), "f4", chunks=(1000,)).attrs.update(kept)
+    with pytest.warns(match=r"obs/score of a\.h5ad has 1,000,000,000,000 values.*skipped"):
+        export(path, tmp_path / "out")
+
+
+def test_pickles_are_not_loaded(tmp_path: Path) -> None:
+    path = write_zarr(small_anndata(), tmp_path / "a.zarr", version=2)
+    touched = tmp_path / "touched"
+
+    def change(array: Any) -> None:
+        array.update(filters=[{"id": "pickle"}], compressor=None, dtype="|O", fill_value=None)
+
+    edit_json(path / "obs/score/.zarray", change)
+    for file in chunk_files(path, "obs/score"):
+        file.write_bytes(f"cos\nsystem\n(S'touch {touched}'\ntR.".encode())
+    with pytest.warns(match=r"obs/score of a\.zarr .*skipped"):
+        export(path, tmp_path / "out")
+    assert not touched.exists()
