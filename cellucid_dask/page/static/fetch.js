@@ -50,7 +50,8 @@ export class Folder {
   /** The bytes of a file that is a zlib stream; of text no more than `size` of them. */
   async inflated(path, size, text = false) {
     const stream = await open(this.url(path), path, "default");
-    return collect(stream.pipeThrough(new DecompressionStream("deflate")), size, path, undefined, text);
+    /** @type {any} */ const inflate = new DecompressionStream("deflate");
+    return collect(stream.pipeThrough(inflate), size, path, undefined, text);
   }
 }
 

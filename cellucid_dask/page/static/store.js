@@ -1,7 +1,7 @@
 // The arrays of a Zarr store of version 2, whose chunks are zlib streams. Loaded with zarr.js.
 
 import { isCount } from "./export.js";
-import { Folder, check } from "./fetch.js";
+import { check } from "./fetch.js";
 
 export const METADATA = ".zmetadata";
 const WHOLE = 2 ** 28; // bytes of a chunk that may be as long as it likes: text
@@ -13,7 +13,7 @@ const TYPES = new Map(Object.entries({
 
 /** The arrays of a store, by path. */
 export class Store {
-  /** @param {Folder} folder @param {any} metadata */
+  /** @param {import("./fetch.js").Folder} folder @param {any} metadata */
   constructor(folder, metadata) {
     this.folder = folder;
     this.metadata = metadata;

@@ -42,7 +42,7 @@ class ZarrExport extends Export {
 
   /** Texts by position, of an array of them or of categories. */
   async labels(path) {
-    if (this.store.kind(path) !== "categorical") return (await this.store.whole(path)).map?.(String) ?? [];
+    if (this.store.kind(path) !== "categorical") return Array.from(await this.store.whole(path), String);
     const [codes, names] = await Promise.all([this.store.whole(`${path}/codes`), this.store.whole(`${path}/categories`)]);
     return Array.from(codes, (code) => String(names[code] ?? ""));
   }
@@ -61,6 +61,7 @@ class ZarrExport extends Export {
     return centered(points, dim);
   }
 
+  /** @returns {Promise<Column>} */
   async readGene(id, key) {
     const { at } = this.genes.get(key), codes = this.store.has("X") ? await this.strip(at) : await this.sparse(at);
     return { id, kind: "gene", key, label: key, codes, ...ranged(codes), top: 0, missing: NaN, categories: [], centroids: {} };
@@ -86,18 +87,21 @@ class ZarrExport extends Export {
     return values;
   }
 
+  /** @returns {Promise<Column>} */
   async readField(id, key) {
     const { store } = this, path = `obs/${key}`, field = this.fields.get(key), nullable = store.kind(path)?.startsWith("nullable");
     const values = await store.whole(store.kind(path) === "categorical" ? `${path}/codes` : nullable ? `${path}/values` : path);
     const mask = nullable ? await store.whole(`${path}/mask`) : null;
     check(values.length === this.cells, `${METADATA} is damaged: ${path} is of another number of cells.`);
     if (field.kind === "number") {
-      const codes = Float32Array.from(values, (value, i) => (mask?.[i] ? NaN : Number(value)));
+      const codes = new Float32Array(this.cells);
+      values.forEach((/** @type {any} */ value, i) => (codes[i] = mask?.[i] ? NaN : Number(value)));
       return { id, ...field, label: key, codes, ...ranged(codes), top: 0 };
     }
     const categories = store.kind(path) === "categorical" ? Array.from(await store.whole(`${path}/categories`), String) : ["False", "True"];
     const missing = categories.length < 255 ? 255 : 65535;
-    const codes = (missing === 255 ? Uint8Array : Uint16Array).from(values, (value, i) => (mask?.[i] || value < 0 || value >= categories.length ? missing : value));
+    const codes = new (missing === 255 ? Uint8Array : Uint16Array)(this.cells);
+    values.forEach((/** @type {any} */ value, i) => (codes[i] = mask?.[i] || value < 0 || value >= categories.length ? missing : Number(value)));
     return { id, ...field, label: key, codes, categories, min: 0, max: 0, missing, top: 0 };
   }
 }
