@@ -46,9 +46,12 @@ class Client(Protocol):
         Names of its kind of store.
     loop
         Where its calls are awaited; ``None`` if they block, and are made one at a time.
+    gave_up
+        Whether the last call ended without a good answer, after all its tries.
     """
 
     protocols: set[str]
+    gave_up: bool
     loop: asyncio.AbstractEventLoop | None
 
     async def get(self, path: str, start: int = 0, stop: int | None = None) -> Any:

@@ -37,7 +37,7 @@ class FsspecClient:
     """
 
     def __init__(self, fs: Any) -> None:
-        self.fs = fs
+        self.fs, self.gave_up = fs, False
         self.protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
         self._is_async = bool(getattr(fs, "async_impl", False)) and hasattr(fs, "_pipe_file")
         self.loop: asyncio.AbstractEventLoop | None = fs.loop if self._is_async else None

@@ -62,6 +62,7 @@ class ObstoreClient:
         self, place: Place, credentials: Provider | None, lists: Client | None = None
     ) -> None:
         self.protocols, self.loop = PROTOCOLS[place.kind], get_loop()
+        self.gave_up = False
         self._bucket, self._lists = place.bucket, lists
         self._deletes_many = place.kind != "gcs"
         make = {"s3": S3Store, "gcs": GCSStore, "azure": AzureStore}[place.kind]

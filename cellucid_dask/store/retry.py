@@ -15,6 +15,7 @@ from typing import TypeVar
 from cellucid_dask.store.failures import Failure, failure_of
 
 PATIENCE = 60.0  # seconds
+TRIES = 6
 _SLOW = 2**18  # bytes a second
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ def limit_of(nbytes: int) -> float:
     return PATIENCE + nbytes / _SLOW
 
 
-def pauses(max_tries: int = 6, max_seconds: float = PATIENCE) -> Iterator[float]:
+def pauses(max_tries: int = TRIES, max_seconds: float = PATIENCE) -> Iterator[float]:
     """Yield the seconds to wait after each failure: about 0.4, 1.2, 3.6, 11 and 32.
 
     Jitter keeps many tasks that failed together from coming back together. No try begins
@@ -51,7 +52,9 @@ def with_retries(call: Callable[[], T], sleep: Callable[[float], None] = time.sl
         sleep(pause)
 
 
-async def with_retries_async(call: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T:
+async def with_retries_async(
+    call: Callable[[], Awaitable[T]], seconds: float = PATIENCE, max_tries: int = TRIES
+) -> T:
     """Call and await as `with_retries` does, for so many seconds, without blocking the event loop.
 
     Raises
@@ -59,7 +62,7 @@ async def with_retries_async(call: Callable[[], Awaitable[T]], seconds: float = 
     TimeoutError
         It took longer; or the error of the last try, if one had ended.
     """
-    waits = pauses()
+    waits = pauses(max_tries)
     last: Exception | None = None
     try:
         async with asyncio.timeout(seconds):

@@ -11,7 +11,8 @@ from cellucid_dask.store.durable import flush_file_system
 from cellucid_dask.store.local import write_local
 from cellucid_dask.store.local_writer import LocalWriter
 from cellucid_dask.store.location import MAX_BYTES, Location
-from cellucid_dask.store.transfer import Asked, Uploads, call, content_type, delete
+from cellucid_dask.store.transfer import call, content_type, delete
+from cellucid_dask.store.uploads import Asked, Uploads
 
 # What a run keeps in the target until it is complete; never part of an export.
 RUN_DIR = ".cellucid-dask"

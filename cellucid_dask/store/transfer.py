@@ -1,22 +1,26 @@
-"""Calls of a store's client: bounded, repeated, and many at once where they do not block."""
+"""Calls of a store's client: bounded, repeated, and many reads at once where they do not block."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from fsspec.asyn import sync
 
 from cellucid_dask.store.client import Client
 from cellucid_dask.store.failures import Failure, failure_of
-from cellucid_dask.store.retry import PATIENCE, limit_of, with_retries, with_retries_async
+from cellucid_dask.store.retry import (
+    PATIENCE,
+    TRIES,
+    limit_of,
+    with_retries,
+    with_retries_async,
+)
 
+_AFTERWARDS = 5.0  # seconds, of a store that was given up
 _BATCH = 1000  # objects that are removed by one call
 
 T = TypeVar("T")
@@ -41,8 +45,24 @@ def call(client: Client, ask: Callable[[], Awaitable[T]], seconds: float = PATIE
     """
     if client.loop is None:
         return with_retries(lambda: _finished(ask()))
-    result: T = sync(client.loop, with_retries_async, ask, seconds)
+    result: T = sync(client.loop, patiently, client, ask, seconds)
     return result
+
+
+async def patiently(client: Client, ask: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """Ask a store again and again for so many seconds; only once if it was given up before.
+
+    An export that ends because its store does not answer still looks for its lease, and gives it
+    back: each would wait as long again.
+    """
+    seconds, tries = (min(seconds, _AFTERWARDS), 1) if client.gave_up else (seconds, TRIES)
+    try:
+        answer = await with_retries_async(ask, seconds, tries)
+    except Exception as error:
+        client.gave_up = failure_of(error) is Failure.TRANSIENT
+        raise
+    client.gave_up = False
+    return answer
 
 
 def _finished(awaitable: Awaitable[T]) -> T:
@@ -66,132 +86,8 @@ async def ask_from_anywhere(client: Client, ask: Callable[[], Awaitable[T]]) -> 
     """Ask a store as `call` does, from a coroutine of any other event loop."""
     if client.loop is None:
         return await asyncio.to_thread(call, client, ask)
-    future = asyncio.run_coroutine_threadsafe(with_retries_async(ask), client.loop)
+    future = asyncio.run_coroutine_threadsafe(patiently(client, ask, PATIENCE), client.loop)
     return await asyncio.wrap_future(future)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What knows whether objects may be written yet, see `Target.fence`.
-
-    Attributes
-    ----------
-    is_due
-        Whether its last answer is too old.
-    ask
-        Raises if nothing may be written any more.
-    """
-
-    is_due: Callable[[], bool]
-    ask: Callable[[], None]
-
-
-class Uploads:
-    """Concurrent writes to a store, bounded in number and bytes.
-
-    Leaving the context waits for all of them, or raises the first failure. Each object
-    is retried by itself. `put` blocks while too much is under way.
-
-    Of a run that has a lease, objects are created, and replaced only right after it was asked
-    whether it still has it: what arrives late because the run was paused replaces nothing.
-
-    Parameters
-    ----------
-    client
-        Of the store; with one that blocks, objects are written one after the other.
-    asked
-        Before every try; ``None`` if no run has a lease.
-    max_bytes, max_objects
-        Limits of what is under way at once.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        asked: Asked | None = None,
-        max_bytes: int = 8 * 2**20,
-        max_objects: int = 128,
-    ) -> None:
-        self._client, self._asked = client, asked
-        self._max_bytes = max_bytes
-        self._min_cost = max_bytes // max_objects  # small objects count for more than their bytes
-        self._changed = threading.Condition()
-        self._under_way: dict[Future[Any], int] = {}
-        self._bytes_under_way = 0
-        self._error: BaseException | None = None
-
-    def put(self, path: str, data: bytes, content_type: str) -> None:
-        """Begin to write an object."""
-        client = self._client
-        if client.loop is None:
-            call(client, lambda: self._write(path, data, content_type))
-            return
-        cost = max(len(data), self._min_cost)
-        with self._changed:
-            self._changed.wait_for(
-                lambda: (
-                    self._error
-                    or not self._under_way
-                    or self._bytes_under_way + cost <= self._max_bytes
-                )
-            )
-            self._raise()
-            future = asyncio.run_coroutine_threadsafe(
-                with_retries_async(
-                    lambda: self._write(path, data, content_type),
-                    limit_of(self._max_bytes + len(data)),  # all share one line
-                ),
-                client.loop,
-            )
-            self._under_way[future] = cost
-            self._bytes_under_way += cost
-        future.add_done_callback(self._done)
-
-    async def _write(self, path: str, data: bytes, content_type: str) -> None:
-        if self._asked is not None:
-            if self._asked.is_due():
-                await self._ask(self._asked)
-            try:
-                await self._client.create(path, data, content_type)
-            except Exception as error:  # it exists, or the store knows no conditions
-                if failure_of(error) is not Failure.OTHER:
-                    raise
-            else:
-                return
-            await self._ask(self._asked)
-        await self._client.put(path, data, content_type)
-
-    async def _ask(self, asked: Asked) -> None:
-        if self._client.loop is None:
-            asked.ask()
-        else:  # not in the loop that the answer is awaited in
-            await asyncio.to_thread(asked.ask)
-
-    def _done(self, future: Future[Any]) -> None:
-        with self._changed:
-            self._bytes_under_way -= self._under_way.pop(future, 0)
-            if not future.cancelled() and self._error is None:
-                self._error = future.exception()
-            self._changed.notify_all()
-
-    def _raise(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        succeeded = raised == (None, None, None)
-        if succeeded:
-            with self._changed:
-                self._changed.wait_for(lambda: self._error or not self._under_way)
-        with self._changed:
-            left = list(self._under_way)  # empty unless something failed
-        for future in left:
-            future.cancel()
-        if succeeded:
-            self._raise()
 
 
 Range = tuple[str, int, int]  # a path, the first byte, and the byte after the last
@@ -220,7 +116,7 @@ def fetch_ranges(
         answers = [_try(ask(*span), sleep) for span in spans]
     else:
         asks = [(ask(*span), limit_of(min(span[2] - span[1], _MUCH))) for span in spans]
-        answers = sync(client.loop, _all_of, asks)
+        answers = sync(client.loop, _all_of, client, asks)
     for (_, first, _), answer, members in zip(spans, answers, spans.values(), strict=True):
         for number in members:
             _, start, stop = ranges[number]
@@ -262,12 +158,14 @@ def _try(ask: Callable[[], Awaitable[Any]], sleep: Callable[[float], None]) -> A
         return error
 
 
-async def _all_of(asks: Sequence[tuple[Callable[[], Awaitable[Any]], float]]) -> list[Any]:
+async def _all_of(
+    client: Client, asks: Sequence[tuple[Callable[[], Awaitable[Any]], float]]
+) -> list[Any]:
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def one(ask: Callable[[], Awaitable[Any]], seconds: float) -> Any:
         async with slots:
-            return await with_retries_async(ask, seconds)
+            return await patiently(client, ask, seconds)
 
     return await asyncio.gather(*(one(*each) for each in asks), return_exceptions=True)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
-Fault = str | None  # "503", "403", "reset", "cut", "slow"
+Fault = str | None  # "503", "403", "reset", "cut", "slow", "silent"
 _ANSWERS = {
     "503": b"<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>",
     "403": b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
@@ -64,6 +64,8 @@ class Proxy:
             return True
         if fault == "slow":
             await asyncio.sleep(0.5)
+        if fault == "silent":
+            await asyncio.sleep(3600)
         answer = await self._ask(head, body)
         if fault == "cut":
             writer.write(answer[: max(len(answer) - 7, 1)])

@@ -114,12 +114,12 @@ def moto() -> Iterator[Store]:
     try:
         host, port = running_server.get_host_and_port()
         options = _s3_options(f"http://{host}:{port}", "AKIDMOTO", "moto-secret-value")
-        yield Store("moto", "s3", options["endpoint_url"], options, _make_by_fsspec("s3", options))
+        yield Store("moto", "s3", options["endpoint_url"], options, make_by_fsspec("s3", options))
     finally:
         running_server.stop()
 
 
-def _make_by_fsspec(protocol: str, options: dict[str, Any]) -> Callable[[str], None]:
+def make_by_fsspec(protocol: str, options: dict[str, Any]) -> Callable[[str], None]:
     return lambda name: fsspec.filesystem(protocol, **options).mkdir(name)
 
 
@@ -181,7 +181,7 @@ def azure() -> Iterator[Store]:
         f"AccountKey={AZURE_KEY};BlobEndpoint={address};",
     }
     with running(command, port):
-        yield Store("azure", "abfs", address, options, _make_by_fsspec("abfs", options))
+        yield Store("azure", "abfs", address, options, make_by_fsspec("abfs", options))
 
 
 @contextmanager
@@ -196,4 +196,4 @@ def ceph() -> Iterator[Store]:
 
     with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as address:
         options = _s3_options(address, "AKIDTEST", "ceph-secret-value")
-        yield Store("ceph", "s3", address, options, _make_by_fsspec("s3", options))
+        yield Store("ceph", "s3", address, options, make_by_fsspec("s3", options))

@@ -83,7 +83,7 @@ def test_piece_by_piece(target: Target) -> None:
         assert file.read(10) == bytes(5)
 
 
-@pytest.mark.parametrize(("name", "most"), [("a.h5ad", 16), ("a.zarr", 26)])
+@pytest.mark.parametrize(("name", "most"), [("a.h5ad", 24), ("a.zarr", 36)])
 def test_few_requests_make_a_plan(moto: Store, tmp_path: Path, name: str, most: int) -> None:
     matrix = sparse.random(5_000, 300, 0.1, format="csr", dtype=np.float32, rng=0)
     adata = small_anndata(matrix)

@@ -20,7 +20,7 @@ class Far:
     """A client of one file that counts how often somebody waits for it."""
 
     def __init__(self, path: Path) -> None:
-        self.loop = get_loop()
+        self.loop, self.gave_up = get_loop(), False
         self.content = path.read_bytes()
         self.waits = self.under_way = 0
 

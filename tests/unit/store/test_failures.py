@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -131,6 +134,52 @@ def test_tries_are_bounded(error: Exception, tries: int) -> None:
         retry.with_retries(call, waited.append)
     assert len(calls) == tries
     assert sum(waited) < 75
+
+
+def timed(call: Callable[[], Awaitable[object]], seconds: float) -> tuple[str, float]:
+    """Return what a call that fails says, and after how long."""
+    began = time.monotonic()
+    with pytest.raises(OSError, match=r"^(busy|no)") as failure:
+        asyncio.run(retry.with_retries_async(call, seconds))
+    return f"{type(failure.value).__name__}: {failure.value}", time.monotonic() - began
+
+
+async def silent() -> None:
+    await asyncio.sleep(60)
+
+
+async def busy() -> None:
+    """Fail, as a client does that repeats by itself for a while."""
+    await asyncio.sleep(0.15)
+    raise ConnectionResetError("busy")
+
+
+def silent_after(tries: int) -> Callable[[], Awaitable[None]]:
+    calls = [busy] * tries + [silent]
+    return lambda: calls.pop(0)()  # noqa: PLW0108  each time the next one
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (silent, "TimeoutError: no answer in 1 seconds"),
+        (busy, "ConnectionResetError: busy"),
+        (silent_after(1), "ConnectionResetError: busy"),
+    ],
+)
+def test_waits_end(call: Callable[[], Awaitable[object]], words: str) -> None:
+    said, seconds = timed(call, 1)
+    assert said == words
+    assert 0.9 < seconds < 5
+
+
+def test_what_is_said_for_good_is_not_waited_for() -> None:
+    async def denied() -> None:
+        raise PermissionError("no")
+
+    said, seconds = timed(denied, 60)
+    assert said == "PermissionError: no"
+    assert seconds < 5
 
 
 def test_a_password_in_a_url_is_refused() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+from fsspec.asyn import get_loop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.scratch import Scratch, open_scratch
 from cellucid_dask.store.target import Target
-from cellucid_dask.store.transfer import fetch_ranges
+from cellucid_dask.store.transfer import call, fetch_ranges
 
 
 @pytest.fixture(params=["local", "store"])
@@ -208,3 +209,38 @@ def test_many_small_ranges_are_few_requests() -> None:
     assert len(fetch_ranges(client, ranges)) == len(ranges)
     assert len(client.asked) == 3
     assert max(stop - start for _, start, stop in client.asked) <= 8 * 2**20
+
+
+class Down:
+    """A client of a store that answers in a while, or never."""
+
+    def __init__(self, answers: list[Any]) -> None:
+        self.loop, self.gave_up, self.n_asked = get_loop(), False, 0
+        self.answers = answers
+
+    async def get(self, *_: Any) -> Any:
+        self.n_asked += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_a_store_that_was_given_up_is_asked_once() -> None:
+    client = Down([TimeoutError()] * 4 + [FileNotFoundError()] + [TimeoutError(), b"1"])
+
+    def ask(seconds: float) -> Any:
+        return call(client, lambda: client.get("a"), seconds)
+
+    with pytest.raises(TimeoutError):
+        ask(1)
+    given_up = client.n_asked
+    assert given_up > 1
+    client.answers = [TimeoutError(), FileNotFoundError(), TimeoutError(), b"1"]
+    with pytest.raises(TimeoutError):
+        ask(60)
+    assert client.n_asked == given_up + 1
+    with pytest.raises(FileNotFoundError):  # that is an answer
+        ask(60)
+    assert ask(60) == b"1"
+    assert client.n_asked == given_up + 4
