@@ -156,6 +156,9 @@ class Lease:
     def _remove_folder(self) -> None:
         if self._target.is_local:
             shutil.rmtree(self._target.path(self.fence.folder), ignore_errors=True)
+        else:  # its own, whoever has the target: no fence is asked
+            unfenced = Target(self._target.url, self._target.storage_options)
+            unfenced.remove([f"{self.fence.folder}/{_RENEWED}"])
 
     def _wait_until_dead(self, wait: Callable[[float], object]) -> bool:
         """Watch a record until it was the same for as long as it is valid; say if there is one."""
@@ -206,8 +209,9 @@ class Lease:
         """Give the lease back."""
         with suppress(Exception):  # it expires by itself
             if self._is_mine():
-                self._target.remove([f"{self.fence.folder}/{_RENEWED}", LEASE])
-        self._remove_folder()
+                self._target.remove([LEASE])
+        with suppress(Exception):
+            self._remove_folder()
 
 
 def refuse_if_leased(target: Target) -> None:

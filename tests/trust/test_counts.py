@@ -42,9 +42,9 @@ def test_killed_at_random_moments(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.slow
 @needs_root
-@pytest.mark.parametrize("kind", ["local"])
+@pytest.mark.parametrize("kind", ["local", "S3"])
 def test_paused_for_longer_than_the_lease_is_valid(tmp_path: Path, kind: str) -> None:
-    _without_faults(pauses(3, tmp_path, (kind,)))
+    _without_faults(pauses(2, tmp_path, (kind,)))
 
 
 @needs_root

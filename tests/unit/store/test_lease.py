@@ -275,3 +275,14 @@ def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
     with acquire_lease(Target(str(tmp_path))):
         assert not left.parent.exists()
     assert kept.exists()
+
+
+def test_a_renewal_that_comes_late_in_a_store_is_removed(tmp_path: Path) -> None:
+    target = Target(f"memory://{tmp_path.name}")
+    with acquire_lease(target) as lease:
+        Target(target.url).put(
+            {f"{lease.fence.folder}/renewed": b"1", ".cellucid-dask/lease.json": b"theirs"}
+        )
+    assert target.names(".cellucid-dask") == {".cellucid-dask/lease.json"}
+    assert target.folders(".cellucid-dask") == set()
+    target.put({"var/a": b"1"})  # by whoever has the target
