@@ -51,14 +51,15 @@ class ClusterWatch:
             return Look(f"the Dask scheduler at {address} to answer", error)
         workers: Mapping[str, Any] = known["workers"]
         silent = self._silent(workers)
-        busy = [each for each in workers if _runs(workers[each]) and each not in silent]
+        awake = [each for each in workers if each not in silent]
+        busy = [each for each in awake if _runs(workers[each])]
         self._full = not busy and (self._full or any(map(_is_full, workers.values())))
         efforts: dict[str, tuple[float, ...]] = {}
-        if busy:
+        if awake:  # one that runs nothing may still fetch what a task needs
             with suppress(OSError, RuntimeError):  # one of them has fallen silent since
                 efforts = within(
                     self._client, time.look_every,
-                    lambda: self._client.run(_effort, workers=busy, on_error="ignore"),
+                    lambda: self._client.run(_effort, workers=awake, on_error="ignore"),
                 )  # fmt: skip
         return Look(*self._diagnose(workers, silent, busy), efforts)
 

@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import cellucid_dask.api  # noqa: F401  a worker has it all before it is given a task
 from cellucid_dask.source.matrix import SparseMatrix
 
 _FREE = 2  # reads that are never held up
