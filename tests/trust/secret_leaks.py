@@ -257,7 +257,7 @@ def cases(_: random.Random, folder: Path, outside: Path) -> Iterator[list[Case]]
         )
         for words, kind in leaks
     ]  # fmt: skip
-    places = ("s3://bucket/a", "abfs://container@account.dfs.core.windows.net/a", "gs://bucket/a",
+    places = ("s3://bucket/a", "abfs://container@account.dfs.core.windows.net/a",
               "leaky://bucket/a", "memory://bucket/a")  # fmt: skip
     yield [
         make(f"options {[*options]} of {place}", good, place, options=refused(place) | options)
@@ -271,6 +271,7 @@ def cases(_: random.Random, folder: Path, outside: Path) -> Iterator[list[Case]]
         for name in VARIABLES
     ]  # fmt: skip
     yield [
+        make("token of gs", good, "gs://bucket/a", options=refused("gs") | {"x": PLAIN}),
         make("a damaged file on a server", f"leaky://h/{bad}?sig={ESCAPED}", "memory://out/a"),
     ]
 
