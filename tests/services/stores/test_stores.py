@@ -68,7 +68,7 @@ def test_headers_and_replacement(store: Store, sources: dict[str, Path]) -> None
         headers = store.headers(f"{path}/{name}")
         assert headers["content-type"] == kind, name
         assert "content-encoding" not in headers, name
-    with pytest.raises(cellucid_dask.RequestError, match="already holds"):
+    with pytest.raises(cellucid_dask.RequestError, match="already contains"):
         cellucid_dask.export(source, target, **options)
     cellucid_dask.export(
         source, target, gene_identifiers=["gene1"], compression=None, force=True, **options
