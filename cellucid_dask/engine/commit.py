@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cellucid_dask.engine import resume
@@ -19,7 +19,7 @@ from cellucid_dask.store.document import DocumentError, parse_json
 from cellucid_dask.store.lease import Lease, acquire_lease, refuse_if_leased
 from cellucid_dask.store.names import check_names
 from cellucid_dask.store.preflight import check_apart, check_reachable, check_writable
-from cellucid_dask.store.target import Target
+from cellucid_dask.store.target import RUN_DIR, Target
 from cellucid_dask.types import Json
 
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ def check_target(target: Target, request: Request) -> TargetState:
     check_reachable(target)
     check_names(target, output_of(request.settings.format).paths(request))
     refuse_if_leased(target)
-    return check(target, request)
+    state = check(target, request)
+    if state.complete and (target.files(RUN_DIR) or target.folders(RUN_DIR)):
+        return replace(state, complete=False)  # `claim` clears what a killed run left, then looks
+    return state
 
 
 @contextmanager

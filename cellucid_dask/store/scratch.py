@@ -79,17 +79,20 @@ def open_scratch(
     RequestError
         It cannot be written to, or has too little space.
     """
+    parent = None if path is None else Location.of(path, storage_options)
+    is_remote = parent is not None and not parent.is_local
+    folders = [parent.url] if parent else [tempfile.gettempdir(), *([beside] if beside else [])]
+    if parent and is_remote:
+        _clear_dead(parent)
+    else:
+        _clear_dead_local(folders)
     if needed is None:
         yield None
         return
-    parent = None if path is None else Location.of(path, storage_options)
-    if parent and not parent.is_local:
+    if parent and is_remote:
         yield from _open_remote(parent)
         return
-    folders = [parent.url] if parent else [tempfile.gettempdir(), *([beside] if beside else [])]
     chosen = _choose(folders, needed)
-    for stale in _left_by_the_dead(os.listdir(chosen)):  # noqa: PTH208  names alone
-        shutil.rmtree(Path(chosen, stale), ignore_errors=True)
     folder = Path(chosen, _new_name())
     folder.mkdir(mode=0o700)
     try:
@@ -98,12 +101,24 @@ def open_scratch(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _clear_dead_local(folders: Sequence[str]) -> None:
+    """Remove what runs left there that were killed, also if this one writes nothing there."""
+    for folder in folders:
+        with suppress(OSError):
+            for stale in _left_by_the_dead(os.listdir(folder)):  # noqa: PTH208  names alone
+                shutil.rmtree(Path(folder, stale), ignore_errors=True)
+
+
+def _clear_dead(parent: Location) -> None:
+    """Remove what runs left in a store that were killed."""
+    with suppress(Exception):  # there may be no such folder yet, or no right to list it
+        found = [entry.path for entry in parent.entries() if entry.is_folder]
+        for stale in _left_by_the_dead(found):
+            Scratch(f"{parent.url}/{stale}", parent.storage_options).clear()
+
+
 def _open_remote(parent: Location) -> Iterator[Scratch]:
     scratch = Scratch(f"{parent.url}/{_new_name()}", parent.storage_options)
-    with suppress(Exception):  # there may be no such folder yet, or no right to list it
-        folders = [entry.path for entry in parent.entries() if entry.is_folder]
-        for stale in _left_by_the_dead(folders):
-            Scratch(f"{parent.url}/{stale}", parent.storage_options).clear()
     call(scratch.client, lambda: scratch.client.make_folder(scratch.path()))
     check_writable(scratch)
     try:

@@ -17,6 +17,7 @@ import cellucid_dask
 from cellucid_dask.store.owner import this_process
 from cellucid_dask.store.target import Target
 from tests.export.crashes import export, make
+from tests.helpers import tree_bytes
 from tests.viewer_reader import check
 
 
@@ -77,3 +78,15 @@ def test_run_that_lost_its_target_does_not_publish(
     with pytest.raises(cellucid_dask.ExportError, match="taken"):
         export(csr, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.json"))
+
+
+def test_a_complete_export_of_a_run_that_was_killed_at_the_very_end(
+    csr: Path, tmp_path: Path
+) -> None:
+    export(csr, tmp_path / "out")
+    whole = tree_bytes(tmp_path / "out")
+    record = lease(tmp_path / "out", **{**this_process(), "started": 0})
+    (record.parent / "run-t").mkdir()
+    assert export(csr, tmp_path / "out", resume=True).was_complete
+    assert tree_bytes(tmp_path / "out") == whole
+    assert not record.parent.exists()

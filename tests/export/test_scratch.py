@@ -187,8 +187,11 @@ def test_disk_too_small(
     assert not list((tmp_path / "out").glob("**/*"))
 
 
+@pytest.mark.parametrize("needed", [1, None])
 @pytest.mark.parametrize("kind", ["local", "store"])
-def test_scratch_says_whose_it_is_from_its_first_moment(tmp_path: Path, kind: str) -> None:
+def test_scratch_says_whose_it_is_from_its_first_moment(
+    tmp_path: Path, kind: str, needed: int | None
+) -> None:
     """Of dead processes of this system it is removed; of others nobody can tell."""
     url = str(tmp_path) if kind == "local" else f"memory:/{tmp_path}"
     fs, folder = fsspec.core.url_to_fs(url)
@@ -202,7 +205,7 @@ def test_scratch_says_whose_it_is_from_its_first_moment(tmp_path: Path, kind: st
             fs.makedirs(f"{folder}/{name}", exist_ok=True)
             fs.pipe_file(f"{folder}/{name}/1.tiles", b"1")
         living.write("1.tiles", [np.arange(3)])
-        with open_scratch(url, None, 1, {}):
+        with open_scratch(url, None, needed, {}):  # as a run that needs no scratch any more
             left = {name.rpartition("/")[2] for name in fs.ls(folder, detail=False)}
-        assert {mine, strange, "cellucid-dask-scratch-x", "other"} < left
+        assert {mine, strange, "cellucid-dask-scratch-x", "other"} <= left
         assert dead not in left
