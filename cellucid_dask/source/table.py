@@ -119,7 +119,7 @@ class StoredTable:
     def _check_column(self, name: str) -> None:
         """Check that a column is as long as the table, before it is read."""
         path = f"{self._path}/{name}"
-        title, column = self._elements.title(path), self._elements.glance(path)
+        title, column = self._elements.title(path), self._elements.open(path)  # links come first
         with explaining(title):
             parts = [column] if hasattr(column, "shape") else [column[each] for each in column]
             for each in parts:

@@ -369,3 +369,20 @@ def test_link_of_a_file_in_a_store(tmp_path: Path, absolute: bool, allow_links: 
         tmp_path, lambda other: h5py.ExternalLink(other if absolute else other.name, "X")
     )
     refused(url, tmp_path / "out", "^X .*other.h5ad.*in a store", allow_links=allow_links)
+
+
+def test_not_even_metadata_are_read_through_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column is measured before it is read, and its links are checked before that."""
+    source = write_zarr(small_anndata(), tmp_path / "in/a.zarr")
+    (tmp_path / "elsewhere").mkdir()
+    codes = (source / "obs/cell_type/codes").rename(tmp_path / "elsewhere/codes")
+    (source / "obs/cell_type/codes").symlink_to(codes)
+    opened: list[Path] = []
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path) or read(path))
+    with open_source(source) as found, pytest.raises(RequestError, match="--allow-links"):
+        found.obs("cell_type")
+    assert opened
+    assert not any(path.resolve().is_relative_to(codes) for path in opened)
