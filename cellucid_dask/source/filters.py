@@ -6,7 +6,9 @@ from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 
+import deflate
 import h5py
+import numpy as np
 
 from cellucid_dask.source.reading import UnreadableError
 
@@ -15,6 +17,10 @@ _NAMES = {
     4: "szip", 307: "bzip2", 32001: "blosc", 32004: "lz4", 32008: "bitshuffle", 32013: "zfp",
     32015: "zstd", 32017: "sz", 32024: "sz3", 32026: "blosc2", 32028: "sperr",
 }  # fmt: skip
+
+
+# Bytes that a chunk may become without being looked at, and the most that one byte becomes.
+_SMALL, _RATIO = 2**26, 1032
 
 
 def load_filters() -> None:
@@ -46,3 +52,45 @@ def check_filters(dataset: h5py.Dataset, what: str) -> None:
                 f"{what} is compressed with {_NAMES.get(number, 'an unknown filter')} (HDF5 filter "
                 f"{number}), which is not installed: {remedy}write the file again with gzip."
             )
+
+
+def check_inflation(dataset: h5py.Dataset, what: str) -> None:
+    """Check that no chunk inflates to more than its shape: HDF5 would take the memory for it.
+
+    Only chunks that could become large are inflated here.
+
+    Parameters
+    ----------
+    dataset
+        The data set.
+    what
+        What to call it in errors.
+
+    Raises
+    ------
+    UnreadableError
+        A chunk does.
+    """
+    plist = dataset.id.get_create_plist()
+    filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+    if not filters or filters[-1] != h5py.h5z.FILTER_DEFLATE:
+        return
+    nbytes = int(np.prod(dataset.chunks)) * dataset.id.get_type().get_size()
+    large: list[tuple[int, ...]] = []
+
+    def note(chunk: h5py.h5d.StoreInfo) -> None:
+        skipped = chunk.filter_mask >> len(filters) - 1 & 1
+        if chunk.size * _RATIO > max(_SMALL, nbytes) and not skipped:
+            large.append(chunk.chunk_offset)
+
+    if dataset.id.get_num_chunks():
+        dataset.id.chunk_iter(note)
+    for offset in large:
+        _, stored = dataset.id.read_direct_chunk(offset)
+        try:
+            deflate.zlib_decompress(stored, nbytes)
+        except deflate.DeflateError as error:
+            raise UnreadableError(
+                f"{what} is damaged: a chunk of it is not one of {nbytes:,} bytes. "
+                "Copy or write it again from its origin."
+            ) from error

@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol
 
+import h5py
 import numpy as np
 import pandas as pd
 
@@ -14,6 +15,7 @@ from cellucid_dask.errors import RequestError
 from cellucid_dask.source import legacy
 from cellucid_dask.source.claims import check_chunks, check_length
 from cellucid_dask.source.elements import Elements, encoding_of
+from cellucid_dask.source.filters import check_inflation
 from cellucid_dask.source.reading import UnreadableError, explaining
 from cellucid_dask.source.text import TextColumn
 
@@ -128,6 +130,8 @@ class StoredTable:
                     check_length(title, shape[0], len(self))
                 if shape and getattr(each, "chunks", None):
                     check_chunks(title, shape, each.chunks, each.dtype.itemsize)
+                    if isinstance(each, h5py.Dataset):
+                        check_inflation(each, title)
 
     def column(self, name: str) -> Any:
         """Read a column as an array; text will be read a slice at a time.
