@@ -20,12 +20,20 @@ from cellucid_dask.source.anndata_file import FileSource, open_zarr
 from cellucid_dask.source.matrix import Matrix
 from cellucid_dask.source.reading import UnreadableError
 from cellucid_dask.store.document import DocumentError, parse_json
+from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array, Json
 
 
 def is_store(target: Target) -> bool:
-    """Whether a target is an export of this format, complete or not."""
+    """Whether a target is an export of this format, complete or not.
+
+    Raises
+    ------
+    RequestError
+        Its store does not answer.
+    """
+    check_answers(target, METADATA)
     return target.read(METADATA) is not None or target.read(GROUP) is not None
 
 

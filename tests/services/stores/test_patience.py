@@ -12,7 +12,7 @@ import pytest
 
 import cellucid_dask
 from cellucid_dask.errors import RequestError
-from cellucid_dask.read import files
+from cellucid_dask.output.cellucid_zarr import store
 from cellucid_dask.store.preflight import check_answers
 
 
@@ -21,7 +21,7 @@ def test_a_store_that_never_answers_is_given_up(
     read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("s3fs")
-    monkeypatch.setattr(files, "check_answers", partial(check_answers, seconds=1))
+    monkeypatch.setattr(store, "check_answers", partial(check_answers, seconds=1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         options = {"endpoint_url": f"http://127.0.0.1:{port}", "key": "a", "secret": "b"}
