@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from cellucid_dask.errors import RequestError
 from cellucid_dask.source.reading import UnreadableError
 
 _ALWAYS = 4 * 2**20  # bytes of an array of which nothing need be stored
@@ -45,13 +46,16 @@ def check_chunks(what: str, shape: Sequence[int], chunks: Sequence[int], itemsiz
         )
 
 
-def check_length(what: str, length: int, n_rows: int) -> None:
-    """Check that a column has as many values as its table has rows.
+def check_rows(what: str, n_rows: int, expected: int, of: str = "cells") -> None:
+    """Check that an array has a row for each cell or gene, before anything is made of it.
 
     Raises
     ------
-    UnreadableError
+    RequestError
         It has not.
     """
-    if length != n_rows:
-        raise UnreadableError(f"{what} has {length:,} values, and its table {n_rows:,} rows.")
+    if n_rows != expected:
+        raise RequestError(
+            f"{what} has {n_rows:,} rows, but there are {expected:,} {of}: the source is damaged, "
+            "create it again."
+        )

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.source import legacy
-from cellucid_dask.source.claims import check_chunks, check_length
+from cellucid_dask.source.claims import check_chunks, check_rows
 from cellucid_dask.source.elements import Elements, encoding_of
 from cellucid_dask.source.filters import check_inflation
 from cellucid_dask.source.reading import UnreadableError, explaining
@@ -122,12 +122,13 @@ class StoredTable:
         """Check that a column is as long as the table, before it is read."""
         path = f"{self._path}/{name}"
         title, column = self._elements.title(path), self._elements.open(path)  # links come first
+        of = "genes" if self._path.endswith("var") else "cells"
         with explaining(title):
             parts = [column] if hasattr(column, "shape") else [column[each] for each in column]
             for each in parts:
                 shape = tuple(getattr(each, "shape", None) or ())
                 if shape and not each.name.endswith("/categories"):
-                    check_length(title, shape[0], len(self))
+                    check_rows(title, shape[0], len(self), of)
                 if shape and getattr(each, "chunks", None):
                     check_chunks(title, shape, each.chunks, each.dtype.itemsize)
                     if isinstance(each, h5py.Dataset):

@@ -66,7 +66,7 @@ def test_a_latent_space_that_is_not_finite_is_passed_over(target: Path) -> None:
 def test_nothing_fit_is_refused_with_the_reasons(tmp_path: Path) -> None:
     adata = small_anndata()
     adata.obsm = {"X_umap": _with_hole(2), "mask": np.ones((40, 1), bool)}
-    words = refused(adata, tmp_path / "export", "--embedding")
+    words = refused(adata, tmp_path / "export", "embeddings=")
     assert "'X_umap' is not finite in 1 cells" in words
     assert "'mask' holds bool" in words
 

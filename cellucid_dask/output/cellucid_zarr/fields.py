@@ -18,6 +18,7 @@ from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.output.cellucid_zarr.arrays import ArraySpec, Hierarchy, encoding
 from cellucid_dask.output.cellucid_zarr.tables import as_stored, write_table
 from cellucid_dask.request.resolve import Request
+from cellucid_dask.source.claims import check_rows
 from cellucid_dask.source.reading import UnreadableError
 from cellucid_dask.types import Json
 
@@ -85,7 +86,7 @@ def _check_name(what: str, name: str) -> None:
 def _write_obs(store: Hierarchy, request: Request, warnings: list[str]) -> None:
     source = request.source
     index: pd.Index[Any] = pd.Index(np.array(source.cell_ids(), dtype=object))
-    _check_rows("index of obs", len(index), source.n_cells)
+    check_rows("The index of obs", len(index), source.n_cells)
     if not index.is_unique:
         warnings.append("Some cells have the same name: they are told apart by a number.")
         index = _unique(index)
@@ -107,7 +108,7 @@ def _obs_columns(
     for key in request.obs_keys:
         try:
             read = request.source.obs(key)
-            _check_rows(f"obs column {key!r}", len(read), request.source.n_cells)
+            check_rows(f"The obs column {key!r}", len(read), request.source.n_cells)
             column = as_stored(read)
         except UnreadableError as error:
             if named:
@@ -189,7 +190,7 @@ def _write_obsm(store: Hierarchy, request: Request, warnings: list[str]) -> dict
     for key in keys:
         _check_name("The obsm array", key)
         values = source.obsm(key)
-        _check_rows(f"obsm array {key!r}", values.shape[0], source.n_cells)
+        check_rows(f"The obsm array {key!r}", values.shape[0], source.n_cells)
         if len(values.shape) != 2 or not values.shape[1] or (reason := unfit(values)):
             if key in required:
                 raise RequestError(f"The obsm array {key!r} {reason}: it cannot be exported.")
@@ -262,11 +263,3 @@ def shown_by_default(widths: Mapping[str, int]) -> dict[int, str]:
         key = next((key for key in _SHOWN if 1 <= widths.get(key, 0) <= 3), None)
         found = {} if key is None else {widths[key]: key}
     return found
-
-
-def _check_rows(name: str, n_rows: int, n_cells: int) -> None:
-    if n_rows != n_cells:
-        raise RequestError(
-            f"The {name} has {n_rows:,} rows, but there are {n_cells:,} cells: "
-            "the source is damaged, create it again."
-        )

@@ -11,7 +11,6 @@ import numpy as np
 
 from cellucid_dask.encode.compress import compress, compress_text
 from cellucid_dask.encode.quantize import as_float32
-from cellucid_dask.errors import RequestError
 from cellucid_dask.fields.categories import Factors, factorize, is_id_like, is_text
 from cellucid_dask.fields.obs import (
     EncodedColumn,
@@ -28,6 +27,7 @@ from cellucid_dask.request.resolve import Request
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.progress import follow
 from cellucid_dask.source.base import Source
+from cellucid_dask.source.claims import check_rows
 from cellucid_dask.source.matrix import Sliceable
 from cellucid_dask.source.reading import UnreadableError
 
@@ -156,7 +156,7 @@ def _cell_ids(request: Request) -> Iterator[tuple[str, bytes]]:
     """Encode the names of the cells, if they are asked for."""
     if request.settings.cell_ids:
         ids = list(request.source.cell_ids())
-        _check_rows("index of obs", len(ids), request.source.n_cells)
+        check_rows("The index of obs", len(ids), request.source.n_cells)
         text = json.dumps(ids, ensure_ascii=False)
         level = request.settings.compression
         yield names.cell_ids_path(level is not None), compress_text(text.encode(), level)
@@ -179,7 +179,7 @@ def _columns(
         for key in progress.count(request.obs_keys):
             try:
                 column = request.source.obs(key)
-                _check_rows(f"obs column {key!r}", len(column), request.source.n_cells)
+                check_rows(f"The obs column {key!r}", len(column), request.source.n_cells)
                 text = is_text(column.dtype)
                 if is_categorical(column):
                     column = factorize(column, block_rows)
@@ -220,17 +220,8 @@ def _encode_column(
 
 def _obsm(source: Source, key: str) -> Any:
     values = source.obsm(key)
-    _check_rows(f"obsm array {key!r}", values.shape[0], source.n_cells)
+    check_rows(f"The obsm array {key!r}", values.shape[0], source.n_cells)
     return values
-
-
-def _check_rows(name: str, n_rows: int, n_cells: int) -> None:
-    """Check that an array has a row for each cell, before anything is made of it."""
-    if n_rows != n_cells:
-        raise RequestError(
-            f"The {name} has {n_rows:,} rows, but there are {n_cells:,} cells: "
-            "the source is damaged, create it again."
-        )
 
 
 @dataclass(frozen=True)

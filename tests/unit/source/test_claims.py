@@ -13,7 +13,8 @@ import pytest
 import zarr
 
 import cellucid_dask
-from cellucid_dask.source.claims import check_chunks, check_length, check_stored
+from cellucid_dask.errors import RequestError
+from cellucid_dask.source.claims import check_chunks, check_rows, check_stored
 from cellucid_dask.source.filters import check_inflation
 from cellucid_dask.source.reading import UnreadableError
 from cellucid_dask.source.zarr_codecs import check_length as check_codec
@@ -41,9 +42,9 @@ def test_chunks_and_lengths() -> None:
     check_chunks("X", (10**6, 3000), (10**6, 3000), 4)
     with pytest.raises(UnreadableError, match="chunks of 2,147,483,648 bytes"):
         check_chunks("X", (100,), (2**29,), 4)
-    check_length("obs/a", 3, 3)
-    with pytest.raises(UnreadableError, match=r"obs/a has 1,000,000 values, and its table 3 rows"):
-        check_length("obs/a", 10**6, 3)
+    check_rows("obs/a", 3, 3)
+    with pytest.raises(RequestError, match="obs/a has 1,000,000 rows, but there are 3 cells"):
+        check_rows("obs/a", 10**6, 3)
 
 
 @pytest.mark.parametrize("name", CODECS)
