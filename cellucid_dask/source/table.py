@@ -33,6 +33,10 @@ class Table(Protocol):
     def __getitem__(self, name: Any, /) -> Any: ...
 
 
+# What a column consists of that is stored as a group; a store may not be able to list it.
+_PARTS = ("codes", "categories", "values", "mask")
+
+
 class StoredTable:
     """A table in a file.
 
@@ -124,7 +128,8 @@ class StoredTable:
         title, column = self._elements.title(path), self._elements.open(path)  # links come first
         of = "genes" if self._path.endswith("var") else "cells"
         with explaining(title):
-            parts = [column] if hasattr(column, "shape") else [column[each] for each in column]
+            is_array = hasattr(column, "shape")
+            parts = [column] if is_array else [column[part] for part in _PARTS if part in column]
             for each in parts:
                 shape = tuple(getattr(each, "shape", None) or ())
                 if shape and not each.name.endswith("/categories"):

@@ -233,7 +233,7 @@ def test_no_expression(shared_data: Path, tmp_path: Path) -> None:
 # Every file: exported with these options, or refused in these words.
 FILES: dict[str, tuple[str, dict[str, Any]] | str] = {
     "10x-10k-subset.zarr": ("X", {"genes_only": True, "make_genes_unique": True}),
-    "10x_v3_filtered.h5": "is of Cell Ranger, read it with scanpy.read_10x_h5",
+    "10x_v3_filtered.h5": "is a Cell Ranger file, read it with scanpy.read_10x_h5",
     "anndata_0.7.8.zarr.zip": ("X", {"embeddings": ["array:3,4"]}),
     "bruce_spatial.h5ad": ("X", {}),
     "cellrank_200.h5ad": ("X", {}),

@@ -69,7 +69,7 @@ def test_relative_source_is_read_from_another_directory(
 def test_target_by_url_is_refused_when_taken(adata: ad.AnnData, tmp_path: Path) -> None:
     target = f"memory://{tmp_path.name}/taken"
     cellucid_dask.export(adata, target, progress=False)
-    with pytest.raises(cellucid_dask.RequestError, match="already holds"):
+    with pytest.raises(cellucid_dask.RequestError, match="already contains"):
         cellucid_dask.export(adata, target, progress=False)
     cellucid_dask.export(adata, target, progress=False, force=True)
 
