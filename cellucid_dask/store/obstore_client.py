@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from cellucid_dask.store.blocks import BlockReader
 from cellucid_dask.store.client import Client, Entry
 from cellucid_dask.store.credentials import Provider
 from cellucid_dask.store.failures import is_beyond_the_end
-from cellucid_dask.store.obstore_errors import StoreError, plain_errors
+from cellucid_dask.store.obstore_errors import OddAnswerError, StoreError, plain_errors
 from cellucid_dask.store.obstore_options import PROTOCOLS, Place
 from cellucid_dask.store.retry import PATIENCE
 
@@ -56,14 +56,20 @@ class ObstoreClient:
         Gives credentials when they are needed, if `place` does not.
     lists
         Lists folders instead, where obstore would leave out the MD5 of objects.
+    other
+        Makes the client that reads where obstore does not understand the store's answers.
     """
 
     def __init__(
-        self, place: Place, credentials: Provider | None, lists: Client | None = None
+        self,
+        place: Place,
+        credentials: Provider | None,
+        lists: Client | None = None,
+        other: Callable[[], Client] | None = None,
     ) -> None:
         self.protocols, self.loop = PROTOCOLS[place.kind], get_loop()
         self.gave_up = False
-        self._bucket, self._lists = place.bucket, lists
+        self._bucket, self._lists, self._other = place.bucket, lists, other
         self._deletes_many = place.kind != "gcs"
         make = {"s3": S3Store, "gcs": GCSStore, "azure": AzureStore}[place.kind]
 
@@ -94,6 +100,10 @@ class ObstoreClient:
                 options: Any = {"range": wanted} if wanted != {"offset": 0} else None
                 found = await obstore.get_async(self._reads, key, options=options)
                 return await found.bytes_async()
+        except OddAnswerError:
+            if self._other is None:
+                raise
+            return await self._other().get(path, start, stop)
         except StoreError as error:
             if stop is None or not is_beyond_the_end(error):
                 raise
@@ -127,8 +137,13 @@ class ObstoreClient:
 
     async def info(self, path: str) -> Entry:
         """Ask for one object."""
-        with plain_errors():
-            return self._entry(await obstore.head_async(self._reads, self._key(path)))
+        try:
+            with plain_errors():
+                return self._entry(await obstore.head_async(self._reads, self._key(path)))
+        except OddAnswerError:
+            if self._other is None:
+                raise
+            return await self._other().info(path)
 
     async def entries(self, path: str, *, below: bool = False) -> list[Entry]:
         """List a folder; with `below` all objects in it and in its folders."""

@@ -19,11 +19,16 @@ from obstore.exceptions import (
 
 _STATUS = re.compile(r"status code: ((\d{3})[^:\n]*)")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_ODD = re.compile(r": (Invalid last modified|Last-Modified header missing|Missing last modified)")
 _PROVIDER = re.compile(r"External \w+ credential provider: (?:\w+: )?([^\n]*)")
 
 
 class StoreError(Exception):
     """A store's refusal that is of no kind Python has an error for."""
+
+
+class OddAnswerError(StoreError):
+    """An answer that obstore does not understand, such as a date that does not exist."""
 
 
 @contextmanager
@@ -51,7 +56,7 @@ def plain(error: Exception) -> Exception:
         else "the connection broke off" if "HTTP error" in text
         else re.sub(r"\S+://\S+", "...", text.partition("\n")[0])
     )  # fmt: skip
-    kind: type[Exception] = StoreError
+    kind: type[Exception] = OddAnswerError if _ODD.search(text) else StoreError
     if isinstance(error, FileNotFoundError) or (status and status[2] == "404"):
         kind = FileNotFoundError
     elif isinstance(error, AlreadyExistsError | PreconditionError):

@@ -41,9 +41,15 @@ def open_client(url: str, storage_options: Mapping[str, Any]) -> tuple[Client, s
     scheme, separator, _ = url.partition("://")
     if separator and scheme in KINDS and (found := _by_obstore(scheme, url, storage_options)):
         return found
-    options = for_botocore(storage_options) if scheme in ("s3", "s3a") else storage_options
-    fs, path = fsspec.core.url_to_fs(url, **options)
+    fs, path = _file_system(url, storage_options)
     return FsspecClient(fs), str(path).rstrip("/")
+
+
+def _file_system(url: str, storage_options: Mapping[str, Any]) -> tuple[Any, str]:
+    is_s3 = url.startswith(("s3://", "s3a://"))
+    options = for_botocore(storage_options) if is_s3 else storage_options
+    found: tuple[Any, str] = fsspec.core.url_to_fs(url, **options)
+    return found
 
 
 def _by_obstore(
@@ -74,12 +80,9 @@ def _client(url: str, place: Place, options: Mapping[str, Any]) -> Client:
     environ = {key: os.environ[key] for key in sorted(os.environ) if key.startswith("AWS_")}
     key = tokenize(place.kind, place.bucket, place.config, place.http, options, environ)
     if key not in _OBSTORE:
-        lists = (
-            FsspecClient(fsspec.core.url_to_fs(url, **options)[0])
-            if place.kind == "azure"
-            else None
-        )
-        _OBSTORE[key] = ObstoreClient(*completed(place), lists)
+        other = cache(lambda: FsspecClient(_file_system(url, options)[0]))
+        lists = other() if place.kind == "azure" else None
+        _OBSTORE[key] = ObstoreClient(*completed(place), lists, other)
     return _OBSTORE[key]
 
 
