@@ -19,6 +19,13 @@ from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.runtime.patience import waiting_at_most
 
 
+@pytest.fixture(autouse=True)
+def _no_cluster() -> Iterator[None]:
+    """Use no scheduler that a client of another test left behind."""
+    with dask.config.set(scheduler=None):
+        yield
+
+
 @pytest.fixture
 def held() -> Iterator[threading.Event]:
     """An event that tasks may wait for as long as the test runs."""
@@ -93,7 +100,7 @@ def _end(path: str) -> None:
 def test_process_that_dies(tmp_path: Path) -> None:
     with (
         dask.config.set(scheduler="processes"),
-        pytest.raises(ExportError, match=r"^A process of the Dask scheduler has died, .*--resume"),
+        pytest.raises(ExportError, match=r"^A process of the Dask scheduler has died, .*resume"),
     ):
         run_all(_tasks(_end, str(tmp_path / "run")), 1)
     assert (tmp_path / "run").exists()
