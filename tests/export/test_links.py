@@ -382,7 +382,7 @@ def test_not_even_metadata_are_read_through_a_link(
     opened: list[Path] = []
     read = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path) or read(path))
-    with open_source(source) as found, pytest.raises(RequestError, match="allow.links"):
+    with open_source(source) as found, pytest.raises(RequestError, match=r"allow.links"):
         found.obs("cell_type")
     assert opened
     assert not any(path.resolve().is_relative_to(codes) for path in opened)
