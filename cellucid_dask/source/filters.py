@@ -10,6 +10,7 @@ import deflate
 import h5py
 import numpy as np
 
+from cellucid_dask.source.claims import DEFLATE_RATIO
 from cellucid_dask.source.reading import UnreadableError
 
 _PLUGIN = "hdf5plugin"
@@ -19,14 +20,19 @@ _NAMES = {
 }  # fmt: skip
 
 
-# Bytes that a chunk may become without being looked at, and the most that one byte becomes.
-_SMALL, _RATIO = 2**26, 1032
+_SMALL = 2**26  # bytes that a chunk may become without being looked at
 
 
 def load_filters() -> None:
     """Let HDF5 know the filters of hdf5plugin, if that is installed."""
     with suppress(ImportError):
         import_module(_PLUGIN)
+
+
+def filters_of(dataset: h5py.Dataset) -> tuple[int, ...]:
+    """Return the numbers of a data set's filters, in the order of writing."""
+    plist = dataset.id.get_create_plist()
+    return tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
 
 
 def check_filters(dataset: h5py.Dataset, what: str) -> None:
@@ -44,8 +50,7 @@ def check_filters(dataset: h5py.Dataset, what: str) -> None:
     UnreadableError
         A filter is missing, and what brings it.
     """
-    plist = dataset.id.get_create_plist()
-    for number in (plist.get_filter(i)[0] for i in range(plist.get_nfilters())):
+    for number in filters_of(dataset):
         if not h5py.h5z.filter_avail(number):
             remedy = "" if find_spec(_PLUGIN) else f"pip install {_PLUGIN}, or "
             raise UnreadableError(
@@ -71,8 +76,7 @@ def check_inflation(dataset: h5py.Dataset, what: str) -> None:
     UnreadableError
         A chunk does.
     """
-    plist = dataset.id.get_create_plist()
-    filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+    filters = filters_of(dataset)
     if not filters or filters[-1] != h5py.h5z.FILTER_DEFLATE:
         return
     nbytes = int(np.prod(dataset.chunks)) * dataset.id.get_type().get_size()
@@ -80,7 +84,7 @@ def check_inflation(dataset: h5py.Dataset, what: str) -> None:
 
     def note(chunk: h5py.h5d.StoreInfo) -> None:
         skipped = chunk.filter_mask >> len(filters) - 1 & 1
-        if chunk.size * _RATIO > max(_SMALL, nbytes) and not skipped:
+        if chunk.size * DEFLATE_RATIO > max(_SMALL, nbytes) and not skipped:
             large.append(chunk.chunk_offset)
 
     if dataset.id.get_num_chunks():

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.source.filters import load_filters
+from cellucid_dask.source.filters import filters_of, load_filters
 from cellucid_dask.source.hdf5_links import file_of, raw_file
 from cellucid_dask.source.hdf5_remote import RemoteHdf5
 from cellucid_dask.store.location import Location
@@ -193,9 +193,8 @@ def reader(dataset: h5py.Dataset, file: Location) -> Any:
     """
     if file.is_local:
         file = Location(str(file_of(dataset)))
-    plist = dataset.id.get_create_plist()
-    filters = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
-    layout = plist.get_layout()
+    filters = filters_of(dataset)
+    layout = dataset.id.get_create_plist().get_layout()
     plain = dataset.dtype.kind in "biuf" and dataset.file.userblock_size == 0
     if plain and layout == h5py.h5d.CHUNKED and set(filters) <= {_DEFLATE, _SHUFFLE}:
         return _chunked(dataset, file, filters)

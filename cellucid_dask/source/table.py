@@ -20,6 +20,8 @@ from cellucid_dask.source.reading import UnreadableError, explaining
 from cellucid_dask.source.text import TextColumn
 
 _ATTRIBUTES = ("encoding-version", "_index", "column-order")
+# What a column consists of that is stored as a group; a store may not be able to list it.
+_PARTS = ("codes", "categories", "values", "mask")
 
 
 class Table(Protocol):
@@ -31,10 +33,6 @@ class Table(Protocol):
     def columns(self) -> Any: ...  # noqa: D102
     def __len__(self) -> int: ...
     def __getitem__(self, name: Any, /) -> Any: ...
-
-
-# What a column consists of that is stored as a group; a store may not be able to list it.
-_PARTS = ("codes", "categories", "values", "mask")
 
 
 class StoredTable:
@@ -117,13 +115,13 @@ class StoredTable:
         """Read a column."""
         if not self._by_column:
             return self._frame[name]
-        self._check_column(name)
+        self._open_column(name)
         values = self._elements.read(f"{self._path}/{name}")
         with explaining(self._elements.title(f"{self._path}/{name}")):
             return pd.Series(values)
 
-    def _check_column(self, name: str) -> None:
-        """Check that a column is as long as the table, before it is read."""
+    def _open_column(self, name: str) -> Any:
+        """Open a column, having checked before it is read that it is as long as the table."""
         path = f"{self._path}/{name}"
         title, column = self._elements.title(path), self._elements.open(path)  # links come first
         of = "genes" if self._path.endswith("var") else "cells"
@@ -138,6 +136,7 @@ class StoredTable:
                     check_chunks(title, shape, each.chunks, each.dtype.itemsize)
                     if isinstance(each, h5py.Dataset):
                         check_inflation(each, title)
+        return column
 
     def column(self, name: str) -> Any:
         """Read a column as an array; text will be read a slice at a time.
@@ -151,8 +150,7 @@ class StoredTable:
             return self._frame[name]
         path = f"{self._path}/{name}"
         title = self._elements.title(path)
-        self._check_column(name)
-        element = self._elements.open(path)
+        element = self._open_column(name)
         match encoding_of(element):
             case "string-array":
                 return TextColumn(title, element)
