@@ -124,17 +124,15 @@ def verify(
                 compared = _chosen(genes, ids, _N_COMPARED)
             with open_source(source, source_storage_options, allow_links) as opened:
                 findings.add(_differences(export, opened, compared, layer, memory_budget))
-    return VerifyReport(
+    return _report(
+        export,
+        findings,
+        started,
         target=str(export.target),
         n_cells=documents.n_cells,
         n_genes=len(ids),
         n_files=len(files),
         n_compared=len(compared),
-        n_findings=findings.count,
-        findings=tuple(findings.first),
-        has_checksums=export.checksums is not None,
-        listed=export.listing is not None,
-        seconds=time.perf_counter() - started,
     )
 
 
@@ -159,17 +157,15 @@ def _verify_store(
             findings.add(
                 zarr_compare.differences(export.stored, opened, compared, layer, memory_budget)
             )
-    return VerifyReport(
+    return _report(
+        export,
+        findings,
+        started,
         target=str(export.stored.target),
         n_cells=export.stored.source.n_cells,
         n_genes=len(ids),
         n_files=len(export.files),
         n_compared=len(compared),
-        n_findings=findings.count,
-        findings=tuple(findings.first),
-        has_checksums=export.checksums is not None,
-        listed=export.listing is not None,
-        seconds=time.perf_counter() - started,
     )
 
 
@@ -220,6 +216,20 @@ def _chosen(wanted: _Genes, genes: Sequence[str], default: int | None) -> list[s
     if number is None or number >= len(genes):
         return list(genes)
     return [genes[i] for i in np.linspace(0, len(genes) - 1, number).round().astype(int)]
+
+
+def _report(
+    export: ScannedExport | CheckedStore, findings: _Findings, started: float, **what: Any
+) -> VerifyReport:
+    """Return the report on an export; `what` has its name and counts."""
+    return VerifyReport(
+        **what,
+        n_findings=findings.count,
+        findings=tuple(findings.first),
+        has_checksums=export.checksums is not None,
+        listed=export.listing is not None,
+        seconds=time.perf_counter() - started,
+    )
 
 
 class _Findings:
