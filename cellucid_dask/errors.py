@@ -13,8 +13,51 @@ from contextvars import ContextVar
 
 from cellucid_dask.display import printable
 
-# How each flag is written in Python, ``force=True`` or ``layer={}``; `request.options` knows them.
-IN_PYTHON: dict[str, str] = {}
+# How each option is written on the command line, and in Python with ``{}`` for its value. Messages
+# need both wherever they are read, so the table stands below all that raise.
+IN_PYTHON = {
+    "--layer": "layer={}",
+    "--normalize": "normalize={}",
+    "--genes": "gene_identifiers=[{}]",
+    "--genes-from": "genes_from={}",
+    "--var-gene-id-column": "var_gene_id_column={}",
+    "--gene-aliases": "gene_aliases={}",
+    "--make-genes-unique": "make_genes_unique=True",
+    "--shorten-gene-names": "shorten_gene_names=True",
+    "--skip-missing-genes": "skip_missing_genes=True",
+    "--genes-only": "genes_only=True",
+    "--obs-keys": "obs_keys=[{}]",
+    "--cell-ids": "cell_ids=True",
+    "--embedding": "embeddings=[{}]",
+    "--latent": "latent={}",
+    "--connectivities": "connectivities={}",
+    "--vector-field": "vector_fields=[{}]",
+    "--format": "format={}",
+    "--var-quantization": "var_quantization={}",
+    "--obs-continuous-quantization": "obs_continuous_quantization={}",
+    "--obs-categorical-dtype": "obs_categorical_dtype={}",
+    "--compression": "compression={}",
+    "--centroid-outlier-quantile": "centroid_outlier_quantile={}",
+    "--centroid-min-points": "centroid_min_points={}",
+    "--dataset-id": "dataset_id={}",
+    "--dataset-name": "dataset_name={}",
+    "--dataset-description": "dataset_description={}",
+    "--source-name": "source_name={}",
+    "--source-url": "source_url={}",
+    "--source-citation": "source_citation={}",
+    "--created-at": "created_at={}",
+    "--memory-budget": "memory_budget={}",
+    "--timeout": "timeout={}",
+    "--scratch": "scratch={}",
+    "--storage-option": "storage_options=[{}]",
+    "--source-storage-option": "source_storage_options=[{}]",
+    "--allow-links": "allow_links=True",
+    "--force": "force=True",
+    "--resume": "resume=True",
+    "--no-page": "page=False",
+    "--no-progress": "progress=False",
+    "--genes-file": "gene_identifiers=[{}]",
+}
 _FLAG = re.compile(
     r"(--[a-z][a-z-]*)(?:=([^\s,;)]*[^\s,;).])|[ ]([A-Z]+(?::0,1)?|log1p-cp10k|none|\d+)\b(?!,\w))?"
 )

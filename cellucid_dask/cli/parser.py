@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from cellucid_dask.request.options import flag_of
+from cellucid_dask.request.options import FLAGS
 from cellucid_dask.request.other_names import meant_by
 from cellucid_dask.request.settings import SECTIONS, Settings
 
@@ -183,7 +183,7 @@ def settings_option(name: str, text: str | None = None) -> Option:
             how["shell_complete"] = _choices(metavar)
         text += "" if option.default is None else f" (default {option.default})"
     return Option(
-        flag_of(name),
+        FLAGS[name],
         text=f"{text}; can be repeated" if repeat else text,
         section=known["section"], either=known.get("either"), setting=name, **how,
     )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Literal, TypedDict, TypeVar
 
 from cellucid_dask.errors import IN_PYTHON
@@ -58,27 +57,8 @@ class ExportOptions(TypedDict, total=False):
     progress: bool
 
 
-def flag_of(name: str) -> str:
-    """Return how an attribute of `Settings` is written on the command line."""
-    option = _OPTIONS[name]
-    known = option.metadata
-    flag = known.get("flag") or (name.removesuffix("s") if known.get("repeat") else name)
-    flag = flag.removeprefix("--").replace("_", "-")
-    return f"--no-{flag}" if option.default is True else f"--{flag}"
-
-
-def _in_python(name: str) -> str:
-    """Return how an option is written in Python, with ``{}`` for its value."""
-    option = _OPTIONS[name]
-    if isinstance(option.default, bool):
-        return f"{name}={not option.default}"
-    is_list = option.metadata["metavar"].startswith("A,B") or option.metadata.get("repeat")
-    return f"{name}=[{{}}]" if is_list else f"{name}={{}}"
-
-
-_OPTIONS = {each.name: each for each in fields(Settings)}
-IN_PYTHON |= {flag_of(name): _in_python(name) for name in _OPTIONS}
-IN_PYTHON["--genes-file"] = _in_python("gene_identifiers")
+# How each attribute of `Settings` is written on the command line; of two flags, the first.
+FLAGS = {written.partition("=")[0]: flag for flag, written in reversed(IN_PYTHON.items())}
 
 
 def spell_out_options(call: Call) -> Call:

@@ -30,8 +30,8 @@ def _option(section: str, text: str, metavar: str = "", *, default: Any = None, 
     """Declare an option: the command line's parser is made from its metadata.
 
     `section` and `text` go to the help; `metavar` shows how the value is written. `more` may
-    hold ``flag``, if it differs from the name; ``repeat``, for a list given one by one under the
-    name in the singular; ``either``, a word shared by options that exclude each other.
+    hold ``repeat``, for a list given one by one; ``either``, a word shared by options that exclude
+    each other.
     """
     metadata = {"section": section, "text": text, "metavar": metavar, **more}
     if default == {}:  # they may hold secrets
@@ -131,7 +131,7 @@ class Settings:
         "normalize raw counts to 10,000 per cell, then log1p", "log1p-cp10k|none"
     )
     gene_identifiers: Sequence[str] | None = _what(
-        "genes to export, in this order (default all)", "A,B,C", flag="--genes", either="genes"
+        "genes to export, in this order (default all)", "A,B,C", either="genes"
     )
     genes_from: str | None = _what(
         "boolean var column that selects genes", "COLUMN", either="genes"

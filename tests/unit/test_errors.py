@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
+from dataclasses import Field, fields
+from typing import Any
 
 import pytest
 
@@ -14,7 +18,9 @@ from cellucid_dask.errors import (
     phrase,
     told_in_shell,
 )
-from cellucid_dask.request.options import ExportOptions, flag_of
+from cellucid_dask.request.options import FLAGS
+from cellucid_dask.request.settings import Settings
+from tests.helpers import ROOT
 
 TEXTS = [
     ("pass --force to replace it.", "pass force=True to replace it."),
@@ -42,7 +48,28 @@ def test_options_in_messages(text: str, in_python: str, kind: type[Exception]) -
     assert str(error) == in_python
 
 
+def _in_python(option: Field[Any]) -> str:
+    if isinstance(option.default, bool):
+        return f"{option.name}={not option.default}"
+    known = option.metadata
+    is_list = known["metavar"].startswith("A,B") or known.get("repeat")
+    return f"{option.name}=[{{}}]" if is_list else f"{option.name}={{}}"
+
+
 def test_every_option_is_known() -> None:
-    assert {flag_of(name) for name in ExportOptions.__annotations__} | {"--genes-file"} == set(
-        IN_PYTHON
-    )
+    options = {each.name: each for each in fields(Settings)}
+    assert set(FLAGS) == set(options)
+    assert set(FLAGS.values()) | {"--genes-file"} == set(IN_PYTHON)
+    for name, flag in FLAGS.items():
+        assert IN_PYTHON[flag] == _in_python(options[name])
+    assert IN_PYTHON["--genes-file"] == IN_PYTHON["--genes"]
+
+
+def test_messages_need_nothing_of_requests() -> None:
+    code = """
+import sys
+from cellucid_dask.errors import phrase
+assert phrase("with --resume, or --timeout 5") == "with resume=True, or timeout=5"
+assert "cellucid_dask.request" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
