@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -98,75 +101,81 @@ def verify(
     (True, 40)
     """
     started = time.perf_counter()
-    opened_target = Target.of(target, storage_options or {})
-    if is_store(opened_target):
-        with show_progress(progress), waiting_at_most(Settings(timeout=timeout).patience):
-            return _verify_store(
-                CheckedStore.read(opened_target), source, genes, layer, memory_budget,
-                source_storage_options, allow_links, started,
-            )  # fmt: skip
-    export = ScannedExport.read(opened_target)
+    findings = _Findings()
+    compared: list[str] = []
+    with show_progress(progress), waiting_at_most(Settings(timeout=timeout).patience):
+        opened_target = Target.of(target, storage_options or {})
+        check = _check_store if is_store(opened_target) else _check_files
+        checked = check(opened_target, genes)
+        findings.add(checked.findings)
+        if source is not None and checked.differences is not None:
+            compared = _chosen(genes, checked.genes, _N_COMPARED)
+            with open_source(source, source_storage_options, allow_links) as opened:
+                findings.add(checked.differences(opened, compared, layer, memory_budget))
+    return VerifyReport(
+        target=str(opened_target),
+        n_cells=checked.n_cells,
+        n_genes=len(checked.genes),
+        n_files=checked.n_files,
+        n_compared=len(compared),
+        n_findings=findings.count,
+        findings=tuple(findings.first),
+        has_checksums=checked.export.checksums is not None,
+        listed=checked.export.listing is not None,
+        seconds=time.perf_counter() - started,
+    )
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """An export of either format.
+
+    Attributes
+    ----------
+    export
+        Its documents, and the files beside them.
+    genes
+        Names of its genes.
+    n_cells, n_files
+        Of the export; of the files, those that are read.
+    findings
+        What is wrong with it; its files are read as this is iterated over.
+    differences
+        Compares genes and fields with a source; None if the documents are no help.
+    """
+
+    export: ScannedExport | CheckedStore
+    genes: list[str]
+    n_cells: int
+    n_files: int
+    findings: Iterable[str]
+    differences: Callable[[Source, list[str], str | None, int | str | None], Iterator[str]] | None
+
+
+def _check_files(target: Target, genes: _Genes) -> _Checked:
+    """Check an export of a file for each gene; of the other genes' files, that they exist."""
+    export = ScannedExport.read(target)
     documents = export.documents
     vectors = documents.genes.vectors if documents.genes else {}
     ids = list(vectors)
     unread = {vectors[gene].path for gene in set(ids).difference(_chosen(genes, ids, None))}
     files = [file for file in documents.files() if file.path not in unread]
-    findings = _Findings()
-    findings.add(documents.damage)
-    findings.add(export.damage)
-    findings.add(disagreements(documents))
-    findings.add(misplaced(export))
-    compared: list[str] = []
-    with show_progress(progress), waiting_at_most(Settings(timeout=timeout).patience):
-        findings.add(damaged(export, files))
-        if source is not None and documents.parts:
-            if documents.genes is not None:
-                compared = _chosen(genes, ids, _N_COMPARED)
-            with open_source(source, source_storage_options, allow_links) as opened:
-                findings.add(_differences(export, opened, compared, layer, memory_budget))
-    return _report(
-        export,
-        findings,
-        started,
-        target=str(export.target),
-        n_cells=documents.n_cells,
-        n_genes=len(ids),
-        n_files=len(files),
-        n_compared=len(compared),
-    )
+    findings = chain(
+        documents.damage, export.damage, disagreements(documents), misplaced(export),
+        damaged(export, files),
+    )  # fmt: skip
+    differences = partial(_differences, export) if documents.parts else None
+    return _Checked(export, ids, documents.n_cells, len(files), findings, differences)
 
 
-def _verify_store(
-    export: CheckedStore,
-    source: Any,
-    genes: _Genes,
-    layer: str | None,
-    memory_budget: int | str | None,
-    source_storage_options: Mapping[str, Any] | None,
-    allow_links: bool,
-    started: float,
-) -> VerifyReport:
+def _check_store(target: Target, _: _Genes) -> _Checked:
     """Check an export in the format cellucid-zarr, all of it."""
-    findings = _Findings()
-    findings.add(zarr_verify.findings_of(export))
-    compared: list[str] = []
-    ids = list(export.stored.genes)
-    if source is not None:
-        compared = _chosen(genes, ids, _N_COMPARED)
-        with open_source(source, source_storage_options, allow_links) as opened:
-            findings.add(
-                zarr_compare.differences(export.stored, opened, compared, layer, memory_budget)
-            )
-    return _report(
-        export,
-        findings,
-        started,
-        target=str(export.stored.target),
-        n_cells=export.stored.source.n_cells,
-        n_genes=len(ids),
-        n_files=len(export.files),
-        n_compared=len(compared),
-    )
+    export = CheckedStore.read(target)
+    stored = export.stored
+    return _Checked(
+        export, list(stored.genes), stored.source.n_cells, len(export.files),
+        zarr_verify.findings_of(export), partial(zarr_compare.differences, stored),
+    )  # fmt: skip
 
 
 def _differences(
@@ -216,20 +225,6 @@ def _chosen(wanted: _Genes, genes: Sequence[str], default: int | None) -> list[s
     if number is None or number >= len(genes):
         return list(genes)
     return [genes[i] for i in np.linspace(0, len(genes) - 1, number).round().astype(int)]
-
-
-def _report(
-    export: ScannedExport | CheckedStore, findings: _Findings, started: float, **what: Any
-) -> VerifyReport:
-    """Return the report on an export; `what` has its name and counts."""
-    return VerifyReport(
-        **what,
-        n_findings=findings.count,
-        findings=tuple(findings.first),
-        has_checksums=export.checksums is not None,
-        listed=export.listing is not None,
-        seconds=time.perf_counter() - started,
-    )
 
 
 class _Findings:
