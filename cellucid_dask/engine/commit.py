@@ -107,15 +107,16 @@ def check(target: Target, request: Request) -> TargetState:
             f"{target} contains an interrupted export: continue with --resume, or start "
             "again with --force."
         )
-    needed = names.VAR_MANIFEST if settings.genes_only else names.OBS_MANIFEST
-    if settings.resume and not begun and {names.IDENTITY, needed} <= existing:
+    output = output_of(settings.format)
+    is_announced = output.announced(existing, genes_only=settings.genes_only)
+    if settings.resume and not begun and is_announced:
+        output.check(target)
         return TargetState(None, begun, complete=True)
     if settings.genes_only and names.IDENTITY in existing:
         if names.VAR_MANIFEST in existing and not settings.force and not begun:
             raise RequestError(f"{target} has genes already: pass --force to replace them.")
         identity = _joinable(target, settings, request.source.n_cells)
         return TargetState(identity, begun, _other_checksums(target))
-    output = output_of(settings.format)
     documents = sorted(existing.intersection(output.documents))
     # without its announcement, which Snakemake removes before it makes a file again, it is not one
     withdrawn = settings.resume and names.CHECKSUMS in existing

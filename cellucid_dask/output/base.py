@@ -144,6 +144,9 @@ class Output(Protocol):
     def paths(self, request: Request) -> list[str]:
         """Return the paths of files or folders whose names come from the request."""
 
+    def announced(self, existing: set[str], *, genes_only: bool) -> bool:
+        """Whether the files at the top of a target announce a complete export, or its genes."""
+
     def check(self, target: Target) -> None:
         """Refuse a target in which files that no export wrote would be replaced."""
 

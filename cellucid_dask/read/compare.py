@@ -112,13 +112,19 @@ def _reason(found: Sequence[Difference], others: str) -> str:
 
 def compare_sample(target: Target, genes: Genes, request: Request) -> list[str]:
     """Compare some genes in the first block of cells with what a request would export."""
+    rows, columns = sampled(request)
+    vectors = [genes.vectors[request.gene_ids[column]] for column in columns.tolist()]
+    comparison = _open(target, vectors)
+    comparison.feed(rows)
+    return [each.text for each in comparison.differences()]
+
+
+def sampled(request: Request) -> tuple[Any, Array]:
+    """Read some genes in the first block of cells; return the values and the matrix columns."""
     columns = request.gene_columns
     columns = columns[np.unique(np.linspace(0, len(columns) - 1, _SAMPLE_GENES, dtype=np.int64))]
     blocks, ranges = selected(request, columns)
-    vectors = [genes.vectors[request.gene_ids[column]] for column in columns[ranges[0]].tolist()]
-    comparison = _open(target, vectors)
-    comparison.feed(run_all(blocks[0][:1])[0])
-    return [each.text for each in comparison.differences()]
+    return run_all(blocks[0][:1])[0], columns[ranges[0]]
 
 
 def _open(target: Target, vectors: Sequence[Vector]) -> Comparison:

@@ -13,9 +13,18 @@ from cellucid_dask.output.compact_v1.manifests import other_settings
 from cellucid_dask.read.compare import compare_sample
 from cellucid_dask.read.compare_fields import compare_fields
 from cellucid_dask.read.scan import ScannedExport, misplaced
+from cellucid_dask.read.zarr_complete import mismatches_of_store
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Json
+
+_MESSAGES = {
+    "damage": "contains a complete export, but it is damaged ({what}): pass --force to replace it.",
+    "settings": "already contains an export with another {what}: there is nothing to resume, or "
+    "pass --force to replace it.",
+    "data": "already contains an export of other data ({what}): there is nothing to resume, or "
+    "pass --force to replace it.",
+}
 
 
 def check_complete(target: Target, request: Request) -> None:
@@ -29,34 +38,30 @@ def check_complete(target: Target, request: Request) -> None:
     RequestError
         It is another one, or files of it are missing.
     """
+    is_store = request.settings.format == "cellucid-zarr"
+    found = (mismatches_of_store if is_store else _mismatches)(target, request)
+    for kind, what in found:
+        raise RequestError(f"{target} {_MESSAGES[kind].format(what=printable(what, kept=''))}")
+
+
+def _mismatches(target: Target, request: Request) -> Iterator[tuple[str, str]]:
+    """Report what is wrong with an export as compact_v1: of which kind, and what."""
     export = ScannedExport.read(target)
-    damage = [*export.damage, *export.documents.damage]
-    damage += [finding for finding in misplaced(export) if "is missing" in finding]
-    if damage:
-        raise RequestError(
-            f"{target} contains a complete export, but it is damaged ({_first(damage)}): pass "
-            "--force to replace it."
-        )
+    for finding in (*export.damage, *export.documents.damage):
+        yield "damage", finding
+    for finding in misplaced(export):
+        if "is missing" in finding:
+            yield "damage", finding
     documents = {**export.documents.json, **_aliases(target)}
     if other := other_settings(documents, target, request):
-        raise RequestError(
-            f"{target} already contains an export with another {first_few(other, 3)}: there is "
-            "nothing to resume, or pass --force to replace it."
-        )
-    if differences := list(_differences(export, request)):
-        raise RequestError(
-            f"{target} already contains an export of other data ({_first(differences)}): there is "
-            "nothing to resume, or pass --force to replace it."
-        )
+        yield "settings", first_few(other, 3)
+    for difference in _differences(export, request):
+        yield "data", difference
 
 
 def _aliases(target: Target) -> dict[str, Json]:
     data = target.read(names.ALIASES)
     return {} if data is None else {names.ALIASES: json.loads(data)}
-
-
-def _first(findings: list[str]) -> str:
-    return printable(findings[0], kept="")
 
 
 def _differences(export: ScannedExport, request: Request) -> Iterator[str]:

@@ -16,8 +16,8 @@ from cellucid_dask.errors import ExportError
 from cellucid_dask.output.cellucid_zarr.store import StoredExport
 from cellucid_dask.output.cellucid_zarr.tables import as_stored
 from cellucid_dask.planning import split_by_cost
-from cellucid_dask.read.compare import selected, side_by_side
-from cellucid_dask.request.resolve import resolve
+from cellucid_dask.read.compare import sampled, selected, side_by_side
+from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.runtime.progress import follow
@@ -105,8 +105,7 @@ def _compare_genes(
         if unknown := sorted(set(group) - set(request.genes.ids)):
             yield f"var: the source has no gene {first_few(unknown)} ({len(unknown):,} in all)"
         names = list(request.gene_ids.values())
-        parts = [sparse.csc_matrix(stored.gene(stored.genes[name])[:, None]) for name in names]
-        found = sparse.hstack(parts, "csr")
+        found = _genes(stored, names)
         n_off, at = np.zeros(len(names), np.int64), 0
         blocks, _ = selected(request, request.gene_columns)
         with follow("comparing genes", len(blocks), "blocks") as progress:
@@ -115,9 +114,30 @@ def _compare_genes(
                 part = found[at : at + rows.shape[0]]
                 at += rows.shape[0]
                 n_off += _unlike(rows, part)
-        for name, count in zip(names, n_off.tolist(), strict=True):
-            if count:
-                yield f"X: {count:,} values of {name!r} do not match the source"
+        yield from _sentences(names, n_off)
+
+
+def compare_sample(stored: StoredExport, request: Request) -> Iterator[str]:
+    """Compare some genes in the first block of cells with what a request would export."""
+    if ("X" in stored.source.layers) != (request.genes is not None):
+        yield "the genes are others"
+    if request.genes is None:
+        return
+    rows, columns = sampled(request)
+    names = [request.gene_ids[column] for column in columns.tolist()]
+    yield from _sentences(names, _unlike(rows, _genes(stored, names)[: rows.shape[0]]))
+
+
+def _genes(stored: StoredExport, names: Sequence[str]) -> sparse.csr_matrix:
+    """Read genes of an export, of which one at a time is dense."""
+    parts = [sparse.csc_matrix(stored.gene(stored.genes[name])[:, None]) for name in names]
+    return sparse.hstack(parts, "csr")
+
+
+def _sentences(names: Sequence[str], n_off: Array) -> Iterator[str]:
+    for name, count in zip(names, n_off.tolist(), strict=True):
+        if count:
+            yield f"X: {count:,} values of {name!r} do not match the source"
 
 
 def _unlike(rows: Any, part: sparse.csr_matrix) -> Array:

@@ -98,13 +98,19 @@ def _spec(path: str, content: Json) -> ArraySpec:
     return spec
 
 
+def missing_files(export: CheckedStore) -> Iterator[str]:
+    """Report the files that the metadata name and that do not exist."""
+    if export.listing is not None:
+        for path in sorted(set(export.files).difference(export.listing)):
+            yield f"{path} is missing"
+
+
 def findings_of(export: CheckedStore) -> Iterator[str]:
     """Report what is wrong with an export, one sentence each."""
     yield from export.damage
+    yield from missing_files(export)
     target, named = export.stored.target, export.files
     if export.listing is not None:
-        for path in sorted(set(named).difference(export.listing)):
-            yield f"{path} is missing"
         for path in sorted(set(export.listing).difference(named, [METADATA])):
             if not layout.is_extra(path):
                 yield f"{path} is left over: no metadata name it"
@@ -114,11 +120,7 @@ def findings_of(export: CheckedStore) -> Iterator[str]:
         existing[start:stop]
         for start, stop in split_by_cost(np.maximum(sizes, _BATCH_BYTES // 64), _BATCH_BYTES)
     ]
-    chunks = {
-        spec.key(*position): spec
-        for spec in export.arrays.values()
-        for position in spec.positions()
-    }
+    chunks = export.chunks
     tasks = [
         delayed(check_files, pure=False)(
             target,

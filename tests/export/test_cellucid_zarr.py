@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,68 @@ def test_stopped_at_any_write(tmp_path: Path, form: str) -> None:
         return died
 
     assert moments(run, step=9) > 60
+
+
+def test_a_complete_export_is_resumed_without_work(tmp_path: Path) -> None:
+    adata, target = ready_anndata(), tmp_path / "out"
+    options = {"resume": True, "connectivities": "connectivities"}
+    assert not export(adata, target, **options).was_complete
+    before = {path: path.stat().st_mtime_ns for path in target.rglob("*")}
+    stored = write_zarr(adata, tmp_path / "a.zarr")
+    for source in (adata, write_h5ad(adata, tmp_path / "a.h5ad"), stored):
+        result = export(source, target, **options, memory_budget="64MiB", page=True)
+        assert result.was_complete
+        assert (result.n_cells, result.n_genes, result.n_objects) == (60, 8, 0)
+    (target / "checksums.sha256").unlink()  # then the files themselves are compared
+    for chunk in (target / "obs/score/0", target / "obsm/X_umap/0.0"):
+        chunk.write_bytes(zlib.compress(zlib.decompress(chunk.read_bytes()), 1))
+    assert export(adata, target, **options).was_complete
+    assert {path for path in before if path.exists()} == set(target.rglob("*"))
+
+
+def _points(adata: ad.AnnData) -> None:
+    adata.obsm["X_umap"][7] += 1
+
+
+OTHERS: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "name": (None, {"dataset_name": "Other"}, "with another name"),
+    "layer": (None, {"layer": "doubled"}, "with another layer"),
+    "normalized": (None, {"normalize": "log1p-cp10k"}, "with another normalize"),
+    "graph": (None, {"connectivities": "connectivities"}, "with another connectivities"),
+    "genes": (None, {"gene_identifiers": ["gene3"]}, r"other data \(the genes are others\)"),
+    "columns": (None, {"obs_keys": ["score"]}, r"other data \(obs/\w+ does not match"),
+    "embedding": (None, {"embeddings": ["X_pca:0,1"]}, "with another defaults"),
+    "values": (lambda adata: adata.X.__imul__(3), {}, "X: .* values of 'gene0' do not match"),
+    "points": (_points, {}, "obsm/X_umap does not match"),
+    "column": (lambda adata: adata.obs.__setitem__("depth", 7), {}, "obs/depth does not match"),
+    "cells": (lambda adata: setattr(adata, "obs_names", adata.obs_names[::-1]), {}, "cells are"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_complete_export_of_another_request(target: Path, kind: str) -> None:
+    change, options, words = OTHERS[kind]
+    adata = small_anndata(dtype="int32")
+    export(adata, target)
+    before = tree_bytes(target)
+    if change is not None:
+        change(adata)
+    with pytest.raises(cellucid_dask.RequestError, match=f"{words}.*nothing to resume.*force"):
+        export(adata, target, resume=True, **options)
+    assert tree_bytes(target) == before
+
+
+@pytest.mark.parametrize("path", ["X/data/0", "obs/score/.zattrs", "obsm/X_umap/0.0"])
+def test_a_complete_export_that_lost_a_file(target: Path, path: str) -> None:
+    export(small_anndata(), target)
+    (target / path).unlink()
+    with pytest.raises(cellucid_dask.RequestError, match=f"damaged.*{path} is missing.*force"):
+        export(small_anndata(), target, resume=True)
+
+
+def test_resuming_leaves_other_stores_alone(tmp_path: Path) -> None:
+    other = write_zarr(small_anndata(), tmp_path / "other.zarr", version=2)
+    before = tree_bytes(other)
+    with pytest.raises(cellucid_dask.RequestError, match="another location"):
+        export(small_anndata(), other, resume=True)
+    assert tree_bytes(other) == before

@@ -177,6 +177,20 @@ def test_genes_that_were_added_are_resumed_without_work(csr: Path, tmp_path: Pat
     check(target)
 
 
+def test_genes_alone_are_resumed_without_work(csr: Path, tmp_path: Path) -> None:
+    target, adata = tmp_path / "out", ad.read_h5ad(csr)
+    again = {"genes_only": True, "resume": True}
+    assert not export(csr, target, **again).was_complete
+    before = written_at(target)
+    assert export(csr, target, **again).was_complete
+    with pytest.raises(cellucid_dask.RequestError, match="another compression"):
+        export(csr, target, **again, compression=1)
+    adata.X = adata.X * np.float32(3)
+    with pytest.raises(cellucid_dask.RequestError, match="export of other data"):
+        export(adata, target, **again)
+    assert written_at(target) == before
+
+
 def written_at(target: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in target.rglob("*")}
 

@@ -20,7 +20,7 @@ from cellucid_dask.source.matrix import Matrix
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array, Json
 
-_PATH = "obsp/connectivities"
+GRAPH = "obsp/connectivities"
 # Odd numbers, with which cells and weights are mixed into one number of 64 bits.
 _MIX = tuple(
     np.uint64(each) for each in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
@@ -67,8 +67,8 @@ def export_graph(neighbors: Matrix, plan: EdgePlan, target: Target, key: str) ->
     """
     store = Hierarchy(lambda path, data: target.put({path: data}))
     cutter, counts, balance, chunk = Cutter(0, WHOLE), [np.zeros(1, np.int64)], np.uint64(0), WHOLE
-    data = ArraySpec(f"{_PATH}/data", (), (WHOLE,), np.dtype("<f4"))
-    indices = ArraySpec(f"{_PATH}/indices", (), (WHOLE,), np.dtype("<i4"))
+    data = ArraySpec(f"{GRAPH}/data", (), (WHOLE,), np.dtype("<f4"))
+    indices = ArraySpec(f"{GRAPH}/indices", (), (WHOLE,), np.dtype("<i4"))
     specs, first_row = (data, indices), 0
     for rows in _rows(neighbors, plan):
         _check(rows, key)
@@ -92,8 +92,8 @@ def export_graph(neighbors: Matrix, plan: EdgePlan, target: Target, key: str) ->
     for spec in specs:
         store.array(spec, {})
     dtype = "<i4" if n_stored < 2**31 else "<i8"
-    store.values(ArraySpec.vector(f"{_PATH}/indptr", len(indptr), dtype), indptr, {})
-    store.group(_PATH, encoding("csr_matrix", "0.1.0") | {"shape": list(neighbors.shape)})
+    store.values(ArraySpec.vector(f"{GRAPH}/indptr", len(indptr), dtype), indptr, {})
+    store.group(GRAPH, encoding("csr_matrix", "0.1.0") | {"shape": list(neighbors.shape)})
     return StoredGraph(store.files, store.metadata)
 
 

@@ -55,6 +55,10 @@ class CellucidZarr:
         """Return the paths of the columns of obs."""
         return [f"obs/{key}" for key in request.obs_keys]
 
+    def announced(self, existing: set[str], *, genes_only: bool) -> bool:  # noqa: ARG002
+        """Whether there are consolidated metadata."""
+        return METADATA in existing
+
     def check(self, target: Target) -> None:
         """Refuse a target with another Zarr store, whose files an export would replace."""
         existing = target.names()

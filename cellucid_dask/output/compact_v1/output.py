@@ -29,6 +29,11 @@ class CompactV1:
         """Return the paths of the files of genes and columns."""
         return request.paths
 
+    def announced(self, existing: set[str], *, genes_only: bool) -> bool:
+        """Whether there is a manifest of genes, or an identity and what the viewer looks for."""
+        needed = {names.VAR_MANIFEST} if genes_only else {names.IDENTITY, names.OBS_MANIFEST}
+        return needed <= existing
+
     def check(self, target: Target) -> None:
         """Refuse nothing: its files have names of their own."""
 
