@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -23,6 +24,7 @@ from cellucid_dask.engine.intact import gene_digests
 from cellucid_dask.engine.publish import publish
 from cellucid_dask.engine.result import ExportResult
 from cellucid_dask.errors import ExportWarning, phrase
+from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.output import output_for
 from cellucid_dask.output.base import Written, is_note
 from cellucid_dask.planning import ExportPlan
@@ -102,7 +104,7 @@ def export(
         request = resolve(opened, settings)
         if commit.check_target(destination, request).complete:
             return _found(destination, request, started)
-        fields = output.fields(request, staging.add, str(destination))
+        fields = output.fields(request, _staged(staging, destination), str(destination))
         messages = (*request.warnings, *advise(request), *fields.warnings)
         _warn(messages)
         with commit.claim(destination, request) as (lease, state):
@@ -222,7 +224,9 @@ def plan(
         if target is not None:
             commit.check_target(Target.of(target, settings.storage_options), request)
         idle = current_rss()
-        fields = output.fields(request, lambda *_: None, str(target or opened.name))
+        fields = output.fields(
+            request, lambda _, data: FileDigest.size_of(data), str(target or opened.name)
+        )
         _warn((*request.warnings, *advise(request), *fields.warnings))
         planned = request.plan or ExportPlan.without_genes(request.source.n_cells)
         planned = replace(
@@ -239,6 +243,16 @@ def plan(
             + forecast_gene_bytes(request)
             + forecast_edge_bytes(request),
         )
+
+
+def _staged(staging: Staging, target: Target) -> Callable[[str, bytes], FileDigest]:
+    """Return what stages each file and computes the digest to compare it with in the target."""
+
+    def keep(name: str, data: bytes) -> FileDigest:
+        staging.add(name, data)
+        return FileDigest.of(data, md5=not target.is_local)
+
+    return keep
 
 
 def _found(target: Target, request: Request, started: float) -> ExportResult:

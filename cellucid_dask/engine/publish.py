@@ -50,9 +50,10 @@ def publish(
     *first, last = documents
     for name in first:
         target.publish(name, documents[name])
+    digests = {name: FileDigest.of(documents[name], md5=not target.is_local) for name in first}
     with ThreadPoolExecutor(1) as pool:
         flushed = pool.submit(target.flush)  # the disk writes while the files are read
-        written = {**payloads, **{name: FileDigest.of(documents[name]) for name in first}}
+        written = {**payloads, **digests}
         _look(target, written, check)
         flushed.result()
     check()

@@ -29,7 +29,7 @@ class FileDigest(NamedTuple):
     nbytes
         Its size.
     sha256, md5
-        In hexadecimal. Object stores report the MD5; empty where nothing will compare it.
+        In hexadecimal; empty where nothing will compare it. Object stores report the MD5.
     """
 
     nbytes: int
@@ -37,10 +37,15 @@ class FileDigest(NamedTuple):
     md5: str = ""
 
     @classmethod
-    def of(cls, data: bytes) -> FileDigest:
-        """Compute the digest of a content."""
-        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        return cls(len(data), sha256(data), md5)
+    def of(cls, data: bytes, *, md5: bool) -> FileDigest:
+        """Compute the digest of a content, with its MD5 if a store may report that."""
+        of_store = hashlib.md5(data, usedforsecurity=False).hexdigest() if md5 else ""
+        return cls(len(data), sha256(data), of_store)
+
+    @classmethod
+    def size_of(cls, data: bytes) -> FileDigest:
+        """Return what identifies a content that is not written: its size."""
+        return cls(len(data), "")
 
 
 def sha256(data: bytes) -> str:

@@ -150,11 +150,13 @@ class Output(Protocol):
     def check(self, target: Target) -> None:
         """Refuse a target in which files that no export wrote would be replaced."""
 
-    def fields(self, request: Request, keep: Callable[[str, bytes], object], target: str) -> Fields:
+    def fields(
+        self, request: Request, keep: Callable[[str, bytes], FileDigest], target: str
+    ) -> Fields:
         """Read, check and encode all but genes and graph.
 
-        `keep` receives the path and content of each file as soon as it is encoded. A later one
-        may still be refused. `target` names an export that is given no name.
+        `keep` receives the path and content of each file as soon as it is encoded, and returns its
+        digest. A later one may still be refused. `target` names an export that is given no name.
 
         Raises
         ------

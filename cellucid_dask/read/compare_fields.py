@@ -17,6 +17,7 @@ import numpy as np
 
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import names, schema
+from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.format.manifests import to_json
 from cellucid_dask.output.compact_v1.edges import export_request_edges
@@ -51,7 +52,7 @@ def compare_fields(
     comparison = _Comparison(target, {file.path: file for file in documents.files()})
     try:
         request = resolve(source, settings, with_genes=False)
-        fields = export_fields(request, comparison.compare)
+        fields = export_fields(request, comparison.take)
     except RequestError as error:
         yield f"the source cannot be exported like this any more: {error}"
         return
@@ -108,15 +109,18 @@ class _Comparison:
     findings: list[str] = field(default_factory=list)
     codes: dict[str, tuple[Array, Array]] = field(default_factory=dict)
 
-    def compare(self, name: str, data: bytes) -> None:
-        """Compare one file; damage of it is reported elsewhere."""
-        file = self.files.get(name)
-        if file is None:
+    def take(self, name: str, data: bytes) -> FileDigest:
+        """Compare one file in the place of writing it."""
+        if file := self.files.get(name):
+            self._compare(name, file, data)
+        else:
             self.findings.append(f"{name} of the source is not in the export")
-            return
+        return FileDigest.size_of(data)
+
+    def _compare(self, name: str, file: schema.File, data: bytes) -> None:
         try:
             stored = read_file(self.target, file)
-        except (ExportError, DamageError):
+        except (ExportError, DamageError):  # which is reported elsewhere
             return
         if isinstance(file, schema.Codes):  # categories may come in another order
             pairs = stored.astype(np.int64) << 16 | file.decode(data)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from cellucid_dask.display import first_few
 from cellucid_dask.errors import ExportError
-from cellucid_dask.format.checksums import sha256
+from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.output.cellucid_zarr.fields import export_tables
 from cellucid_dask.output.cellucid_zarr.graph import GRAPH
 from cellucid_dask.read.zarr_compare import compare_sample
@@ -57,12 +57,13 @@ def _other_tables(export: CheckedStore, request: Request) -> set[str]:
     target, sums = export.stored.target, export.checksums or {}
     other: set[str] = set()
 
-    def compare(path: str, made: bytes) -> None:
-        if sums.get(path) == sha256(made):
-            return  # the files of the export are not read
-        found = target.read(path)
-        if found is None or not _is_same(path, found, made):
-            other.add(path)
+    def compare(path: str, made: bytes) -> FileDigest:
+        digest = FileDigest.of(made, md5=False)
+        if sums.get(path) != digest.sha256:  # otherwise the files of the export are not read
+            found = target.read(path)
+            if found is None or not _is_same(path, found, made):
+                other.add(path)
+        return digest
 
     made = export_tables(request, compare, str(target)).files
     existing = {path for path in export.files if not path.startswith(("X/", f"{GRAPH}/", "."))}

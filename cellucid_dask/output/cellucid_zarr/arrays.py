@@ -6,13 +6,14 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from zlib_ng import zlib_ng
 
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.format.manifests import to_json
+from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array, Json
 
 GROUP, ARRAY, ATTRIBUTES, METADATA = ".zgroup", ".zarray", ".zattrs", ".zmetadata"
@@ -127,21 +128,30 @@ class Hierarchy:
     Attributes
     ----------
     keep
-        Receives path and content of each file.
+        Receives path and content of each file, and returns its digest.
     metadata
         Content of the files that describe groups and arrays, by path.
     files
         Digests of all files, by path.
     """
 
-    keep: Callable[[str, bytes], object]
+    keep: Callable[[str, bytes], FileDigest]
     metadata: dict[str, Json] = field(default_factory=dict)
     files: dict[str, FileDigest] = field(default_factory=dict)
 
+    @classmethod
+    def in_target(cls, target: Target) -> Self:
+        """Return a hierarchy whose files are written at once."""
+
+        def keep(path: str, data: bytes) -> FileDigest:
+            target.put({path: data})
+            return FileDigest.of(data, md5=not target.is_local)
+
+        return cls(keep)
+
     def put(self, path: str, data: bytes) -> None:
         """Add a file."""
-        self.keep(path, data)
-        self.files[path] = FileDigest.of(data)
+        self.files[path] = self.keep(path, data)
 
     def _describe(self, path: str, content: Json) -> None:
         self.metadata[path] = content

@@ -48,7 +48,9 @@ class Tables:
     warnings: tuple[str, ...]
 
 
-def export_tables(request: Request, keep: Callable[[str, bytes], object], target: str) -> Tables:
+def export_tables(
+    request: Request, keep: Callable[[str, bytes], FileDigest], target: str
+) -> Tables:
     """Read, check and encode ``obs``, ``var``, ``obsm`` and ``uns``, one array at a time.
 
     Parameters
@@ -56,7 +58,7 @@ def export_tables(request: Request, keep: Callable[[str, bytes], object], target
     request
         What to export.
     keep
-        Receives path and content of each file.
+        Receives path and content of each file, and returns its digest.
     target
         Where the export goes, which gives it a name if nothing else does.
 

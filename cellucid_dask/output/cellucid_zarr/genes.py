@@ -124,7 +124,7 @@ class GeneChunks:
                 whole = expression.is_whole(piece)
                 for path, data in expression.files(piece) if whole else [_fragment(piece)]:
                     out.put(path, data)
-                    files[path] = FileDigest.of(data)
+                    files[path] = FileDigest.of(data, md5=not target.is_local)
         return GeneSummary(
             self.columns[first : first + n_genes],
             vectors.lowest,
@@ -228,7 +228,7 @@ def join_chunks(
             piece = _joined(target, expression, fragments)
             for path, data in expression.files(piece):
                 out.put(path, data)
-                digests[path] = FileDigest.of(data)
+                digests[path] = FileDigest.of(data, md5=not target.is_local)
     return digests
 
 

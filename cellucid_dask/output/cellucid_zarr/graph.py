@@ -65,7 +65,7 @@ def export_graph(neighbors: Matrix, plan: EdgePlan, target: Target, key: str) ->
     RequestError
         It is not symmetric, or holds a weight that is negative or no number.
     """
-    store = Hierarchy(lambda path, data: target.put({path: data}))
+    store = Hierarchy.in_target(target)
     cutter, counts, balance, chunk = Cutter(0, WHOLE), [np.zeros(1, np.int64)], np.uint64(0), WHOLE
     data = ArraySpec(f"{GRAPH}/data", (), (WHOLE,), np.dtype("<f4"))
     indices = ArraySpec(f"{GRAPH}/indices", (), (WHOLE,), np.dtype("<i4"))

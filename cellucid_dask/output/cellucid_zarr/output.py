@@ -70,7 +70,9 @@ class CellucidZarr:
                 f"{target} holds a Zarr store that is not an export: choose another location."
             )
 
-    def fields(self, request: Request, keep: Callable[[str, bytes], object], target: str) -> Tables:
+    def fields(
+        self, request: Request, keep: Callable[[str, bytes], FileDigest], target: str
+    ) -> Tables:
         """Encode obs, var, obsm and uns."""
         return export_tables(request, keep, target)
 
@@ -123,7 +125,7 @@ class CellucidZarr:
         if expression is None:
             raise ValueError("values were not counted")
         files = join_fragments(target, expression, genes.shared)
-        store = Hierarchy(lambda path, data: target.put({path: data}))
+        store = Hierarchy.in_target(target)
         if expression.dense:
             store.array(expression.arrays[0], encoding("array"))
         else:

@@ -63,7 +63,7 @@ class Fields:
 
 def export_fields(
     request: Request,
-    keep: Callable[[str, bytes], object],
+    keep: Callable[[str, bytes], FileDigest],
     *,
     block_rows: int = _BLOCK_ROWS,
     max_latent_bytes: int = _MAX_LATENT_BYTES,
@@ -75,8 +75,8 @@ def export_fields(
     request
         What to export.
     keep
-        Receives the name and content of each file as soon as it is encoded. A later one may
-        still be refused.
+        Receives the name and content of each file as soon as it is encoded, and returns its
+        digest. A later one may still be refused.
     block_rows
         Rows of a stored array or of a text column that are read at a time.
     max_latent_bytes
@@ -99,8 +99,7 @@ def export_fields(
         put(name, bytes(compress(values, level)))
 
     def put(name: str, data: bytes) -> None:
-        keep(name, data)
-        fields.files[name] = FileDigest.of(data)
+        fields.files[name] = keep(name, data)
 
     points, scales = {}, {}
     for dimension, embedding in request.embeddings.items():

@@ -40,7 +40,7 @@ class CompactV1:
     def fields(
         self,
         request: Request,
-        keep: Callable[[str, bytes], object],
+        keep: Callable[[str, bytes], FileDigest],
         target: str,  # noqa: ARG002
     ) -> Fields:
         """Encode points, vector fields and obs."""
