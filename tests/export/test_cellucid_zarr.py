@@ -222,7 +222,7 @@ def test_values_that_are_no_numbers_are_refused(target: Path, form: Any) -> None
     adata.X = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix, "dense": np.asarray}[form](
         matrix
     )
-    words = r"X holds 3 NaN or infinite values in 2 genes.*compact_v1"
+    words = r"X holds 3 NaN or infinite values in 2 genes \(gene0, gene5\).*layer.*compact_v1"
     with pytest.raises(ExportError, match=words):
         export(adata, target)
     assert not (target / ".zmetadata").exists()

@@ -12,16 +12,19 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import anndata as ad
+import dask
 import fsspec
 
 import cellucid_dask
 from cellucid_dask.engine import commit
 from cellucid_dask.store.lease import acquire_lease
+from cellucid_dask.store.target import RUN_DIR
 from tests.helpers import SETTINGS, Tree, tree_bytes
 from tests.services.stores import servers
 from tests.viewer_reader import check
@@ -34,20 +37,28 @@ _PROCESSES.set_forkserver_preload(["tests.trust.runs", "s3fs", "h5py", "anndata"
 
 @dataclass(frozen=True)
 class Place:
-    """Where an export goes, and its scratch."""
+    """Where an export goes, its scratch and its format, and how many processes work on it."""
 
     name: str
     url: str
     scratch: str
     options: dict[str, Any] = field(default_factory=dict)
     fs: Any = None
+    more: dict[str, Any] = field(default_factory=lambda: {"latent": "X_umap"})
+    n_processes: int = 0
 
     @property
     def settings(self) -> dict[str, Any]:
         return {
-            **SETTINGS, "memory_budget": "6MiB", "latent": "X_umap", "scratch": self.scratch,
-            "storage_options": self.options,
+            **SETTINGS, "memory_budget": "6MiB", "scratch": self.scratch,
+            "storage_options": self.options, **self.more,
         }  # fmt: skip
+
+    @property
+    def announcements(self) -> tuple[str, ...]:
+        """Names of the files that readers look for; only what is whole has the first."""
+        is_zarr = self.more.get("format") == "cellucid-zarr"
+        return (".zmetadata",) if is_zarr else ("dataset_identity.json", "obs_manifest.json")
 
     def tree(self) -> Tree:
         """Read all that is there, scratch too."""
@@ -84,7 +95,18 @@ def places(folder: Path) -> Iterator[dict[str, Any]]:
             scratch = f"{bucket}/{name}-scratch"
             return Place("local, scratch in S3", local(name).url, scratch, store.options, fs)
 
-        yield {"local": local, "S3": in_s3, "local, scratch in S3": scratch_in_s3}
+        def as_zarr(new: Any, **how: Any) -> Any:
+            more = {"format": "cellucid-zarr", "connectivities": "connectivities"}
+            return lambda name: replace(new(name), more=more, **how)
+
+        yield {
+            "local": local,
+            "S3": in_s3,
+            "local, scratch in S3": scratch_in_s3,
+            "Zarr": as_zarr(local, name="Zarr"),
+            "Zarr in S3": as_zarr(in_s3, name="Zarr in S3"),
+            "Zarr, 2 processes": as_zarr(local, name="Zarr, 2 processes", n_processes=2),
+        }
 
 
 def usual(source: Path, new: Any, name: str, *, only_writing: bool = False) -> tuple[float, Tree]:
@@ -121,7 +143,8 @@ class Run:
     ) -> None:
         self._place = place
         self._answers, answer = _PROCESSES.Pipe(duplex=False)
-        arguments = (source, place.url, {**place.settings, **options}, valid_for, elsewhere, answer)
+        settings = {**place.settings, **options}
+        arguments = (source, place, settings, valid_for, elsewhere, answer)
         self._process = _PROCESSES.Process(target=_export, args=arguments)
         self._process.start()
         answer.close()
@@ -138,8 +161,9 @@ class Run:
         self._began = time.monotonic()
 
     def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process and to those that it started."""
         if self._process.exitcode is None and self._process.pid is not None:
-            os.kill(self._process.pid, number)
+            os.killpg(self._process.pid, number)
 
     def end(self, seconds: float = 120) -> str:
         """Wait for the end; return "done", the error's class and text, or the signal."""
@@ -155,16 +179,24 @@ class Run:
 
 
 def _export(
-    source: Path, url: str, options: dict[str, Any], valid_for: float, elsewhere: bool, answer: Any
+    source: Path,
+    place: Place,
+    options: dict[str, Any],
+    valid_for: float,
+    elsewhere: bool,
+    answer: Any,
 ) -> None:
+    os.setpgid(0, 0)
     if elsewhere:
         ctypes.CDLL(None).unshare(_CLONE_NEWUTS)
         socket.sethostname("elsewhere")
     lease = functools.partial(acquire_lease, valid_for=valid_for)
+    workers = {"scheduler": "processes", "num_workers": place.n_processes}
+    scheduler = dask.config.set(workers if place.n_processes else {})
     answer.send("begun")
     try:
-        with mock.patch.object(commit, "acquire_lease", lease):
-            cellucid_dask.export(source, url, **options)
+        with mock.patch.object(commit, "acquire_lease", lease), scheduler:
+            cellucid_dask.export(source, place.url, **options)
     except (cellucid_dask.RequestError, cellucid_dask.ExportError) as error:
         answer.send(f"{type(error).__name__}: {error}")
     except BaseException as error:  # noqa: BLE001
@@ -184,14 +216,17 @@ def faults_of(found: Tree, whole: Tree, copy: Path) -> str:
         A folder to read it from, without what a run keeps there.
     """
     for name, data in found.items():
-        if not name.startswith(".") and not name.endswith("/") and ".tiles" not in name:
+        if not name.startswith(RUN_DIR) and not name.endswith("/") and ".tiles" not in name:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes(data)
     try:
         report = cellucid_dask.verify(copy)
         if not report.ok:
             return f"verify: {report.findings[0]}"
-        check(copy)
+        if ".zmetadata" in found:
+            ad.read_zarr(copy)
+        else:
+            check(copy)
     except (AssertionError, KeyError, ValueError, OSError, cellucid_dask.ExportError) as error:
         return f"the other reader: {type(error).__name__} {error}"
     finally:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from dask.delayed import delayed
 
+from cellucid_dask.display import first_few
 from cellucid_dask.encode.columns import dense_values, group_values, sparse_values
 from cellucid_dask.encode.counts import GeneCounts
 from cellucid_dask.encode.gene_vectors import GeneVectors
@@ -50,6 +51,8 @@ class GeneChunks:
         int64: matrix columns of the genes, ascending.
     slots
         int64: their columns in ``X``.
+    ids
+        Their names, for errors.
     n_cells, n_genes
         Shape of ``X``.
     name
@@ -62,6 +65,7 @@ class GeneChunks:
 
     columns: Array
     slots: Array
+    ids: tuple[str, ...]
     n_cells: int
     n_genes: int
     name: str
@@ -86,17 +90,19 @@ class GeneChunks:
         ExportError
             There are values that the format does not hold.
         """
-        if n_bad := int(counts.n_bad.sum()):
+        bad = np.flatnonzero(counts.n_bad)
+        if len(bad):
             raise ExportError(
-                f"{self.name} holds {n_bad:,} NaN or infinite values in "
-                f"{np.count_nonzero(counts.n_bad):,} genes, which cellucid-zarr does not hold: "
-                "replace them, leave those genes out, or export as compact_v1, which shows them as "
-                "missing."
+                f"{self.name} holds {counts.n_bad.sum():,} NaN or infinite values in {len(bad):,} "
+                f"genes ({first_few([self.ids[gene] for gene in bad[:6]])}), which cellucid-zarr "
+                "does not hold: replace them, leave those genes out, name another --layer, or "
+                "export with --format=compact_v1, which shows them as missing."
             )
         if counts.exceeds_float32 and not self.is_exact:
             raise ExportError(
                 f"{self.name} holds whole numbers up to {counts.largest:,.0f}, which float32 does "
-                "not tell apart: normalize them, or convert them to float32 first."
+                "not tell apart: pass --normalize, name another --layer, or convert them to "
+                "float32 first."
             )
         n_values = np.zeros(self.n_genes, np.int64)
         n_values[self.slots] = counts.n_values

@@ -66,7 +66,7 @@ def export_graph(neighbors: Matrix, plan: EdgePlan, target: Target, key: str) ->
         It is not symmetric, or holds a weight that is negative or no number.
     """
     store = Hierarchy.in_target(target)
-    cutter, counts, balance, chunk = Cutter(0, WHOLE), [np.zeros(1, np.int64)], np.uint64(0), WHOLE
+    cutter, counts, balance, chunk = Cutter(0, WHOLE), [np.zeros(1, np.int64)], 0, WHOLE
     data = ArraySpec(f"{GRAPH}/data", (), (WHOLE,), np.dtype("<f4"))
     indices = ArraySpec(f"{GRAPH}/indices", (), (WHOLE,), np.dtype("<i4"))
     specs, first_row = (data, indices), 0
@@ -78,7 +78,7 @@ def export_graph(neighbors: Matrix, plan: EdgePlan, target: Target, key: str) ->
         for piece in cutter.add((rows.data.astype("<f4"), rows.indices.astype("<i4"))):
             for spec, values in zip(specs, piece.arrays, strict=True):
                 store.put(spec.key(piece.start // WHOLE), spec.encode(values))
-    if balance:
+    if balance % 2**64:
         raise RequestError(
             f"The graph {key!r} is not symmetric: name one that is, such as connectivities."
         )
@@ -137,8 +137,8 @@ def _check(rows: sparse.csr_matrix, key: str) -> None:
         )
 
 
-def _imbalance(rows: sparse.csr_matrix, first_row: int) -> np.uint64:
-    """Return a number whose sum over all rows is 0 if the matrix is symmetric.
+def _imbalance(rows: sparse.csr_matrix, first_row: int) -> int:
+    """Return a number whose sum over all rows, modulo 2**64, is 0 if the matrix is symmetric.
 
     Each value adds one that depends on both cells and the weight: above the diagonal positive,
     below it negative. Unlike values cancel by chance once in 2**64.
@@ -152,4 +152,5 @@ def _imbalance(rows: sparse.csr_matrix, first_row: int) -> np.uint64:
         mixed = (mixed ^ mixed >> np.uint64(29)) * _MIX[2] ^ weight * _MIX[0]
         mixed = (mixed ^ mixed >> np.uint64(32)) * _MIX[1]
         above: Array = row < column
-        return np.uint64(mixed[above].sum(dtype=np.uint64) - mixed[~above].sum(dtype=np.uint64))
+        sums = (mixed[side].sum(dtype=np.uint64) for side in (above, ~above))
+        return int(next(sums)) - int(next(sums))

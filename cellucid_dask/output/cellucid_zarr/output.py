@@ -97,6 +97,7 @@ class CellucidZarr:
         writer = GeneChunks(
             columns=columns,
             slots=slots,
+            ids=tuple(request.gene_ids[column] for column in columns.tolist()),
             n_cells=request.source.n_cells,
             n_genes=len(in_order),
             name=request.settings.layer,
