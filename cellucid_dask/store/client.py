@@ -7,7 +7,8 @@ and tries again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,6 +64,20 @@ class Client(Protocol):
     async def create(self, path: str, data: bytes, content_type: str) -> None:
         """Write an object as `put` does, or raise `FileExistsError` where there is one."""
 
+    async def version(self, path: str) -> Mapping[str, str]:
+        """Return what `replace` knows an object by; nothing where it knows no conditions."""
+
+    async def replace(
+        self, path: str, data: bytes, content_type: str, version: Mapping[str, str]
+    ) -> None:
+        """Write an object as `put` does, if it is of a version.
+
+        Raises
+        ------
+        FileExistsError, FileNotFoundError
+            It is not.
+        """
+
     async def info(self, path: str) -> Entry:
         """Ask for one object."""
 
@@ -81,5 +96,5 @@ class Client(Protocol):
     def open_reader(self, path: str, block_bytes: int = 2**20) -> Any:
         """Open an object for reads of any order, close together: blocks are read, and some kept."""
 
-    def open_writer(self, path: str, content_type: str) -> Any:
+    def open_writer(self, path: str, content_type: str) -> AbstractContextManager[Any]:
         """Open an object to be written piece by piece."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from cellucid_dask.store.blocks import BlockReader
@@ -63,8 +63,32 @@ class FsspecClient:
 
     async def create(self, path: str, data: bytes, content_type: str) -> None:
         """Write an object as `put` does, or raise `FileExistsError` where there is one."""
+        await self._put_if(path, data, content_type, mode="create")
+
+    async def version(self, path: str) -> Mapping[str, str]:
+        """Return what `replace` knows an object by; nothing but on S3."""
+        if "s3" not in self.protocols:
+            return {}
+        return {"e_tag": str((await self._do("info", path, refresh=True))["ETag"])}
+
+    async def replace(
+        self, path: str, data: bytes, content_type: str, version: Mapping[str, str]
+    ) -> None:
+        """Write an object as `put` does, if it is of a version.
+
+        Raises
+        ------
+        FileExistsError, FileNotFoundError
+            It is not.
+        """
+        condition: dict[str, Any] = {}
+        if version:  # in one request, however large: only that takes the condition
+            condition = {"IfMatch": version["e_tag"], "chunksize": 5 * 2**30}
+        await self._put_if(path, data, content_type, **condition)
+
+    async def _put_if(self, path: str, data: bytes, content_type: str, **condition: Any) -> None:
         try:
-            await self._do("pipe_file", path, data, mode="create", **self._headers(content_type))
+            await self._do("pipe_file", path, data, **condition, **self._headers(content_type))
         except OSError as error:
             if error.errno != errno.EINVAL:  # how S3 says that its condition does not hold
                 raise
@@ -112,9 +136,18 @@ class FsspecClient:
             return BlockReader(self, path, block_bytes)
         return self.fs.open(path, "rb", block_size=block_bytes, cache_type="blockcache")
 
-    def open_writer(self, path: str, content_type: str) -> Any:
-        """Open an object to be written piece by piece."""
-        return self.fs.open(path, "wb", **self._headers(content_type))
+    @contextmanager
+    def open_writer(self, path: str, content_type: str) -> Iterator[Any]:
+        """Open an object to be written piece by piece; on S3 it appears if the block ends well."""
+        is_staged, is_whole = "s3" in self.protocols, False
+        out = self.fs.open(path, "wb", autocommit=not is_staged, **self._headers(content_type))
+        try:
+            with out:
+                yield out
+            is_whole = True
+        finally:
+            if is_staged:
+                (out.commit if is_whole else out.discard)()
 
     def _headers(self, content_type: str) -> dict[str, Any]:
         """Return the keywords that set an object's content type; fsspec's stores guess none."""

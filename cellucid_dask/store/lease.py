@@ -5,8 +5,9 @@ lease that was not renewed for as long as it is valid, as this run saw it. What 
 another file, so that nobody who comes late writes over the record of a successor. What can be
 known to be dead, a process of this boot and container that does not run, is not waited for. A
 run that was paused, and everyone who writes for it, finds out before the next file is written
-that the target is another's (`Fence`). On a local disk not even the file that it was writing
-when it was paused appears, see `LocalWriter`.
+that the target is another's (`Fence`). Not even the file that it was writing when it was paused
+replaces one of its successor's: on a local disk it does not appear (`LocalWriter`), and S3, GCS and
+Azure replace an object only if it is what it was before the run asked (`Uploads`).
 
 Local disks, memory, S3, GCS and Azure create the record of a lease only if there is none, so
 one of two runs is certainly refused. Other stores are asked before and after: of two runs that
@@ -57,7 +58,7 @@ class Fence:
 
     def __init__(self, token: str, ask_every: float = 10.0) -> None:
         self._token, self._ask_every = token, ask_every
-        self._asked = elapsed()
+        self._asked = -ask_every  # before the first file is written
 
     @property
     def folder(self) -> str:
@@ -91,9 +92,8 @@ class Fence:
         return {"token": self._token, "ask_every": self._ask_every}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Ask before the first file is written."""
-        self._token, self._ask_every = state["token"], state["ask_every"]
-        self._asked = -self._ask_every
+        """Begin as a new one does."""
+        vars(self).update(vars(Fence(**state)))
 
 
 class Lease:

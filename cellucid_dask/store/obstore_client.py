@@ -121,17 +121,34 @@ class ObstoreClient:
 
     async def put(self, path: str, data: bytes, content_type: str) -> None:
         """Write an object whole. It gets no content encoding."""
-        with plain_errors():
-            await obstore.put_async(
-                self._writes, self._key(path), data, use_multipart=False,
-                attributes={"Content-Type": content_type},
-            )  # fmt: skip
+        await self._put(path, data, content_type, "overwrite")
 
     async def create(self, path: str, data: bytes, content_type: str) -> None:
         """Write an object as `put` does, or raise `FileExistsError` where there is one."""
+        await self._put(path, data, content_type, "create")
+
+    async def version(self, path: str) -> Mapping[str, str]:
+        """Return what `replace` knows an object by."""
+        with plain_errors():
+            found: Mapping[str, Any] = await obstore.head_async(self._reads, self._key(path))
+        return {key: str(found[key]) for key in ("e_tag", "version") if found[key]}
+
+    async def replace(
+        self, path: str, data: bytes, content_type: str, version: Mapping[str, str]
+    ) -> None:
+        """Write an object as `put` does, if it is of a version.
+
+        Raises
+        ------
+        FileExistsError, FileNotFoundError
+            It is not.
+        """
+        await self._put(path, data, content_type, version or "overwrite")
+
+    async def _put(self, path: str, data: bytes, content_type: str, mode: Any) -> None:
         with plain_errors():
             await obstore.put_async(
-                self._writes, self._key(path), data, use_multipart=False, mode="create",
+                self._writes, self._key(path), data, use_multipart=False, mode=mode,
                 attributes={"Content-Type": content_type},
             )  # fmt: skip
 

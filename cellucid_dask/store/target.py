@@ -100,6 +100,8 @@ class Target(Location):
             else:
                 with self.client.open_writer(self.path(name), content_type(name)) as out:
                     yield out
+                    if self.fence is not None:  # no client makes the end of it conditional
+                        self.fence.check(self, now=True)
 
     def publish(self, name: str, data: bytes) -> None:
         """Write a file that readers look for."""

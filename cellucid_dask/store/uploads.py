@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
+from cellucid_dask.errors import ExportError
 from cellucid_dask.store.client import Client
 from cellucid_dask.store.failures import Failure, failure_of
 from cellucid_dask.store.retry import limit_of
@@ -37,8 +40,9 @@ class Uploads:
     Leaving the context waits for all of them, or raises the first failure. Each object
     is retried by itself. `put` blocks while too much is under way.
 
-    Of a run that has a lease, objects are created, and replaced only right after it was asked
-    whether it still has it: what arrives late because the run was paused replaces nothing.
+    Of a run that has a lease, objects are created. They are replaced if they are what they were
+    when the run was asked last whether it still has it, where the store can tell: what arrives late
+    because the run was paused replaces nothing.
 
     Parameters
     ----------
@@ -94,18 +98,40 @@ class Uploads:
         future.add_done_callback(self._done)
 
     async def _write(self, path: str, data: bytes, content_type: str) -> None:
-        if self._asked is not None:
-            if self._asked.is_due():
-                await self._ask(self._asked)
+        if (asked := self._asked) is not None:
+            if asked.is_due():
+                await self._ask(asked)
             try:
-                await self._client.create(path, data, content_type)
-            except Exception as error:  # it exists, or the store knows no conditions
+                if await self._create_or_replace(path, data, content_type, asked):
+                    return
+            except ExportError:
+                raise
+            except Exception as error:  # the store knows no conditions
                 if failure_of(error) is not Failure.OTHER:
                     raise
-            else:
-                return
-            await self._ask(self._asked)
+            await self._ask(asked)
         await self._client.put(path, data, content_type)
+
+    async def _create_or_replace(
+        self, path: str, data: bytes, content_type: str, asked: Asked
+    ) -> bool:
+        """Write an object on a condition; say whether the store understands such."""
+        client = self._client
+        with suppress(FileExistsError):
+            await client.create(path, data, content_type)
+            return True
+        with suppress(FileExistsError, FileNotFoundError):
+            seen = await client.version(path)
+            await self._ask(asked)
+            for version in _spellings(seen):
+                with suppress(FileExistsError):
+                    await client.replace(path, data, content_type, version)
+                    return True
+                if await client.version(path) != seen:
+                    break
+            else:
+                return False
+        raise OSError(errno.EBUSY, "somebody else writes it too", path)  # tried, and asked, again
 
     async def _ask(self, asked: Asked) -> None:
         if self._client.loop is None:
@@ -138,3 +164,10 @@ class Uploads:
             future.cancel()
         if succeeded:
             self._raise()
+
+
+def _spellings(version: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """Yield a version with its tag as HTTP writes it, and as Ceph wants it."""
+    yield version
+    if tag := version.get("e_tag"):
+        yield {**version, "e_tag": tag.strip('"')}

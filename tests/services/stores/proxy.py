@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
-Fault = str | None  # "503", "403", "reset", "cut", "slow", "silent"
+Fault = str | None  # "503", "403", "501", "reset", "cut", "slow", "silent"
 _ANSWERS = {
     "503": b"<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>",
+    "501": b"<Error><Code>NotImplemented</Code><Message>A header you provided</Message></Error>",
     "403": b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
 }
 
