@@ -7,19 +7,11 @@ from ctypes import byref
 
 import numpy as np
 
-from cellucid_dask.encode.library import (
-    GenesStruct,
-    TileStruct,
-    address,
-    checked,
-    library,
-    value_type,
-)
+from cellucid_dask.encode.kernel_tiles import DAMAGED, Tiles
+from cellucid_dask.encode.library import address, checked, library
 from cellucid_dask.encode.quantize import CODE_DTYPE
-from cellucid_dask.encode.tiles import DenseTile, Tile
+from cellucid_dask.encode.tiles import Tile
 from cellucid_dask.types import Array
-
-_DAMAGED = "Values read before are damaged, in memory or in scratch: export again, with --resume."
 
 
 class GeneVectors:
@@ -45,36 +37,13 @@ class GeneVectors:
     """
 
     def __init__(self, tiles: Sequence[Tile], n_cells: int) -> None:
-        self.n_cells = n_cells
-        self.n_genes = tiles[0].n_genes
-        self._held: list[Array | None] = []  # what the structures point to
-        ordered = sorted(tiles, key=lambda tile: tile.first_cell)
-        self._tiles = (TileStruct * len(ordered))(*map(self._struct, ordered))
-        self._genes = GenesStruct(self._tiles, len(ordered), self.n_genes, n_cells)
+        self._tiles = Tiles.of(tiles)
+        self.n_genes, self.n_cells = self._tiles.n_genes, n_cells
+        self._genes = self._tiles.struct(n_cells)
         self.lowest, self.highest = np.empty(self.n_genes), np.empty(self.n_genes)
         self.n_missing = np.empty(self.n_genes, np.int64)
         ranges = (address(self.lowest), address(self.highest), address(self.n_missing))
-        checked(library().cellucid_ranges(byref(self._genes), *ranges), _DAMAGED)
-
-    def _struct(self, tile: Tile) -> TileStruct:
-        values, cells, indptr = np.ascontiguousarray(tile.values), None, None
-        if not isinstance(tile, DenseTile):
-            cells = np.ascontiguousarray(tile.cells)
-            indptr = np.ascontiguousarray(tile.indptr, np.int64)
-        number = value_type(values.dtype)
-        if number is None or tile.n_genes != self.n_genes:
-            raise ValueError("tiles of different genes, or of a dtype that float32 does not hold")
-        self._held += [values, cells, indptr]
-        return TileStruct(
-            tile.first_cell,
-            tile.n_cells,
-            values.size if cells is None else min(values.size, cells.size),
-            address(indptr),
-            address(cells),
-            address(values),
-            0 if cells is None else cells.itemsize,
-            number,
-        )
+        checked(library().cellucid_ranges(byref(self._genes), *ranges), DAMAGED)
 
     def vectors(self, first: int, last: int, bits: int | None) -> Array:
         """Return the vectors of genes ``first ... last - 1``.
@@ -98,7 +67,7 @@ class GeneVectors:
         result = library().cellucid_vectors(
             byref(self._genes), first, last, bits or 32, *ranges, address(vectors)
         )
-        checked(result, _DAMAGED)
+        checked(result, DAMAGED)
         return vectors
 
     def members(self, first: int, buffer: Array) -> tuple[Array, Array]:
@@ -124,5 +93,5 @@ class GeneVectors:
             byref(self._genes), first, self.n_genes, address(self.lowest), address(self.highest),
             address(buffer), buffer.size, address(ends), address(repetitive),
         )  # fmt: skip
-        checked(n_done, _DAMAGED)
+        checked(n_done, DAMAGED)
         return ends[:n_done], repetitive[:n_done]

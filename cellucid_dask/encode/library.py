@@ -6,7 +6,7 @@ ctypes lets go of Python's lock during each call, so that threads run side by si
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import CDLL, POINTER, Structure, c_int32, c_int64, c_void_p
+from ctypes import CDLL, POINTER, Structure, c_char_p, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.types import Array
 
 PATH = Path(__file__).with_name("_kernel.so")  # on every system: nothing but this module loads it
-_VERSION = 1
+_VERSION = 2
 
 _OUT_OF_MEMORY, _DAMAGED, UNSORTED, _INCONSISTENT = -1, -2, -3, -4
 
@@ -71,6 +71,8 @@ _SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     ),
     "cellucid_member": (c_int64, (c_void_p, c_int64, c_void_p, c_int64, c_void_p)),
     "cellucid_count": (c_int32, (_ROWS, c_void_p)),
+    "cellucid_read": (c_int64, (POINTER(c_char_p), c_void_p, c_void_p, c_int64, c_void_p)),
+    "cellucid_sums": (c_int32, (_GENES, c_void_p)),
     "cellucid_transpose": (c_int32, (_ROWS, c_void_p, c_void_p, c_void_p)),
 }
 

@@ -158,11 +158,10 @@ def store_block(reader: Reader, job: GeneJob, i: int, j: int) -> Stored:
     """Read and transpose a block into scratch, and count its values if they must be (task)."""
     name = f"{i * len(job.plan.gene_blocks) + j}.tiles"
     first, end = int(job.bounds[j]), int(job.bounds[j + 1])
-    cuts = [start for start, _ in job.ranges(j)] + [end]
     tiles, counting = job.tiles(reader, i, j), Counting(end - first)
     if job.writer.counts:
         tiles = counting(tiles)
-    return Stored(write_tiles(job.tile_store, name, tiles, first, cuts), counting.counts)
+    return Stored(write_tiles(job.tile_store, name, tiles, first), counting.counts)
 
 
 @final
@@ -172,15 +171,11 @@ def encode_stored(
     """Gather the genes at positions ``first ... last - 1`` from scratch and encode them (task)."""
     job, stored = job.using(writer), index.tiles
     mine = [tile for tile in stored if tile.first_gene <= first < tile.first_gene + tile.n_genes]
-    j = int(np.searchsorted(job.bounds, first, side="right")) - 1
-    genes = StoredGenes(job.tile_store, mine, first, last, job.ranges(j).index((first, last)))
+    genes = StoredGenes(job.tile_store, mine, first, last)
 
     def parts() -> Iterator[GeneSummary]:
         for start, stop in split_by_cost(genes.nbytes, job.plan.gather_memory):
-            tiles = genes.read(start, stop)
-            if stop == last - first:
-                genes.check()
-            yield job.writer.write(job.target, tiles, first + start)
+            yield job.writer.write(job.target, genes.read(start, stop), first + start)
 
     return job.finish(parts(), first)
 

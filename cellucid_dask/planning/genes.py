@@ -143,4 +143,4 @@ def _scratch_nbytes(layout: Layout, reading: Blocking) -> int:
     if layout.storage == "dense":
         return values * _stored_nbytes(layout)
     tiles = max(values // reading.tile_values, layout.shape[0] // TILE_CELLS, len(reading.rows))
-    return values * _stored_nbytes(layout) + tiles * (layout.n_selected + 1) * 4
+    return values * _stored_nbytes(layout) + tiles * (layout.n_selected + 1) * 16

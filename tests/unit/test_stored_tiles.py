@@ -36,7 +36,7 @@ def _stored(kind: str, scratch: Scratch) -> tuple[list[StoredTile], Array]:
     matrix = _matrix(kind)
     block = matrix if kind == "dense" else sparse.csr_matrix(matrix)
     tiles = list(tiles_of(block, 0, None, tile_values=400))
-    return write_tiles(scratch, "1.tiles", iter(tiles), FIRST, CUTS), matrix
+    return write_tiles(scratch, "1.tiles", iter(tiles), FIRST), matrix
 
 
 def _dense(tiles: list[Tile], n_genes: int) -> Array:
@@ -55,13 +55,12 @@ def _dense(tiles: list[Tile], n_genes: int) -> Array:
 
 def _read_all(scratch: Scratch, stored: list[StoredTile], step: int) -> Array:
     parts = []
-    for cut, (first, last) in enumerate(itertools.pairwise(CUTS)):
-        genes = StoredGenes(scratch, stored, first, last, cut)
+    for first, last in itertools.pairwise(CUTS):
+        genes = StoredGenes(scratch, stored, first, last)
         bounds = [*range(0, last - first, step), last - first]
         read = [
             (genes.read(start, stop), stop - start) for start, stop in itertools.pairwise(bounds)
         ]
-        genes.check()
         parts += [_dense(tiles, n_genes) for tiles, n_genes in read]
     return np.concatenate(parts)
 
@@ -78,7 +77,7 @@ def test_they_come_back(tmp_path: Path, kind: str, step: int) -> None:
 def test_counts_take_three_bytes(tmp_path: Path) -> None:
     """One for a value and two for its cell, beside what does not depend on the values."""
     stored, matrix = _stored("counts", Scratch(str(tmp_path)))
-    fixed = sum(tile.n_cuts * 12 + (tile.n_genes + 1) * 4 for tile in stored)
+    fixed = sum((tile.n_genes + 1) * 16 for tile in stored)
     assert sum(tile.nbytes for tile in stored) == fixed + 3 * np.count_nonzero(matrix)
 
 
@@ -86,7 +85,7 @@ def test_counts_take_three_bytes(tmp_path: Path) -> None:
 def test_no_wrong_bit_is_silent(tmp_path: Path, kind: str) -> None:
     scratch, dice = Scratch(str(tmp_path)), random.Random(5)
     stored, _ = _stored(kind, scratch)
-    assert any(tile.nnz is not None for tile in stored) == (kind == "sparse")
+    assert any(tile.cell_dtype is not None for tile in stored) == (kind == "sparse")
     whole = (tmp_path / "1.tiles").read_bytes()
     for _ in range(200):
         wrong = bytearray(whole)
