@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from fsspec.core import has_magic
+
 from cellucid_dask.store.blocks import BlockReader
 from cellucid_dask.store.client import Entry
 from cellucid_dask.store.failures import is_beyond_the_end
@@ -49,7 +51,9 @@ class FsspecClient:
 
     async def get(self, path: str, start: int = 0, stop: int | None = None) -> bytes:
         """Read an object, or the bytes ``start ... stop - 1`` of it; its last ones if negative."""
-        bounds = {"start": start or None, "end": stop}
+        bounds: dict[str, Any] = {"start": start or None, "end": stop}
+        if "s3" in self.protocols and bounds == {"start": None, "end": None}:
+            bounds["max_concurrency"] = 1  # s3fs asks for the size first, to read large ones apart
         try:
             return bytes(await self._do("cat_file", path, **bounds))
         except Exception as error:
@@ -111,12 +115,17 @@ class FsspecClient:
 
     async def delete(self, paths: Sequence[str]) -> None:
         """Remove objects, as far as they exist."""
-        try:
-            await self._do("rm", list(paths))
-        except FileNotFoundError:  # an earlier try removed some of them
-            for path in paths:
-                with suppress(FileNotFoundError):
-                    await self._do("rm_file", path)
+        many, single = [path for path in paths if not has_magic(path)], []
+        if len(many) > 1:
+            try:
+                await self._do("rm", many)
+            except FileNotFoundError:  # an earlier try removed some of them
+                single = many
+        else:  # s3fs would not say that it is denied
+            single = many
+        for path in [*single, *filter(has_magic, paths)]:  # which `rm` takes for patterns
+            with suppress(FileNotFoundError):
+                await self._do("rm_file", path)
 
     async def delete_folder(self, path: str) -> None:
         """Remove a folder that has no more objects, where there are folders."""

@@ -155,13 +155,17 @@ CLIENT = """
                                      source_storage_options=ends[2], **options)
             except RequestError as error:
                 said[name] = str(error)
-        both = {"storage_options": store, "source_storage_options": store, **options}
-        for scratch in (None, "s3://atlas/scratch"):
-            target = "s3://atlas/" + ("kept" if scratch is None else "scratched")
+        by_s3fs = {**store, "config_kwargs": {"read_timeout": 60}}
+        for name, scratch, store in (
+            ("kept", None, store), ("scratched", "s3://atlas/scratch", store),
+            ("by-s3fs", "s3://atlas/scratch", by_s3fs),
+        ):
+            both = {"storage_options": store, "source_storage_options": store, **options}
+            target = f"s3://atlas/{name}"
             plan = cellucid_dask.plan("s3://atlas/cells.zarr", target, scratch=scratch, **both)
             said[target] = plan.route
             cellucid_dask.export("s3://atlas/cells.zarr", target, scratch=scratch, **both)
-            fs.get(target.removeprefix("s3://"), f"{local}-{said[target]}", recursive=True)
+            fs.get(target.removeprefix("s3://"), f"{local}-{name}", recursive=True)
         said["left"] = fs.find("atlas/scratch") + fs.find("atlas/none")
     print("SAID", json.dumps(said))
     server.stop()
@@ -194,8 +198,8 @@ def test_same_bytes_from_hosts_that_share_nothing(
     assert f"cannot access {folder / 'out'}" in said["target"]
     assert f"cannot access {source}" in said["source"]
     assert said["s3://atlas/kept"] == "workers"
-    assert said["s3://atlas/scratched"] == "scratch"
+    assert said["s3://atlas/scratched"] == said["s3://atlas/by-s3fs"] == "scratch"
     assert said["left"] == []
     expected = tree_bytes(tmp_path / "here")
-    for route in ("workers", "scratch"):
-        assert tree_bytes(folder / f"out-{route}") == expected
+    for name in ("kept", "scratched", "by-s3fs"):
+        assert tree_bytes(folder / f"out-{name}") == expected

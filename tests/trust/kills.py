@@ -22,7 +22,9 @@ from tests.export.crashes import make
 from tests.trust.counting import Case, main
 from tests.trust.runs import Place, Run, difference, faults_of, places, usual
 
-KINDS = ("local", "S3", "local, scratch in S3", "Zarr", "Zarr in S3", "Zarr, 2 processes")
+KINDS = (
+    "local", "S3", "local, scratch in S3", "S3 by s3fs", "Zarr", "Zarr in S3", "Zarr, 2 processes",
+)  # fmt: skip
 
 
 def kills(n_cases: int, folder: Path, kinds: tuple[str, ...] = KINDS) -> Iterator[Case]:

@@ -1,10 +1,11 @@
 """Runs that are paused for longer than their lease is valid, and go on when another has finished.
 
 ``python -m tests.trust.pauses 50`` pauses as many, at random moments of their writing, in turns in
-a local folder and in S3. A second run of other data, on a host of another name, waits until the
-lease is no longer valid, replaces what is there, and ends; then the first goes on. A fault is any
-file of the first in the export of the second, anything that either leaves, and an end of the first
-in other words than that its target is another's. Needs root, for the name of the host.
+a local folder and in S3, by obstore and by s3fs. A second run of other data, on a host of another
+name, waits until the lease is no longer valid, replaces what is there, and ends; then the first
+goes on. A fault is any file of the first in the export of the second, anything that either leaves,
+and an end of the first in other words than that its target is another's. Needs root, for the name
+of the host.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.helpers import Tree
 from tests.trust.counting import Case, main
 from tests.trust.runs import Place, Run, difference, places, usual
 
-KINDS = ("local", "S3")
+KINDS = ("local", "S3", "S3 by s3fs")
 _VALID_FOR = 2.0
 _PLAIN = (
     "Another run has taken",

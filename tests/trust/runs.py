@@ -91,6 +91,10 @@ def places(folder: Path) -> Iterator[dict[str, Any]]:
             scratch = local(name).scratch
             return Place("S3", f"{bucket}/{name}", scratch, store.options, fs)
 
+        def by_s3fs(name: str) -> Place:
+            options = store.by_fsspec().options
+            return Place("S3 by s3fs", f"{bucket}/{name}", f"{bucket}/{name}-scratch", options, fs)
+
         def scratch_in_s3(name: str) -> Place:
             scratch = f"{bucket}/{name}-scratch"
             return Place("local, scratch in S3", local(name).url, scratch, store.options, fs)
@@ -103,6 +107,7 @@ def places(folder: Path) -> Iterator[dict[str, Any]]:
             "local": local,
             "S3": in_s3,
             "local, scratch in S3": scratch_in_s3,
+            "S3 by s3fs": by_s3fs,
             "Zarr": as_zarr(local, name="Zarr"),
             "Zarr in S3": as_zarr(in_s3, name="Zarr in S3"),
             "Zarr, 2 processes": as_zarr(local, name="Zarr, 2 processes", n_processes=2),

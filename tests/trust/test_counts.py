@@ -34,7 +34,7 @@ def _without_faults(cases: Iterable[Case]) -> list[Case]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [*KINDS[:3], "Zarr, 2 processes"])
+@pytest.mark.parametrize("kind", [*KINDS[:4], "Zarr, 2 processes"])
 def test_killed_at_random_moments(tmp_path: Path, kind: str) -> None:
     tried = _without_faults(kills(3, tmp_path, (kind,)))
     assert any(each.outcome.startswith("killed") for each in tried)

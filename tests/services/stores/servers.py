@@ -14,7 +14,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ import pytest
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+
+# what obstore cannot be told: whoever asks for it is served by s3fs
+ONLY_S3FS: dict[str, Any] = {"config_kwargs": {"read_timeout": 60}}
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class Store:
     @property
     def fs(self) -> Any:
         return fsspec.filesystem(self.protocol, **self.options)
+
+    def by_fsspec(self) -> Store:
+        """Return it with an option that only fsspec's client knows, which is then used."""
+        only = {"read_timeout": 60} if self.protocol == "abfs" else ONLY_S3FS
+        return replace(self, options={**self.options, **only})
 
     def through(self, address: str) -> dict[str, Any]:
         """Return the options that lead to the server by way of a proxy."""
