@@ -58,6 +58,8 @@ IN_PYTHON = {
     "--no-progress": "progress=False",
     "--genes-file": "gene_identifiers=[{}]",
 }
+# How each option of Python is written on the command line; of two flags, the first.
+FLAGS = {written.partition("=")[0]: flag for flag, written in reversed(IN_PYTHON.items())}
 _FLAG = re.compile(
     r"(--[a-z][a-z-]*)(?:=([^\s,;)]*[^\s,;).])|[ ]([A-Z]+(?::0,1)?|log1p-cp10k|none|\d+)\b(?!,\w))?"
 )

@@ -136,7 +136,7 @@ def _export(ctx: click.Context, source: str, target: str, **options: Any) -> int
 @_command(
     "plan",
     Argument("source", _SOURCE),
-    Argument("target", "folder or URL to check", required=False),
+    Argument("target", "folder or URL to check", "[TARGET]", required=False),
     *settings_options(),
     *output_options("plan"),
     examples="""atlas.h5ad

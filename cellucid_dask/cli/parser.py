@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from cellucid_dask.request.options import FLAGS
+from cellucid_dask.errors import FLAGS
 from cellucid_dask.request.other_names import meant_by
 from cellucid_dask.request.settings import SECTIONS, Settings
 

@@ -13,6 +13,7 @@ from cellucid_dask.format.catalog import Entry, catalog_document
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.format.manifests import to_json
 from cellucid_dask.page.publish import publish_page
+from cellucid_dask.read.files import no_export
 from cellucid_dask.store.document import DocumentError, parse_json
 from cellucid_dask.store.preflight import check_writable
 from cellucid_dask.store.target import Target
@@ -76,9 +77,7 @@ def describe_root(target: Target, default: str | None = None) -> dict[str, Any]:
     """
     entries = _entries(target)
     if not entries:
-        raise RequestError(
-            f"{target} contains no export: name the folder whose subfolders are exports."
-        )
+        raise no_export(target, "name the folder whose subfolders are exports")
     by_id: dict[str, Entry] = {}
     for entry in entries:
         other = by_id.setdefault(entry.id, entry)

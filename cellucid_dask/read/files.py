@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import layout, names, parse, schema
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.store.location import MAX_BYTES
+from cellucid_dask.store.missing import says_missing
 from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
@@ -43,8 +45,28 @@ def fetch_documents(target: Target) -> dict[str, bytes]:
         if not isinstance(data, FileNotFoundError | NotADirectoryError)
     }
     if not files:
-        raise RequestError(f"{target} contains no export: it has no {names.IDENTITY}.")
+        raise no_export(target, f"it has no {names.IDENTITY}")
     return files
+
+
+def no_export(target: Target, why: str) -> RequestError:
+    """Return the error of what is not an export, which may be something else.
+
+    Parameters
+    ----------
+    target
+        What was taken for one.
+    why
+        What it lacks, if it is a folder.
+    """
+    if target.is_local and not Path(target.url).exists():
+        return RequestError(says_missing(target.url))
+    if target.is_local and Path(target.url).is_file():
+        return RequestError(
+            f"{target} is a file, not an export: export it with cellucid-dask export, and name "
+            "the folder of its export."
+        )
+    return RequestError(f"{target} contains no export: {why}.")
 
 
 def content_of(target: Target, name: str, data: bytes | Exception) -> bytes:

@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from cellucid_dask.errors import RequestError
 from cellucid_dask.format import names
 from cellucid_dask.output.cellucid_zarr.arrays import METADATA
 from cellucid_dask.page import Kind
 from cellucid_dask.page.publish import publish_page
+from cellucid_dask.read.files import no_export
 from cellucid_dask.store.lease import acquire_lease
 from cellucid_dask.store.preflight import check_writable
 from cellucid_dask.store.target import Target
@@ -43,9 +43,10 @@ def add_page(
     documents = opened.names()
     is_zarr = METADATA in documents
     if not is_zarr and names.IDENTITY not in documents and names.CATALOG not in documents:
-        raise RequestError(
-            f"{opened} contains no complete export and no {names.CATALOG}: name an export, or "
-            "list several with cellucid-dask catalog first."
+        raise no_export(
+            opened,
+            f"it has neither {names.IDENTITY} nor {names.CATALOG}. Name an export, or list "
+            "several with cellucid-dask catalog first",
         )
     check_writable(opened)
     with acquire_lease(opened):

@@ -65,7 +65,8 @@ class VerifyReport:
         return table(f"Verification of {self.target}", [*self._rows(), *findings])
 
     def _rows(self) -> list[tuple[str, str]]:
-        verdict = "ok" if self.ok else f"{self.n_findings:,} findings"
+        plural = "s" if self.n_findings > 1 else ""
+        verdict = "ok" if self.ok else f"{self.n_findings:,} finding{plural}"
         if len(self.findings) < self.n_findings:
             verdict += f", of which the first {len(self.findings)}"
         checked = f"{self.n_files:,} files in {self.seconds:.1f} s"

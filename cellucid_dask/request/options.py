@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeVar
 
-from cellucid_dask.errors import IN_PYTHON
 from cellucid_dask.request.settings import Settings
 
 Call = TypeVar("Call", bound=Callable[..., Any])
@@ -55,10 +54,6 @@ class ExportOptions(TypedDict, total=False):
     resume: bool
     page: bool
     progress: bool
-
-
-# How each attribute of `Settings` is written on the command line; of two flags, the first.
-FLAGS = {written.partition("=")[0]: flag for flag, written in reversed(IN_PYTHON.items())}
 
 
 def spell_out_options(call: Call) -> Call:

@@ -1,35 +1,42 @@
-"""Sizes and times as they are written."""
+"""Sizes, times and dates as they are written."""
 
 from __future__ import annotations
 
-from cellucid_dask.errors import RequestError
+from datetime import UTC, datetime
+from typing import Any
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def quantity(option: str, value: float | str, what: str) -> float:
-    """Read a size or a time as Dask writes it, ``"2 GB"`` or ``"90s"``, or a number.
+def size(value: float | str) -> int | None:
+    """Read a size as Dask writes it, ``"2 GB"``, or a number of bytes; ``None`` if it is none."""
+    from dask.utils import parse_bytes  # noqa: PLC0415  slow to import; --help does not need it
 
-    Parameters
-    ----------
-    option
-        Its name, ``"memory_budget"`` or ``"timeout"``.
-    value
-        What was given.
-    what
-        How it is written, for the error.
+    number = _above_zero(value, parse_bytes)
+    return None if number is None else int(number)
 
-    Raises
-    ------
-    RequestError
-        It is no size or time above zero.
-    """
-    from dask import utils  # noqa: PLC0415  slow to import; --help does not need it
 
-    parse = utils.parse_bytes if option == "memory_budget" else utils.parse_timedelta
+def seconds(value: float | str) -> float | None:
+    """Read a time as Dask writes it, ``"90s"``, or a number of seconds; ``None`` if it is none."""
+    from dask.utils import parse_timedelta  # noqa: PLC0415
+
+    return _above_zero(value, parse_timedelta)
+
+
+def _above_zero(value: float | str, parse: Any) -> float | None:
     text = str(value).strip()
     try:
         number = float(parse(text)) if text[:1].isdigit() else 0.0  # Dask takes "GB" for one
     except (ValueError, KeyError, OverflowError):
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise RequestError(f"{option} is {value!r}: write {what}.")
-    return number
+        return None
+    return number if 0 < number < float("inf") else None
+
+
+def time_stamp(value: str | None) -> str | None:
+    """Check a time in UTC, by default the current one; ``None`` if it is none."""
+    if value is None:
+        return datetime.now(UTC).strftime(_TIME)
+    try:
+        return datetime.strptime(value, _TIME).strftime(_TIME)  # noqa: DTZ007  Z is UTC
+    except (TypeError, ValueError):
+        return None

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 
 from cellucid_dask.display import first_few
-from cellucid_dask.errors import RequestError
+from cellucid_dask.errors import FLAGS, RequestError
 from cellucid_dask.request.other_names import hint_for
-from cellucid_dask.request.quantities import quantity
+from cellucid_dask.request.quantities import seconds, size, time_stamp
 
 SECTIONS = ("content", "encoding", "description", "execution")
 _CHOICES: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -23,7 +22,6 @@ _CHOICES: dict[str, tuple[tuple[Any, ...], str]] = {
     "compression": ((None, *range(10)), "a gzip level from 1 to 9, or none"),
     "format": (("compact_v1", "cellucid-zarr"), "compact_v1 or cellucid-zarr"),
 }
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def _option(section: str, text: str, metavar: str = "", *, default: Any = None, **more: Any) -> Any:
@@ -154,7 +152,7 @@ class Settings:
     vector_fields: Sequence[str] | Mapping[str, str] | None = _what(
         "obsm key of a vector field, such as velocity_umap", "KEY", repeat=True
     )
-    format: str = _how("what is written: compact_v1 or cellucid-zarr", "NAME", default="compact_v1")
+    format: str = _how("what is written", "compact_v1|cellucid-zarr", default="compact_v1")
     var_quantization: Literal[8, 16] | None = _how(
         "bits per value of genes", "8|16|none", default=8
     )
@@ -200,47 +198,41 @@ class Settings:
         for option, (allowed, words) in _CHOICES.items():
             value = getattr(self, option)
             if value not in allowed or isinstance(value, bool):
-                raise RequestError(f"{option} is {value!r}: choose {words}.")
+                raise _invalid(option, value, f"choose {words}")
         if self.compression == 0:
             self._set("compression", None)
         if not 0 < self.centroid_outlier_quantile <= 1:
-            raise RequestError(
-                f"centroid_outlier_quantile is {self.centroid_outlier_quantile!r}: "
-                "choose a number above 0, at most 1."
-            )
+            value = self.centroid_outlier_quantile
+            raise _invalid("centroid_outlier_quantile", value, "choose a number above 0, at most 1")
         if self.centroid_min_points < 1:
-            raise RequestError(
-                f"centroid_min_points is {self.centroid_min_points!r}: choose 1 or more."
-            )
+            raise _invalid("centroid_min_points", self.centroid_min_points, "choose 1 or more")
         if self.force and self.resume:
-            raise RequestError("Give either force, to start again, or resume, to continue.")
+            raise RequestError("Give either --force, to start again, or --resume, to continue.")
         self._check_names()
         if self.memory_budget is not None:
-            size = quantity("memory_budget", self.memory_budget, "a size such as 512MiB or 2GB")
-            self._set("memory_budget", int(size))
-        self._set("timeout", quantity("timeout", self.timeout, "a time such as 90s, 10m or 2h"))
-        self._set("created_at", _time_stamp(self.created_at))
+            self._read("memory_budget", size, "a size such as 512MiB or 2GB")
+        self._read("timeout", seconds, "a time such as 90s, 10m or 2h")
+        self._read("created_at", time_stamp, "UTC time as 2026-01-31T12:00:00Z")
 
     def _check_names(self) -> None:
         if not isinstance(self.connectivities, str | None):
-            raise RequestError(
-                f"connectivities is a {type(self.connectivities).__name__}: name a matrix of obsp."
-            )
+            what = type(self.connectivities).__name__
+            raise RequestError(f"--connectivities is a {what}: name a matrix of obsp.")
         for option in ("gene_identifiers", "obs_keys", "embeddings", "vector_fields"):
-            value = getattr(self, option)
+            value, flag = getattr(self, option), FLAGS[option]
             if isinstance(value, str):
-                raise RequestError(f"{option} is one string: pass a list of names.")
+                raise RequestError(f"{flag} is one string: pass a list of names.")
             if isinstance(value, Mapping) and option == "vector_fields":
                 self._set(option, {str(name): str(key) for name, key in value.items()})
             elif value is not None:
                 names = tuple(str(name) for name in value)
                 if twice := sorted(name for name, n in Counter(names).items() if n > 1):
-                    raise RequestError(f"{option} names {first_few(twice, 3)} more than once.")
+                    raise RequestError(f"{flag} names {first_few(twice, 3)} more than once.")
                 self._set(option, names)
         if self.gene_identifiers is not None and self.genes_from is not None:
             raise RequestError("Give either a list of genes or a var column of them, not both.")
         if self.gene_identifiers is not None and not self.gene_identifiers:
-            raise RequestError("gene_identifiers is empty: name at least one gene, or pass none.")
+            raise RequestError("--genes is empty: name at least one gene, or leave it out.")
 
     @property
     def one_file_each(self) -> bool:
@@ -262,6 +254,12 @@ class Settings:
         """The vector fields: obsm keys by name."""
         given = self.vector_fields or {}
         return given if isinstance(given, Mapping) else {key: key for key in given}
+
+    def _read(self, option: str, parse: Callable[[Any], object], how: str) -> None:
+        value = getattr(self, option)
+        if (parsed := parse(value)) is None:
+            raise _invalid(option, value, f"write {how}")
+        self._set(option, parsed)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -285,12 +283,5 @@ RUN_OPTIONS = frozenset(
 ) | {"created_at"}
 
 
-def _time_stamp(value: str | None) -> str:
-    if value is None:
-        return datetime.now(UTC).strftime(_TIME)
-    try:
-        return datetime.strptime(value, _TIME).strftime(_TIME)  # noqa: DTZ007  Z is UTC
-    except (TypeError, ValueError):
-        raise RequestError(
-            f"created_at is {value!r}: write UTC time as 2026-01-31T12:00:00Z."
-        ) from None
+def _invalid(option: str, value: object, advice: str) -> RequestError:
+    return RequestError(f"{FLAGS[option]} is {value!r}: {advice}.")

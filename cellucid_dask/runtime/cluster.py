@@ -91,13 +91,25 @@ def closing(client: Any) -> Iterator[None]:
             client.close()
 
 
+@contextmanager
+def _explained_import() -> Iterator[None]:
+    try:
+        yield
+    except ImportError:
+        raise RequestError(
+            "Dask workers need packages that are not installed: "
+            'pip install "cellucid-dask[cluster]".'
+        ) from None
+
+
+@_explained_import()
 def connect(address: str, timeout: float = _ANSWER) -> Any:
     """Return a client of a running scheduler, which must answer within `timeout` seconds.
 
     Raises
     ------
     RequestError
-        No scheduler answers at `address`.
+        No scheduler answers at `address`, or distributed is not installed.
     """
     try:
         return _client(address, timeout)
@@ -124,11 +136,17 @@ def _client(address: str, timeout: float, **how: Any) -> Any:
     return made.result(2 * timeout)  # Dask itself should have given up by then
 
 
+@_explained_import()
 def start(n_workers: int) -> Any:
     """Start worker processes and return their client; they end when it is closed.
 
     They accept nobody else: a scheduler runs what it is sent, and every user of the machine
     reaches its ports. The certificates live as long as the client.
+
+    Raises
+    ------
+    RequestError
+        distributed or cryptography is not installed.
     """
     from distributed import Client  # noqa: PLC0415  slow to import
 

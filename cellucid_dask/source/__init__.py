@@ -22,6 +22,7 @@ from cellucid_dask.source.opening import (
 from cellucid_dask.store.address import is_address
 from cellucid_dask.store.local import check_regular
 from cellucid_dask.store.location import Location
+from cellucid_dask.store.missing import says_missing
 from cellucid_dask.store.preflight import check_answers
 
 
@@ -105,7 +106,7 @@ def _open_file(given: Location, allow_links: bool, opened: ExitStack) -> Source:
     location, part = _split_part(given)
     if location.is_local:
         if not Path(location.url).exists():
-            raise RequestError(f"{location} does not exist.")
+            raise RequestError(says_missing(location.url))
         check_regular(location.url)
     with refusing(location):
         check_answers(location)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cellucid_dask.display import first_few
 from cellucid_dask.errors import RequestError
+from cellucid_dask.format.names import IDENTITY
 from cellucid_dask.source.elements import Elements, encoding_of
 from cellucid_dask.store.location import Location
 
@@ -36,6 +37,8 @@ _SUFFIXES = {
 def way_on(location: Location) -> str | None:
     """Say what something is that is neither HDF5 nor Zarr, and the way on; ``None`` if unknown."""
     if location.is_local and Path(location.url).is_dir():
+        if Path(location.url, IDENTITY).exists():
+            return f"{location} is an export, not AnnData: name the source first, then the target."
         if not any(Path(location.url).glob("matrix.mtx*")):
             return None
         return f"{location} is a Cell Ranger file: read it with scanpy.read_10x_mtx {_WRITE}."

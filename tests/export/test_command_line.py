@@ -55,7 +55,28 @@ def test_command_refuses_options(
 
 
 def test_command_refuses_a_missing_source(tmp_path: Path, target: Path) -> None:
-    assert "none.h5ad" in cli_refused(target, tmp_path / "none.h5ad", target)
+    assert "none.h5ad does not exist." in cli_refused(target, tmp_path / "none.h5ad", target)
+
+
+def test_command_says_which_path_was_meant(small_h5ad: Path, target: Path) -> None:
+    """A typing error in the source, and the source and the target exchanged."""
+    typed = small_h5ad.with_name("small.h5")
+    assert "did you mean small.h5ad?" in cli_refused(target, typed, target)
+    assert run_command("export", small_h5ad, target, "--no-progress").returncode == 0
+    exchanged = run_command("export", target, small_h5ad)
+    assert exchanged.returncode == 2
+    assert "is an export, not AnnData: name the source first" in exchanged.stderr
+
+
+@pytest.mark.parametrize("missing", ["distributed", "cryptography"])
+@pytest.mark.parametrize("command", ["plan", "verify"])
+def test_workers_need_an_extra(
+    small_h5ad: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: str, missing: str,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert main([command, str(small_h5ad), "--n-workers", "2"]) == 2
+    assert 'not installed: pip install "cellucid-dask[cluster]".' in capsys.readouterr().err
 
 
 def test_command_refuses_a_truncated_source(small_h5ad: Path, target: Path) -> None:

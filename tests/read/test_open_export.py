@@ -177,9 +177,13 @@ def test_what_is_not_there_is_a_wrong_request(
     with pytest.raises(cellucid_dask.RequestError, match="vector field"):
         found.vectors("velocity", 2)
     assert found.connectivity() is None
-    for nothing in (tmp_path, tmp_path / "nowhere", "memory://nowhere"):
+    for nothing in (tmp_path, "memory://nowhere"):
         with pytest.raises(cellucid_dask.RequestError, match="contains no export"):
             cellucid_dask.open_export(nothing)
+    with pytest.raises(cellucid_dask.RequestError, match=r"nowhere does not exist\.$"):
+        cellucid_dask.open_export(tmp_path / "nowhere")
+    with pytest.raises(cellucid_dask.RequestError, match="deep does not exist, nor does its"):
+        cellucid_dask.open_export(tmp_path / "nowhere/deep")
 
 
 def test_interrupted_export_is_none(exported: tuple[Path, ad.AnnData], tmp_path: Path) -> None:

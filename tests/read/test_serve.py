@@ -182,7 +182,7 @@ def test_a_root_of_several_exports(target: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_served(target: Path, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="contains no export"):
+    with pytest.raises(RequestError, match="nothing does not exist"):
         serve(tmp_path / "nothing")
     first = serve(target)
     with pytest.raises(RequestError, match=f"Port {first.port} cannot be used"):
@@ -224,7 +224,10 @@ def test_the_command_says_its_address_and_stops(target: Path, stop: signal.Signa
 
 def test_the_command_refuses(target: Path, tmp_path: Path) -> None:
     for arguments, said in [
-        ((str(tmp_path / "no"),), "contains no export"),
+        ((str(tmp_path / "no"),), "does not exist"),
+        ((f"{target}s",), f"{target}s does not exist: did you mean {target.name}?"),
+        ((str(target / "var_manifest.json"),), "is a file, not an export: export it with"),
+        ((str(target / "var"),), "contains no export"),
         ((str(target), "--port", "x"), "is not a port"),
         ((str(target), "--port", "65536"), "is not a port"),
     ]:
@@ -284,8 +287,10 @@ def test_the_index_of_somebody_else_is_kept(adata: ad.AnnData, tmp_path: Path) -
 
 
 def test_a_page_needs_an_export(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="contains no complete export"):
+    with pytest.raises(RequestError, match="contains no export: it has neither"):
         add_page(tmp_path)
+    with pytest.raises(RequestError, match="nothing does not exist"):
+        add_page(tmp_path / "nothing")
     assert not list(tmp_path.iterdir())
 
 

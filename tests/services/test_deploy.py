@@ -112,7 +112,8 @@ def test_dockerfile_is_pinned_and_not_root() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     wanted = sum(
-        (extras[name] for name in ("s3", "gcs", "azure")), project["project"]["dependencies"]
+        (extras[name] for name in ("cluster", "s3", "gcs", "azure")),
+        project["project"]["dependencies"],
     )
     for text in wanted:
         needed = Requirement(text)

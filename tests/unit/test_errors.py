@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cellucid_dask.errors import (
+    FLAGS,
     IN_PYTHON,
     ExportError,
     ExportWarning,
@@ -18,7 +19,6 @@ from cellucid_dask.errors import (
     phrase,
     told_in_shell,
 )
-from cellucid_dask.request.options import FLAGS
 from cellucid_dask.request.settings import Settings
 from tests.helpers import ROOT
 

@@ -159,10 +159,10 @@ def test_genes_of_a_file(tmp_path: Path) -> None:
         ("--genes-file missing.txt", "the gene list missing.txt cannot be read"),
         ("--storage-option secret", "--storage-option: write it as KEY=VALUE"),
         ("--centroid-min-points few", "--centroid-min-points: 'few' is not a valid integer"),
-        ("--var-quantization few", "var_quantization is 'few': choose 8, 16 or none"),
-        ("--compression best", "compression is 'best': choose a gzip level from 1 to 9"),
-        ("--normalize cpm", "normalize is 'cpm': choose log1p-cp10k or none"),
-        ("--obs-categorical-dtype int8", "obs_categorical_dtype is 'int8': choose auto"),
+        ("--var-quantization few", "--var-quantization is 'few': choose 8, 16 or none"),
+        ("--compression best", "--compression is 'best': choose a gzip level from 1 to 9"),
+        ("--normalize cpm", "--normalize is 'cpm': choose log1p-cp10k or none"),
+        ("--obs-categorical-dtype int8", "--obs-categorical-dtype is 'int8': choose auto"),
     ],
 )
 def test_refused_arguments(arguments: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:

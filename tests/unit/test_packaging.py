@@ -25,7 +25,8 @@ def _requirements(lines: list[str]) -> dict[str, str]:
 def test_the_conda_recipe_asks_for_what_the_package_needs() -> None:
     project = PYPROJECT["project"]
     run = RECIPE["requirements"]["run"]
-    assert _requirements(run) == _requirements(project["dependencies"])
+    cluster = project["optional-dependencies"]["cluster"]  # conda has no extras
+    assert _requirements(run) == _requirements([*project["dependencies"], *cluster])
     assert "python" in run
     assert (
         f'match(python, "<{project["requires-python"].removeprefix(">=")}")'
