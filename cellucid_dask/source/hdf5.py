@@ -218,7 +218,8 @@ def _contiguous(dataset: h5py.Dataset, file: Location) -> ContiguousDataset | Li
 
 
 def _chunked(dataset: h5py.Dataset, file: Location, filters: tuple[int, ...]) -> ChunkedDataset:
-    grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
+    chunks = dataset.chunks  # asked for once: the library asks the file each time
+    grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, chunks, strict=True)]
     count = int(np.prod(grid))
     offsets = np.full(count, _ABSENT, np.uint64)
     sizes, skipped = np.zeros(count, np.uint64), np.zeros(count, np.uint32)
@@ -227,7 +228,7 @@ def _chunked(dataset: h5py.Dataset, file: Location, filters: tuple[int, ...]) ->
     def note(chunk: Any) -> None:
         number = sum(
             at // size * stride
-            for at, size, stride in zip(chunk.chunk_offset, dataset.chunks, strides, strict=True)
+            for at, size, stride in zip(chunk.chunk_offset, chunks, strides, strict=True)
         )
         offsets[number], sizes[number] = chunk.byte_offset, chunk.size
         skipped[number] = chunk.filter_mask
@@ -237,7 +238,7 @@ def _chunked(dataset: h5py.Dataset, file: Location, filters: tuple[int, ...]) ->
         if _is_open_once(dataset):
             dataset.id.refresh()  # or HDF5 would keep the whole index in memory
     return ChunkedDataset(
-        file, dataset.name, dataset.shape, dataset.dtype, dataset.chunks, offsets, sizes, skipped,
+        file, dataset.name, dataset.shape, dataset.dtype, chunks, offsets, sizes, skipped,
         filters, dataset.fillvalue,
     )  # fmt: skip
 
