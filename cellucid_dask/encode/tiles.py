@@ -154,21 +154,34 @@ def tiles_of(
     """
     if not sparse.issparse(block):
         values = np.asarray(block)
-        kept = values if columns is None else values[:, columns]
-        yield _dense_tile(np.ascontiguousarray(_as_stored(kept).T), first_cell)
+        yield from _tiles_of_dense(values if columns is None else values[:, columns], first_cell)
     elif block.format == "csc":
         yield _sparse_tile(block if columns is None else block[:, columns], first_cell)
     else:
         rows = block.tocsr()
         transpose = Transpose(rows, columns)
         for start, stop in split_by_count(rows.indptr, tile_values, TILE_CELLS):
-            tile = transpose(start, stop)
-            if tile is None:  # an entry came more than once: rare, and scipy adds them up
+            starts = transpose.count(start, stop)
+            found = transpose.sort(start, stop, starts)
+            if found is None:  # an entry came more than once: rare, and scipy adds them up
                 part = rows[start:stop] if columns is None else rows[start:stop, columns]
                 yield _sparse_tile(part.tocsc(), first_cell + start)
             else:
-                indptr, cells, values = tile
-                yield SparseTile(first_cell + start, stop - start, indptr, cells, values)
+                yield SparseTile(first_cell + start, stop - start, starts, *found)
+
+
+def _tiles_of_dense(values: Array, first_cell: int) -> Iterator[Tile]:
+    transpose = Transpose(values)
+    for start in range(0, len(values), TILE_CELLS):
+        stop = min(start + TILE_CELLS, len(values))
+        part, starts = values[start:stop], transpose.count(start, stop)
+        found = None
+        if starts[-1] <= part.size * _MAX_SPARSE_DENSITY:
+            found = transpose.sort(start, stop, starts)
+        if found is None:
+            yield DenseTile(first_cell + start, np.ascontiguousarray(_as_stored(part).T))
+        else:
+            yield SparseTile(first_cell + start, stop - start, starts, *found)
 
 
 def split_by_count(indptr: Array, max_values: int, max_rows: int) -> Iterator[tuple[int, int]]:
@@ -194,18 +207,6 @@ def split_by_count(indptr: Array, max_values: int, max_rows: int) -> Iterator[tu
         stop = min(max(stop, start + 1), start + max_rows, n_rows)
         yield start, stop
         start = stop
-
-
-def _dense_tile(values: Array, first_cell: int) -> Tile:
-    counts = np.count_nonzero(values, axis=1)
-    if counts.sum() > values.size * _MAX_SPARSE_DENSITY:
-        return DenseTile(first_cell, values)
-    n_cells = values.shape[1]
-    positions = np.flatnonzero(values)
-    non_zeros = values.reshape(-1)[positions]
-    positions %= n_cells
-    cells = positions.astype(_cell_dtype(n_cells))
-    return SparseTile(first_cell, n_cells, np.append(0, np.cumsum(counts)), cells, non_zeros)
 
 
 def _cell_dtype(n_cells: int) -> type[np.unsignedinteger[Any]]:

@@ -91,7 +91,8 @@ EXPORTED int64_t cellucid_member(const uint8_t *vector, int64_t n_cells, uint8_t
   return result ? result : size;
 }
 
-/* Checks rows and counts their values: starts, (n_genes + 1,), where each gene begins in the tile. */
+/* Checks rows and counts their values: starts, (n_genes + 1,), where each gene begins in the tile. Zeros
+   of dense rows are no values. */
 EXPORTED int32_t cellucid_count(const Rows *rows, int64_t *starts) { return count_genes(rows, starts); }
 
 /* Writes the tile of rows that cellucid_count has checked: at most 65,536, so that `cells` has 16 bits.

@@ -1,13 +1,13 @@
-/* Rows -> a tile: a counting sort by column.
+/* Rows -> a tile: a counting sort by column. Rows are those of a CSR matrix, or dense.
 
    Values keep their type where float32 holds it, else they become float32. */
 
 typedef enum { INT32 = FLOAT32 + 1, UINT32, INT64, UINT64, FLOAT64 } WideType;
 
 typedef struct {
-  const int64_t *indptr; /* (n_rows + 1,): into `indices` and `values` */
+  const int64_t *indptr; /* (n_rows + 1,): into `indices` and `values`; NULL: dense */
   const void *indices;
-  const void *values;
+  const void *values;    /* of dense rows (n_rows, n_columns), all genes */
   const int32_t *lookup; /* (n_columns,): the gene of a column, or -1; NULL: columns are genes */
   int64_t n_rows, n_columns, n_values, n_genes;
   int32_t index_bytes; /* 4 or 8 */
@@ -35,17 +35,14 @@ SPECIALIZED int count(const Rows *rows, int64_t *starts, int index_bytes) {
   return inside ? OK : DAMAGED;
 }
 
-static int count_genes(const Rows *rows, int64_t *starts) {
+static int check_rows(const Rows *rows) {
   if (rows->indptr[0] < 0 || rows->indptr[rows->n_rows] > rows->n_values) return DAMAGED;
   for (int64_t row = 0; row < rows->n_rows; row++)
     if (rows->indptr[row] > rows->indptr[row + 1]) return DAMAGED;
   if (rows->lookup)
     for (int64_t column = 0; column < rows->n_columns; column++)
       if (rows->lookup[column] >= rows->n_genes) return DAMAGED;
-  memset(starts, 0, (size_t)(rows->n_genes + 1) * sizeof *starts);
-  const int result = rows->index_bytes == 4 ? count(rows, starts, 4) : count(rows, starts, 8);
-  for (int64_t gene = 0; gene < rows->n_genes; gene++) starts[gene + 1] += starts[gene];
-  return result;
+  return OK;
 }
 
 SPECIALIZED void store(void *out, int64_t to, const void *values, int64_t from, int type) {
@@ -83,19 +80,81 @@ SPECIALIZED int place(const Rows *rows, int64_t *next, const int64_t *starts, vo
   return different ? OK : UNSORTED;
 }
 
-static int place_by_type(const Rows *rows, int64_t *next, const int64_t *starts, void *cells, void *out) {
-#define PLACE(type)                                                                         \
-  (rows->index_bytes == 4 ? place(rows, next, starts, cells, out, 4, type)                  \
-                          : place(rows, next, starts, cells, out, 8, type))
-  switch (rows->value_type) {
-    case UINT8: case INT8: return PLACE(UINT8);
-    case UINT16: case INT16: case FLOAT16: return PLACE(UINT16);
-    case FLOAT32: return PLACE(FLOAT32);
-    case INT32: return PLACE(INT32);
-    case UINT32: return PLACE(UINT32);
-    case INT64: return PLACE(INT64);
-    case UINT64: return PLACE(UINT64);
-    default: return PLACE(FLOAT64);
+/* ---- Dense rows ----------------------------------------------------------------------------- */
+
+/* Whether a value is other than zero; NaN is. */
+SPECIALIZED bool is_value(const void *values, int64_t i, int type) {
+  switch (type) {
+    case UINT8: return ((const uint8_t *)values)[i] != 0;
+    case UINT16: return ((const uint16_t *)values)[i] != 0;
+    case FLOAT16: return (((const uint16_t *)values)[i] & 0x7fff) != 0;
+    case FLOAT32: return ((const float *)values)[i] != 0;
+    case INT32: case UINT32: return ((const int32_t *)values)[i] != 0;
+    case INT64: case UINT64: return ((const int64_t *)values)[i] != 0;
+    default: return ((const double *)values)[i] != 0;
   }
-#undef PLACE
+}
+
+SPECIALIZED int count_dense(const Rows *rows, int64_t *starts, int type) {
+  for (int64_t row = 0; row < rows->n_rows; row++)
+    for (int64_t gene = 0; gene < rows->n_genes; gene++)
+      starts[gene + 1] += is_value(rows->values, row * rows->n_genes + gene, type);
+  return OK;
+}
+
+SPECIALIZED int place_dense(const Rows *rows, int64_t *next, void *cells, void *out, int type) {
+  uint16_t *short_cells = cells;
+  for (int64_t row = 0; row < rows->n_rows; row++)
+    for (int64_t gene = 0; gene < rows->n_genes; gene++) {
+      const int64_t from = row * rows->n_genes + gene;
+      if (!is_value(rows->values, from, type)) continue;
+      const int64_t to = next[gene]++;
+      short_cells[to] = (uint16_t)row;
+      store(out, to, rows->values, from, type);
+    }
+  return OK;
+}
+
+/* ---- By type -------------------------------------------------------------------------------- */
+
+/* Types that are copied as they are differ in size alone. */
+#define BY_TYPE(call)                            \
+  switch (rows->value_type) {                    \
+    case UINT8: case INT8: return call(UINT8);   \
+    case UINT16: case INT16: return call(UINT16); \
+    case FLOAT16: return call(FLOAT16);          \
+    case FLOAT32: return call(FLOAT32);          \
+    case INT32: return call(INT32);              \
+    case UINT32: return call(UINT32);            \
+    case INT64: return call(INT64);              \
+    case UINT64: return call(UINT64);            \
+    default: return call(FLOAT64);               \
+  }
+
+static int count_dense_by_type(const Rows *rows, int64_t *starts) {
+#define COUNT(type) count_dense(rows, starts, type)
+  BY_TYPE(COUNT)
+#undef COUNT
+}
+
+static int place_by_type(const Rows *rows, int64_t *next, const int64_t *starts, void *cells, void *out) {
+#define DENSE(type) place_dense(rows, next, cells, out, type)
+#define SHORT(type) place(rows, next, starts, cells, out, 4, type)
+#define LONG(type) place(rows, next, starts, cells, out, 8, type)
+  if (!rows->indptr) BY_TYPE(DENSE)
+  if (rows->index_bytes == 4) BY_TYPE(SHORT)
+  BY_TYPE(LONG)
+#undef DENSE
+#undef SHORT
+#undef LONG
+}
+
+/* Finds where each gene begins in the tile; CSR rows are checked on the way. */
+static int count_genes(const Rows *rows, int64_t *starts) {
+  memset(starts, 0, (size_t)(rows->n_genes + 1) * sizeof *starts);
+  int result = rows->indptr ? check_rows(rows) : count_dense_by_type(rows, starts);
+  if (result == OK && rows->indptr)
+    result = rows->index_bytes == 4 ? count(rows, starts, 4) : count(rows, starts, 8);
+  for (int64_t gene = 0; gene < rows->n_genes; gene++) starts[gene + 1] += starts[gene];
+  return result;
 }
