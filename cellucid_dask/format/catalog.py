@@ -14,16 +14,17 @@ CATALOG_VERSION = 1
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set: its folder, and its identity in brief."""
+    """A data set: its folder, its identity in brief, and its format if it is not ``compact_v1``."""
 
     folder: str
     id: str
     name: str
     n_cells: int
     n_genes: int
+    format: str = ""
 
     @classmethod
-    def of(cls, folder: str, identity: Json) -> Entry:
+    def of(cls, folder: str, identity: Json, format: str = "") -> Entry:  # noqa: A002
         """Make the entry of an identity.
 
         Raises
@@ -36,7 +37,8 @@ class Entry:
         if not dataset_id:
             raise DamageError("has an empty id")
         name = str(identity.get("name") or dataset_id)
-        return cls(folder, dataset_id, name, count(stats, "n_cells"), count(stats, "n_genes"))
+        counts = count(stats, "n_cells"), count(stats, "n_genes")
+        return cls(folder, dataset_id, name, *counts, format)
 
 
 def catalog_document(entries: list[Entry], default: str) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def catalog_document(entries: list[Entry], default: str) -> dict[str, Any]:
                 "name": entry.name,
                 "n_cells": entry.n_cells,
                 "n_genes": entry.n_genes,
+                **({"format": entry.format} if entry.format else {}),
             }
             for entry in entries
         ],

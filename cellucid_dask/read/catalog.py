@@ -12,6 +12,8 @@ from cellucid_dask.format import names
 from cellucid_dask.format.catalog import Entry, catalog_document
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.format.manifests import to_json
+from cellucid_dask.output.cellucid_zarr.arrays import METADATA
+from cellucid_dask.output.cellucid_zarr.store import describe_below
 from cellucid_dask.page.publish import publish_page
 from cellucid_dask.read.files import no_export
 from cellucid_dask.store.document import DocumentError, parse_json
@@ -101,6 +103,10 @@ def _entries(target: Target) -> list[Entry]:
         try:
             if (identity := target.read(name)) is not None:
                 entries.append(Entry.of(folder, parse_json(identity)))
+                continue
+            name = f"{folder}/{METADATA}"
+            if (described := describe_below(target, folder)) is not None:
+                entries.append(Entry.of(folder, described, "cellucid-zarr"))
         except (ExportError, DamageError, DocumentError) as error:
             why = str(error) if isinstance(error, ExportError) else f"{target}/{name} {error}."
             warnings.warn(f"{why} {folder} is skipped.", ExportWarning, stacklevel=3)

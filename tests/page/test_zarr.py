@@ -8,11 +8,12 @@ from typing import Any
 import anndata as ad
 import numpy as np
 import pytest
+from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask.read.serve import Server
 from cellucid_dask.store.target import Target
-from tests.page.looking import Looker, Site, pixels, until
+from tests.page.looking import Looker, Site, go, pixels, table, until
 
 pytestmark = pytest.mark.xdist_group("page")
 
@@ -89,3 +90,69 @@ def test_a_damaged_store_is_said(look: Looker, stores: Path, site: Site, atlas: 
     page = look("damaged", expect="failed", dim=2, allow="Failed|net::")
     assert "obsm/X_umap/0.0 is damaged" in page.inner_text("#message")
     assert np.isfinite(cellucid_dask.open_export(target).gene("LYZ")).all()
+
+
+@pytest.fixture(scope="module")
+def overlaid(site: Site, atlas: ad.AnnData) -> Path:
+    """Return the site, with an export of both formats that has a graph and a vector field."""
+    adata = atlas.copy()
+    ends = np.random.default_rng(6).integers(0, adata.n_obs, (2, 900))
+    half = sparse.coo_matrix((np.ones(900), ends), (adata.n_obs, adata.n_obs)).tocsr()
+    adata.obsp["connectivities"] = half + half.T
+    adata.obsm["velocity_umap"] = adata.obsm["X_umap"][:, ::-1] * [1, -1]
+    more = {"connectivities": "connectivities", "vector_fields": ["velocity_umap"]}
+    export(site.root / "over-zarr", adata, **more)
+    cellucid_dask.export(
+        adata, site.root / "over-plain", embeddings=["X_umap", "X_pca", "X_time"],
+        var_quantization=None, progress=False, cell_ids=True, **more,
+    )  # fmt: skip
+    return site.root
+
+
+@pytest.mark.parametrize("state", [{"graph": 1}, {"field": "velocity_umap"}])
+def test_overlays_are_the_same(look: Looker, overlaid: Path, state: dict[str, object]) -> None:
+    assert (overlaid / "over-zarr").is_dir()
+    drawn = []
+    for name in ("over-plain", "over-zarr"):
+        page = look(name, dim=2, obs="cell_type", labels=0)
+        bare = pixels(page), pixels(page, "labels")
+        go(page, dim=2, obs="cell_type", labels=0, **state)
+        found = pixels(page), pixels(page, "labels")
+        assert any((one != other).any() for one, other in zip(bare, found, strict=True))
+        drawn.append(found)
+    for plain, found in zip(*drawn, strict=True):
+        assert (plain != found).any(-1).mean() < 0.002
+
+
+def test_names_of_categories_lie_at_the_mean_of_their_cells(look: Looker, overlaid: Path) -> None:
+    assert (overlaid / "over-zarr").is_dir()
+    boxes = []
+    for name in ("over-plain", "over-zarr"):
+        page = look(name, dim=2, obs="donor")
+        until(page, "true")
+        rows, columns = np.nonzero(pixels(page, "labels").any(-1))
+        boxes.append([rows.min(), rows.max(), columns.min(), columns.max()])
+    np.testing.assert_allclose(*boxes, atol=60)  # the other leaves the farthest cells out
+
+
+def test_selected_cells_have_their_names(look: Looker, overlaid: Path, atlas: ad.AnnData) -> None:
+    assert (overlaid / "over-zarr").is_dir()
+    tables = []
+    for name in ("over-plain", "over-zarr"):
+        page = look(name, dim=2, panel="select", lasso="1_2_0_0_0_0_-1_-1_1_-1_1_1_-1_1")
+        tables.append(table(page, "#analysis button:text-is('CSV of the cells')"))
+    assert len(tables[0]) > 20
+    assert tables[0] == tables[1]
+    assert {row["name"] for row in tables[1]} <= set(atlas.obs_names)
+
+
+def test_a_catalog_of_both_formats(look: Looker, site: Site, atlas: ad.AnnData) -> None:
+    root = site.root / "both"
+    export(root / "store", atlas, page=False)
+    cellucid_dask.export(atlas[:100].copy(), root / "plain", dataset_name="Files", progress=False)
+    cellucid_dask.catalog(root, default="Files")
+    page = look("both")
+    assert page.inner_text("#name") == "Files"
+    page.select_option("#datasets", "The_store")
+    until(page, "document.querySelector('#count')?.textContent.startsWith('300 cells')")
+    assert page.inner_text("#name") == "The store"

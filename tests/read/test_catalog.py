@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
 import fsspec
 import pytest
 
 import cellucid_dask
 from cellucid_dask import ExportWarning, RequestError
 from cellucid_dask.cli.commands import main
-from tests.helpers import SETTINGS, run_command, small_anndata
+from tests.helpers import SETTINGS, run_command, small_anndata, write_zarr
 
 
 @pytest.fixture
@@ -49,6 +51,40 @@ def test_catalog(root: Path) -> None:
     assert sorted(each.name for each in root.iterdir()) == [
         "_page", "b r", "datasets.json", "index.html", "lung", "notes.txt", "unfinished",
     ]  # fmt: skip
+
+
+def test_exports_of_both_formats(root: Path) -> None:
+    adata, zarr = small_anndata(n_cells=50), {"format": "cellucid-zarr", "page": False}
+    cellucid_dask.export(adata, root / "heart", dataset_name="Heärt", **zarr)
+    bare = ad.AnnData(obs=adata.obs, obsm=dict(adata.obsm))
+    cellucid_dask.export(bare, root / "no genes", dataset_id="none", **zarr)
+    write_zarr(adata, root / "other.zarr", version=2)  # no export: left out without a word
+    found = {each["path"]: each for each in cellucid_dask.catalog(root)["datasets"]}
+    assert list(found) == ["b r/", "heart/", "lung/", "no genes/"]
+    assert found["heart/"] == {
+        "id": "He_rt", "path": "heart/", "name": "Heärt", "n_cells": 50, "n_genes": 12,
+        "format": "cellucid-zarr",
+    }  # fmt: skip
+    assert (found["no genes/"]["id"], found["no genes/"]["n_genes"]) == ("none", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("uns/cellucid/id/0", b"no zlib"),
+        ("uns/cellucid/name/0", zlib.compress(b"")),
+        (".zmetadata", b"{}"),
+        (".zmetadata", b'{"metadata": {"uns/cellucid/.zgroup": {}}}'),
+        (".zmetadata", b"[1]"),
+        ("uns/cellucid/id/0", None),
+    ],
+)
+def test_a_damaged_store_is_skipped(root: Path, path: str, data: bytes | None) -> None:
+    target = root / "heart"
+    cellucid_dask.export(small_anndata(), target, format="cellucid-zarr", page=False)
+    (target / path).unlink() if data is None else (target / path).write_bytes(data)
+    with pytest.warns(ExportWarning, match="heart is skipped"):
+        assert len(cellucid_dask.catalog(root)["datasets"]) == 2
 
 
 def test_again_with_another_default(root: Path) -> None:

@@ -35,13 +35,17 @@ def kills(n_cases: int, folder: Path, kinds: tuple[str, ...] = KINDS) -> Iterato
     adata.obsp["connectivities"] = half + half.T
     adata.write_h5ad(many)
     sources = {kind: many if kind.startswith("Zarr") else few for kind in kinds}
+    writing = [kind.startswith("Zarr") for kind in kinds]  # or most would die before they write
     with places(folder) as new:
         known = {
-            kind: usual(sources[kind], new[kind], f"whole-{KINDS.index(kind)}") for kind in kinds
+            kind: usual(sources[kind], new[kind], f"whole-{KINDS.index(kind)}", only_writing=late)
+            for kind, late in zip(kinds, writing, strict=True)
         }
         for number, kind in zip(range(n_cases), cycle(kinds), strict=False):
             place, source = new[kind](str(number)), sources[kind]
             run = Run(source, place)
+            if writing[kinds.index(kind)]:
+                run.wait_until_it_writes()
             lasted, whole = known[kind]
             time.sleep(dice.uniform(0, lasted))
             run.send(signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -21,6 +22,7 @@ GROUP, ARRAY, ATTRIBUTES, METADATA = ".zgroup", ".zarray", ".zattrs", ".zmetadat
 SLICED, WHOLE = 2**16, 2**18
 
 _LEVEL = 6
+_TEXT_BYTES = 2**20  # of the text of a scalar
 _TEXT = np.dtype(object)
 
 
@@ -114,6 +116,23 @@ class ArraySpec:
             if self._shuffles:
                 plain = np.ascontiguousarray(plain.reshape(-1, self.dtype.itemsize).T).reshape(-1)
         return bytes(zlib_ng.compress(plain, _LEVEL))
+
+
+def decode_text(data: bytes) -> str:
+    """Return the text in the only chunk of a scalar.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    from numcodecs import VLenUTF8  # noqa: PLC0415  slow to import
+
+    try:
+        plain = zlib.decompressobj().decompress(data, _TEXT_BYTES)
+        return str(VLenUTF8().decode(plain)[0])
+    except (zlib.error, IndexError) as error:
+        raise ValueError(str(error)) from error
 
 
 def _stored(dtype: Any) -> np.dtype[Any]:

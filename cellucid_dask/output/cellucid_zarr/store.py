@@ -14,7 +14,14 @@ import pandas as pd
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.fields.points import normalize
 from cellucid_dask.fields.vector_fields import scale_vector_field
-from cellucid_dask.output.cellucid_zarr.arrays import GROUP, METADATA
+from cellucid_dask.format.decode import DamageError
+from cellucid_dask.output.cellucid_zarr.arrays import (
+    ARRAY,
+    ATTRIBUTES,
+    GROUP,
+    METADATA,
+    decode_text,
+)
 from cellucid_dask.output.cellucid_zarr.fields import shown_by_default
 from cellucid_dask.source.anndata_file import FileSource, open_zarr
 from cellucid_dask.source.matrix import Matrix
@@ -35,6 +42,31 @@ def is_store(target: Target) -> bool:
     """
     check_answers(target, METADATA)
     return target.read(METADATA) is not None or target.read(GROUP) is not None
+
+
+def describe_below(target: Target, folder: str) -> Json | None:
+    """Return id, name and counts of the export in a subfolder; None if there is none.
+
+    Raises
+    ------
+    DamageError, DocumentError
+        Its files are not as they must be.
+    """
+    data = target.read(f"{folder}/{METADATA}")
+    if data is None:
+        return None
+    files = [f"{folder}/uns/cellucid/{key}/0" for key in ("id", "name")]
+    try:
+        metadata = parse_json(data)["metadata"]
+        if f"uns/cellucid/{GROUP}" not in metadata:
+            return None  # another AnnData
+        dataset_id, name = (decode_text(data) for data in target.read_many(files))
+        (n_cells,) = metadata[f"obs/_index/{ARRAY}"]["shape"]
+        of_genes = metadata.get(f"X/{ARRAY}") or metadata.get(f"X/{ATTRIBUTES}") or {}
+        n_genes = of_genes.get("shape", (n_cells, 0))[1]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DamageError("does not describe an export") from None
+    return {"id": dataset_id, "name": name, "stats": {"n_cells": n_cells, "n_genes": n_genes}}
 
 
 @dataclass(frozen=True)

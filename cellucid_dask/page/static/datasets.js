@@ -3,7 +3,7 @@
 import { el, make, number } from "./dom.js";
 import { check } from "./fetch.js";
 
-/** The address of the data set that is asked for. @param {import("./fetch.js").Folder} folder @param {import("./state.js").State} state */
+/** The address of the data set that is asked for and, if not `Export`'s, its format. @param {import("./fetch.js").Folder} folder @param {import("./state.js").State} state */
 export async function chosen(folder, state, say) {
   const { datasets, default: first } = (await folder.json("datasets.json")) ?? {};
   const good = (one) => typeof one?.id === "string" && typeof one.path === "string" && one.path.endsWith("/");
@@ -15,5 +15,5 @@ export async function chosen(folder, state, say) {
   select.value = one.id;
   select.hidden = false;
   select.onchange = () => (location.hash = String(new URLSearchParams({ ds: select.value })));
-  return folder.url(one.path).href;
+  return [folder.url(one.path).href, one.format];
 }

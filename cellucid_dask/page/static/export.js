@@ -91,6 +91,19 @@ export class Export {
     return this.folder.array(this.files[`${dim}d`], Float32Array, this.cells * dim);
   }
 
+  /** The vectors of a field, in the scale of the points. */
+  vectors(path, dim) {
+    return this.folder.array(path, Float32Array, this.cells * dim);
+  }
+
+  /** Names of cells, where no document has them. @returns {Promise<any>} */
+  async cellNames() {}
+
+  /** Edges, likewise. @returns {Promise<any>} */
+  async edges(most) {
+    return void most;
+  }
+
   /** @param {"gene" | "obs"} kind @param {string} key @returns {Promise<Column>} */
   column(kind, key) {
     const id = `${kind}/${key}`;
@@ -160,8 +173,9 @@ export async function openData(base, state, say) {
   /** @type {HTMLMetaElement} */
   const beside = document.querySelector('meta[name="cellucid-dask"]');
   const listed = async () => (await import("./datasets.js")).chosen(new Folder(base), state, say);
-  if (beside.content === "zarr") return (await import("./zarr.js")).open(base, state.view.dim);
-  const ways = [async () => base, listed].map((way) => async () => Export.open(await way(), state.view.dim));
+  const open = async (/** @type {any[]} */ [href, format]) => (format ? await import("./zarr.js") : Export).open(href, state.view.dim);
+  if (beside.content === "zarr") return open([base, "zarr"]);
+  const ways = [async () => [base], listed].map((way) => async () => open(await way()));
   if (beside.content === "catalog") ways.reverse();
   return ways[0]().catch((problem) => {
     if (/^(dataset_identity|datasets)\.json is missing/.test(problem.message)) return ways[1]().catch(() => Promise.reject(problem));

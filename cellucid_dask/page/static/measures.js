@@ -94,9 +94,10 @@ export function selected(about) {
 }
 
 /** The selected cells as CSV; with names where the export has a document of them. */
-export async function selectedCells({ base, token, path, ...about }) {
-  const shown = shownCells(about), document = path && (await new Folder(base, token).json(path));
-  const names = document?.names ?? document, quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;
+export async function selectedCells({ base, token, path, names, ...about }) {
+  const shown = shownCells(about), document = path && !names && (await new Folder(base, token).json(path));
+  names ??= document?.names ?? document;
+  const quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;
   const lines = [names ? "cell,name" : "cell"];
   chosen.forEach((one, cell) => {
     if (one && shown(cell)) lines.push(names ? `${cell},${quoted(names[cell] ?? "")}` : String(cell));

@@ -43,7 +43,7 @@ export function create(app) {
     if (wanted.on === Boolean(lines.on) && (!wanted.on || (wanted.group === lines.group && wanted.dim === lines.dim))) return;
     lines = wanted;
     if (!wanted.on) return picture.setOver(null);
-    edges ??= await readEdges();
+    edges ??= (await data.edges(MOST_EDGES)) ?? (await readEdges());
     const { positions, ends } = await stats.ask("lines", { edges, group: wanted.group });
     if (lines !== wanted) return;
     draw ??= lineDrawer(picture);
@@ -58,7 +58,7 @@ export function create(app) {
     arrows = new Float32Array(0);
     if (!isText(path)) return app.relabel();
     if (vectors !== path) {
-      const values = await data.folder.array(path, Float32Array, data.cells * dim);
+      const values = await data.vectors(path, dim);
       await stats.ask("vectors", { vectors: values }, [values.buffer]);
       vectors = path;
     }

@@ -28,7 +28,8 @@ export function create(app) {
     if (turn !== view.turn) return;
     const sum = (counts) => counts.reduce((all, count) => all + count, 0), total = sum(inside);
     const save = button("CSV of the cells", path ? "Their numbers and names" : "Their numbers: rows of the data set, from 0", async () => {
-      const { base, token } = data.folder, text = await stats.ask("selectedCells", { base, token, path, ...cells }).catch(app.fail);
+      const { base, token } = data.folder, names = data.cellNames();
+      const text = await names.then((names) => stats.ask("selectedCells", { base, token, path, names, ...cells })).catch(app.fail);
       if (text) keep(`${id}-selection.csv`, text);
     });
     body.replaceChildren(make("h2", { textContent: `${number(total)} of ${number(sum(whole))} cells` }), make("div", { className: "row" }, save));

@@ -4,6 +4,7 @@ import { Export, isCount, isText } from "./export.js";
 import { Folder, check } from "./fetch.js";
 import { METADATA, Store, together } from "./store.js";
 
+const GRAPH = "obsp/connectivities";
 const SHOWN = ["X_umap", "X_UMAP", "X_wnn.umap", "X_ref.umap"];
 
 /** The range of the values that are numbers. */
@@ -23,6 +24,7 @@ class ZarrExport extends Export {
     this.store = store;
     this.shown = shown;
     this.indptr = null;
+    this.scales = {};
   }
 
   async readNames() {
@@ -33,9 +35,8 @@ class ZarrExport extends Export {
     for (const key of store.attributes("obs")["column-order"] ?? []) {
       const path = `obs/${key}`, kind = store.kind(path), bool = /boolean/.test(kind) || (store.has(path) && store.spec(path).dtype === "|b1");
       if (kind === "string-array") continue; // names of cells
-      const count = kind === "categorical" ? store.spec(`${path}/categories`).shape[0] : 2;
-      const group = bool || (kind === "categorical" && count < 65535);
-      if (!group && kind === "categorical") continue;
+      const group = bool || kind === "categorical", count = bool ? 2 : group ? store.spec(`${path}/categories`).shape[0] : 0;
+      if (count > 65534) continue;
       this.fields.set(key, { key, kind: group ? "category" : "number", dtype: "float32", categories: group ? new Array(count).fill("") : [], min: NaN, max: NaN, missing: NaN, centroids: {} });
     }
   }
@@ -50,37 +51,56 @@ class ZarrExport extends Export {
   async points(dim) {
     const { first } = this;
     this.first = null;
-    if (first?.dim === dim) return first.points;
-    const { key, columns } = this.shown[dim], path = `obsm/${key}`, { shape: [rows, width], chunks: [height] } = this.store.spec(path);
+    return first?.dim === dim ? first.points : this.placed(dim);
+  }
+
+  async placed(dim) {
+    const { key, columns } = this.shown[dim], points = await this.rows(`obsm/${key}`, columns);
+    this.scales[dim] = center(points, dim);
+    return points;
+  }
+
+  /** Some columns of a dense array, which lie in the same chunks, row after row. */
+  async rows(path, columns) {
+    const { shape: [rows], chunks: [height, width] } = this.store.spec(path), dim = columns.length;
     check(rows === this.cells, `${METADATA} is damaged: ${path} is of another number of cells.`);
-    const points = new Float32Array(rows * dim);
+    const values = new Float32Array(rows * dim);
     await together(Array.from({ length: Math.ceil(rows / height) }, (_, i) => i), async (i) => {
-      const values = await this.store.chunk(path, [i, 0]);
-      for (let row = i * height; row < Math.min((i + 1) * height, rows); row++) columns.forEach((column, axis) => (points[row * dim + axis] = values[(row - i * height) * width + column]));
-    });
-    return centered(points, dim);
-  }
-
-  /** @returns {Promise<Column>} */
-  async readGene(id, key) {
-    const { at } = this.genes.get(key), codes = this.store.has("X") ? await this.strip(at) : await this.sparse(at);
-    return { id, kind: "gene", key, label: key, codes, ...ranged(codes), top: 0, missing: NaN, categories: [], centroids: {} };
-  }
-
-  /** A gene of a dense matrix. */
-  async strip(at) {
-    const { chunks: [height, width] } = this.store.spec("X"), values = new Float32Array(this.cells);
-    await together(Array.from({ length: Math.ceil(this.cells / height) }, (_, i) => i), async (i) => {
-      const chunk = await this.store.chunk("X", [i, Math.floor(at / width)]);
-      for (let row = i * height; row < Math.min((i + 1) * height, this.cells); row++) values[row] = chunk[(row - i * height) * width + (at % width)];
+      const chunk = await this.store.chunk(path, [i, Math.floor(columns[0] / width)]);
+      for (let row = i * height; row < Math.min((i + 1) * height, rows); row++) columns.forEach((column, axis) => (values[row * dim + axis] = chunk[(row - i * height) * width + (column % width)]));
     });
     return values;
   }
 
+  async vectors(key, dim) {
+    return (await this.rows(`obsm/${key}`, this.shown[dim].columns)).map((value) => value * this.scales[dim]);
+  }
+
+  cellNames() {
+    return this.labels("obs/_index");
+  }
+
+  /** Both ends of edges, each once. */
+  async edges(most) {
+    const { store } = this, indptr = await store.whole(`${GRAPH}/indptr`), { shape: [count], chunks: [size] } = store.spec(`${GRAPH}/indices`);
+    const step = Math.ceil(count / 2 / most) || 1, from = [], to = [];
+    for (let row = 0, at = 0, cells; at < count; at++) {
+      if (at % size === 0) cells = await store.chunk(`${GRAPH}/indices`, [at / size]);
+      while (Number(indptr[row + 1]) <= at) row++;
+      if (at % step === 0 && row < cells[at % size]) from.push(row), to.push(cells[at % size]);
+    }
+    return [Uint32Array.from(from), Uint32Array.from(to)];
+  }
+
+  /** @returns {Promise<Column>} */
+  async readGene(id, key) {
+    const { at } = this.genes.get(key), codes = this.store.has("X") ? await this.rows("X", [at]) : await this.sparse(at);
+    return { id, kind: "gene", key, label: key, codes, ...ranged(codes), top: 0, missing: NaN, categories: [], centroids: {} };
+  }
+
   /** A gene of a sparse matrix. */
   async sparse(at) {
-    this.indptr ??= this.store.whole("X/indptr");
-    const indptr = await this.indptr, start = Number(indptr[at]), stop = Number(indptr[at + 1]), values = new Float32Array(this.cells);
+    const indptr = await (this.indptr ??= this.store.whole("X/indptr")), start = Number(indptr[at]), stop = Number(indptr[at + 1]), values = new Float32Array(this.cells);
     check(isCount(start) && start <= stop && stop <= this.store.spec("X/data").shape[0], "X/indptr is damaged.");
     const [data, cells] = await Promise.all([this.store.slice("X/data", start, stop), this.store.slice("X/indices", start, stop)]);
     for (let i = 0; i < data.length; i++) values[cells[i]] = data[i];
@@ -102,20 +122,33 @@ class ZarrExport extends Export {
     const missing = categories.length < 255 ? 255 : 65535;
     const codes = new (missing === 255 ? Uint8Array : Uint16Array)(this.cells);
     values.forEach((/** @type {any} */ value, i) => (codes[i] = mask?.[i] || value < 0 || value >= categories.length ? missing : Number(value)));
-    return { id, ...field, label: key, codes, categories, min: 0, max: 0, missing, top: 0 };
+    const centroids = {};
+    for (const dim of this.dims) centroids[dim] = middles(codes, categories, await this.placed(dim), dim);
+    return { id, ...field, label: key, codes, categories, min: 0, max: 0, missing, top: 0, centroids };
   }
 }
 
-/** Coordinates with the middle of their box at 0, and its longest side from -1 to 1. */
-function centered(points, dim) {
+/** Where the names of categories go: the mean of the cells of each. */
+function middles(codes, categories, points, dim) {
+  const found = categories.map((category) => ({ category, position: new Array(dim).fill(0), n_points: 0 }));
+  codes.forEach((code, cell) => {
+    const one = found[code];
+    if (one) one.n_points++;
+    one?.position.forEach((mean, axis) => (one.position[axis] += (points[cell * dim + axis] - mean) / one.n_points));
+  });
+  return found.filter(({ n_points }) => n_points >= 10);
+}
+
+/** Move the middle of the coordinates' box to 0, its longest side to -1 and 1; returns the scale. */
+function center(points, dim) {
   const low = new Array(dim).fill(Infinity), high = new Array(dim).fill(-Infinity);
-  for (let i = 0; i < points.length; i++) {
-    low[i % dim] = Math.min(low[i % dim], points[i]);
-    high[i % dim] = Math.max(high[i % dim], points[i]);
-  }
+  points.forEach((at, i) => {
+    low[i % dim] = Math.min(low[i % dim], at);
+    high[i % dim] = Math.max(high[i % dim], at);
+  });
   const width = Math.max(...high.map((top, axis) => top - low[axis])), scale = 2 / (width < 1e-8 ? 1 : width);
-  for (let i = 0; i < points.length; i++) points[i] = (points[i] - (low[i % dim] + high[i % dim]) / 2) * scale;
-  return points;
+  points.forEach((at, i) => (points[i] = (at - (low[i % dim] + high[i % dim]) / 2) * scale));
+  return scale;
 }
 
 /** Which columns of which array are shown, by dimension. @param {Store} store */
@@ -134,6 +167,16 @@ async function chosen(store) {
   return shown;
 }
 
+/** The vector fields over what is shown. */
+function fieldsOver(store, shown) {
+  const fields = {}, width = (key) => store.spec(`obsm/${key}`).shape[1];
+  for (const [dim, { key: basis }] of Object.entries(shown)) {
+    const own = (key) => key.endsWith(basis.replace(/^X_|^/, "_")) && !key.startsWith("X_") && [key, basis].every((one) => width(one) === +dim);
+    for (const label of store.names("obsm").filter(own)) fields[label] = { label, files: { [`${dim}d`]: label } };
+  }
+  return fields;
+}
+
 /** @param {string} base the folder's address @param {number} dim the embedding that will be asked for first */
 export async function open(base, dim) {
   const { metadata } = (await new Folder(base).json(METADATA)) ?? {};
@@ -144,14 +187,14 @@ export async function open(base, dim) {
   const [id, name, description, text, source, url] = await Promise.all(["id", "name", "description", "citation/text", "source/name", "source/url"].map((key) => store.text(about + key)));
   const dims = Object.keys(shown).map(Number);
   const identity = {
-    id, name, description, source: { name: source, url, citation: text }, stats: { n_cells, n_genes },
+    id, name, description, source: { name: source, url, citation: text }, cell_ids: "obs/_index",
+    stats: { n_cells, n_genes, has_connectivity: store.has(`${GRAPH}/indices`) }, vector_fields: { fields: fieldsOver(store, shown) },
     embeddings: { files: Object.fromEntries(dims.map((d) => [`${d}d`, shown[d].key])), default_dimension: Math.max(...dims) },
   };
   const data = new ZarrExport(base, store, identity, shown);
   dim = data.dims.includes(dim) ? dim : data.dim;
-  const points = data.points(dim);
-  points.catch(() => {}); // told when it is asked for
+  data.first = { dim, points: data.points(dim) };
+  data.first.points.catch(() => {}); // told when it is asked for
   await data.readNames();
-  data.first = { dim, points };
   return data;
 }
