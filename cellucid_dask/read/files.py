@@ -10,7 +10,6 @@ from cellucid_dask.format import layout, names, parse, schema
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.store.location import MAX_BYTES
 from cellucid_dask.store.missing import says_missing
-from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
@@ -33,11 +32,10 @@ def fetch_documents(target: Target) -> dict[str, bytes]:
     Raises
     ------
     RequestError
-        There are none, or the store does not answer.
+        There are none.
     ExportError
         A document cannot be read.
     """
-    check_answers(target, names.IDENTITY)
     fetched = target.fetch(dict.fromkeys(layout.DOCUMENTS, MAX_BYTES + 1))
     files = {
         name: content_of(target, name, data)

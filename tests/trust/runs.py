@@ -92,8 +92,7 @@ def places(folder: Path) -> Iterator[dict[str, Any]]:
             return Place("S3", f"{bucket}/{name}", scratch, store.options, fs)
 
         def by_s3fs(name: str) -> Place:
-            options = store.by_fsspec().options
-            return Place("S3 by s3fs", f"{bucket}/{name}", f"{bucket}/{name}-scratch", options, fs)
+            return replace(in_s3(name), name="S3 by s3fs", options=store.by_fsspec().options)
 
         def scratch_in_s3(name: str) -> Place:
             scratch = f"{bucket}/{name}-scratch"

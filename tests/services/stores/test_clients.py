@@ -15,11 +15,12 @@ from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask.errors import ExportError, ExportWarning
+from cellucid_dask.format import layout
 from cellucid_dask.store import opening
 from cellucid_dask.store.fsspec_client import FsspecClient
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.target import Target
-from tests.helpers import small_anndata
+from tests.helpers import SETTINGS, small_anndata
 from tests.services.stores.proxy import proxied
 from tests.services.stores.servers import Store
 
@@ -103,6 +104,41 @@ def test_few_requests_make_a_plan(s3: Store, tmp_path: Path, name: str, most: in
     with proxied(s3.address, lambda _number, _method: None) as (address, proxy):
         cellucid_dask.plan(f"{bucket}/{name}", source_storage_options=s3.through(address))
     assert 3 < proxy.count <= most
+
+
+def test_few_requests_open_an_export(s3: Store) -> None:
+    url = f"{s3.bucket()}/atlas"
+    cellucid_dask.export(small_anndata(), url, storage_options=s3.options, **SETTINGS)
+    methods: list[str] = []
+    with proxied(s3.address, lambda _number, method: methods.append(method)) as (address, _):
+        opened = cellucid_dask.open_export(url, s3.through(address))
+    assert opened.n_cells == small_anndata().n_obs
+    # both formats are asked for, and that the store answers only once
+    assert methods.count("HEAD") == 1
+    assert len(methods) <= 4 + len(layout.DOCUMENTS)
+
+
+def test_thousands_of_objects_are_listed_and_removed_by_thousands(s3: Store, moto: Store) -> None:
+    bucket = s3.bucket()
+    adata, url, options = small_anndata(), f"{bucket}/atlas", s3.options
+    cellucid_dask.export(adata, url, storage_options=options, **SETTINGS)
+    whole = Target.of(url, options).tree() or {}
+    old = [f"atlas/var/old{number}.values.u8.gz" for number in range(3_000)]
+    moto.fill(bucket, old)
+    methods: list[str] = []
+    with proxied(s3.address, lambda _number, method: methods.append(method)) as (address, _):
+        there = s3.through(address)
+        report = cellucid_dask.verify(url, storage_options=there)
+        assert report.n_findings == len(old)
+        assert len(methods) < 2 * len(whole) + 20
+        methods.clear()
+        assert cellucid_dask.catalog(bucket, storage_options=there)["datasets"]
+        assert len(methods) < 60  # of which most write the page
+        methods.clear()
+        cellucid_dask.export(adata, url, storage_options=there, force=True, **SETTINGS)
+    assert 3 <= methods.count("POST") + methods.count("DELETE") < 15
+    assert len(methods) < 4 * len(whole) + 60
+    assert Target.of(url, options).tree() == whole
 
 
 def test_said_once(s3fs: Store, recwarn: pytest.WarningsRecorder) -> None:
