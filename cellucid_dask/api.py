@@ -9,9 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Unpack
 
-import numpy as np
-
-from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine import commit, resume
 from cellucid_dask.engine.forecast import (
     forecast_edge_bytes,
@@ -19,28 +16,24 @@ from cellucid_dask.engine.forecast import (
     forecast_scratch_bytes,
 )
 from cellucid_dask.engine.gene_warnings import gene_warnings
-from cellucid_dask.engine.genes import export_genes
-from cellucid_dask.engine.intact import gene_digests
 from cellucid_dask.engine.publish import publish
 from cellucid_dask.engine.result import ExportResult
+from cellucid_dask.engine.write import write_files
 from cellucid_dask.errors import ExportWarning, phrase
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.output import output_for
-from cellucid_dask.output.base import Written, is_note
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.read.complete import check_complete
 from cellucid_dask.request.advice import advise
 from cellucid_dask.request.options import ExportOptions, spell_out_options
 from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings
-from cellucid_dask.runtime.cluster import active_client, blocking_client, check_sees
-from cellucid_dask.runtime.memory import current_rss, peak_rss, release_memory
+from cellucid_dask.runtime.cluster import blocking_client
+from cellucid_dask.runtime.memory import current_rss, peak_rss
 from cellucid_dask.runtime.patience import waiting_at_most
-from cellucid_dask.runtime.progress import follow, show_progress
+from cellucid_dask.runtime.progress import show_progress
 from cellucid_dask.source import open_source
-from cellucid_dask.source.base import Source
 from cellucid_dask.source.fingerprint import watched
-from cellucid_dask.store.scratch import open_scratch
 from cellucid_dask.store.staging import Staging, staging_folder
 from cellucid_dask.store.target import Target
 
@@ -110,52 +103,10 @@ def export(
         with commit.claim(destination, request) as (lease, state):
             if state.complete:  # another run has ended in the meantime
                 return _found(destination, request, started)
-            _check_workers(request.source, destination)
-            done = GeneSummary.empty()
-            if state.begun:
-                done = resume.finished(destination, output.gene_keys(request))
-            left = np.setdiff1d(request.gene_columns, done.column)
-            rest = request.planned_for(left)
-            through_scratch = rest is not None and rest.route == "scratch"
-            needed = forecast_scratch_bytes(request, rest, left) if through_scratch else None
-            with open_scratch(
-                settings.scratch, destination.parent, needed, settings.storage_options
-            ) as scratch:
-                resume.begin(destination, request, clean=not state.begun)
-                commit.clear(destination, settings, state)
-                with (
-                    follow("writing cell metadata", len(fields.files), "files") as progress,
-                    destination.writer() as out,
-                ):
-                    for name, data in progress.count(staging):
-                        out.put(name, data)
-                staging.close()
-                graph = output.graph(request, destination)
-                release_memory()  # the genes will need it
-                summary = done
-                if rest is not None:
-                    new = export_genes(request, rest, left, destination, scratch)
-                    summary = GeneSummary.joined([done, new])
-                scratch_bytes = scratch.nbytes() if scratch else 0
-            found = gene_warnings(summary, request.gene_ids, settings)
+            written, scratch_bytes = write_files(request, fields, staging, destination, state)
+            found = gene_warnings(written.genes, request.gene_ids, settings)
             about_genes = tuple(each for each in found if each not in messages)
             _warn(about_genes)
-            files = {
-                **fields.files,
-                **(graph.files if graph else {}),
-                **gene_digests(summary, output.gene_keys(request)),
-                **output.finish_genes(request, destination, summary),
-            }
-            written = Written(
-                target=destination,
-                request=request,
-                fields=fields,
-                graph=graph,
-                genes=summary,
-                payloads={name: each for name, each in files.items() if not is_note(name)},
-                joined=state.identity,
-                checksums=state.checksums,
-            )
             check_source()
             documents = output.make_documents(written)
             publish(destination, settings, documents, written.payloads, check=lease.check)
@@ -164,10 +115,10 @@ def export(
     return ExportResult(
         target=str(destination),
         n_cells=request.source.n_cells,
-        n_genes=len(summary.column),
+        n_genes=len(written.genes.column),
         n_objects=len(written.payloads),
         nbytes=sum(each.nbytes for each in written.payloads.values()),
-        scratch_bytes=scratch_bytes + (graph.scratch_bytes if graph else 0),
+        scratch_bytes=scratch_bytes,
         seconds=time.perf_counter() - started,
         peak_rss=peak_rss(),
         warnings=tuple(map(phrase, (*messages, *about_genes))),
@@ -271,16 +222,6 @@ def _found(target: Target, request: Request, started: float) -> ExportResult:
         embeddings={d: each.key for d, each in request.embeddings.items()},
         was_complete=True,
     )
-
-
-def _check_workers(source: Source, target: Target) -> None:
-    """Make sure that the workers of a cluster see the local files they will work on."""
-    client = active_client()
-    if client is None:
-        return
-    for location in (target, getattr(source, "location", None)):  # of a source in a file
-        if location is not None and location.is_local:
-            check_sees(client, location.url)
 
 
 def _warn(texts: Any) -> None:

@@ -262,7 +262,7 @@ def test_source_that_changes_while_it_is_exported(
         return export_genes(*arguments, **options)
 
     export_genes = genes.export_genes
-    monkeypatch.setattr("cellucid_dask.api.export_genes", spoil)
+    monkeypatch.setattr("cellucid_dask.engine.write.export_genes", spoil)
     with pytest.raises(cellucid_dask.ExportError, match=r"has changed while.*force"):
         cellucid_dask.export(source, tmp_path / "out", **SETTINGS)
     assert not (tmp_path / "out/dataset_identity.json").exists()
