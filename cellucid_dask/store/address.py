@@ -30,12 +30,21 @@ def _is_upath(value: Any) -> bool:
     return all(hasattr(value, name) for name in ("protocol", "path", "storage_options"))
 
 
-def _options_of(upath: Any) -> dict[str, Any]:
-    """Return its options as fsspec takes them with the URL: those of a next store by its scheme."""
-    options = dict(upath.storage_options)
-    options.pop("fo", None)  # the next store is in the URL too
+def _parts_of(upath: Any) -> tuple[str, dict[str, Any]]:
+    """Return its URL, and its options as fsspec takes them with it.
+
+    The options of the store in which an archive lies go by its scheme. The archive itself is in the
+    URL too, unless it is local or was given as an option.
+    """
+    text, options = str(upath), dict(upath.storage_options)
+    archive = options.pop("fo", None)
     inner, scheme = options.pop("target_options", {}), options.pop("target_protocol", None)
-    return {**options, scheme: inner} if scheme else options
+    if scheme:
+        return text, {**options, scheme: inner}
+    if archive is None:
+        return text, options
+    where = str(archive) if "://" in str(archive) else f"file://{Path(archive).absolute()}"
+    return f"{text.partition('::')[0]}::{where}", options
 
 
 def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
@@ -51,8 +60,7 @@ def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
     """
     if not is_address(address):
         raise RequestError(f"A {type(address).__name__} is not a location: pass a path or URL.")
-    options = _options_of(address) if _is_upath(address) else {}
-    text = str(address) if _is_upath(address) else os.fsdecode(address)
+    text, options = _parts_of(address) if _is_upath(address) else (os.fsdecode(address), {})
     if not text.strip() or "\0" in text:
         raise RequestError(
             "A path or URL is empty: name a file or folder, and check that its variables are set."

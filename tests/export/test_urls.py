@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import anndata as ad
 import cloudpickle
+import dask.array as da
 import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from upath import UPath
 
 import cellucid_dask
 from cellucid_dask.source import open_source
@@ -46,6 +49,40 @@ def test_source_and_target_by_url(
 
     check(tmp_path / "there")
     assert tree_bytes(tmp_path / "there") == tree_bytes(tmp_path / "here")
+
+
+@pytest.mark.parametrize("scheme", ["memory://{}", "{}"], ids=["memory", "local"])
+def test_paths_of_universal_pathlib(adata: ad.AnnData, scheme: str, tmp_path: Path) -> None:
+    """They are taken wherever a path is: as source, target, scratch, and by all that read."""
+    root = UPath(scheme.format(tmp_path))
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    source, target = root / "a.h5ad", root / "all/out"
+    source.write_bytes((tmp_path / "cells.h5ad").read_bytes())
+    cellucid_dask.export(source, target)
+    lazy = adata.copy()
+    lazy.X = da.from_array(adata.X.toarray(), chunks=(100, 40))
+    assert cellucid_dask.plan(lazy, scratch=root).route == "scratch"
+    cellucid_dask.export(lazy, root / "all/lazy", scratch=root)
+    assert not [each for each in root.iterdir() if "scratch" in each.name]
+    report = cellucid_dask.verify(target, source, genes="all")
+    assert (report.ok, report.n_compared) == (True, adata.n_vars)
+    values = cellucid_dask.open_export(target).gene(adata.var_names[3])
+    np.testing.assert_allclose(values, adata.X[:, 3].toarray().ravel(), atol=0.01)
+    cellucid_dask.prepare(
+        gene_expression=adata.X, var=adata.var, obs=adata.obs, out_dir=root / "all/old",
+        latent_space=adata.obsm["X_umap"], X_umap_2d=adata.obsm["X_umap"],
+    )  # fmt: skip
+    listed = cellucid_dask.catalog(root / "all")["datasets"]
+    assert [each["path"] for each in listed] == ["lazy/", "old/", "out/"]
+
+
+def test_source_in_an_archive_by_universal_pathlib(adata: ad.AnnData, tmp_path: Path) -> None:
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.h5ad", "a.h5ad")
+    source = UPath(f"zip://a.h5ad::{tmp_path}/a.zip")
+    cellucid_dask.export(source, tmp_path / "out")
+    assert check(tmp_path / "out").genes == list(adata.var_names)
 
 
 @pytest.mark.parametrize("form", ["h5ad", "zarr"])

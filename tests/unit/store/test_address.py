@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from upath import UPath
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.secrets import shown
@@ -91,30 +91,35 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     assert location.url == str(tmp_path.resolve() / "v1/a")
 
 
-@dataclass
-class OtherPath:
-    """What `UPath` has, without its package."""
-
-    url: str
-    protocol: str = "memory"
-    path: str = ""
-    storage_options: dict[str, Any] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.url
-
-
 def test_upath_brings_its_options() -> None:
-    given = OtherPath("memory://a/b", storage_options={"x": 1, "y": 1})
-    assert is_address(given)
-    location = Location.of(given, {"y": 2})
-    assert (location.url, dict(location.storage_options)) == ("memory://a/b", {"x": 1, "y": 2})
+    path = UPath("s3://a/b", anon=True, endpoint_url="http://x") / "c"
+    assert is_address(path)
+    location = Location.of(path, {"endpoint_url": "http://y"})
+    assert location.url == "s3://a/b/c"
+    assert location.storage_options == {"anon": True, "endpoint_url": "http://y"}
 
 
-def test_upath_of_a_chain() -> None:
-    options = {"target_protocol": "s3", "target_options": {"anon": True}, "fo": "b/a.zip", "x": 1}
-    given = OtherPath("zip://a.zarr::s3://b/a.zip", storage_options=options)
-    assert Location.of(given).storage_options == {"x": 1, "s3": {"anon": True}}
+def test_upath_on_the_local_disk(tmp_path: Path) -> None:
+    for path in (UPath(tmp_path / "a"), UPath(f"file://{tmp_path}/a")):
+        location = Location.of(path)
+        assert (location.url, location.storage_options) == (str(tmp_path.resolve() / "a"), {})
+
+
+@pytest.mark.parametrize(
+    ("path", "url", "options"),
+    [
+        (
+            UPath("zip://a.zarr::s3://b/a.zip", s3={"anon": True}),
+            "zip://a.zarr::s3://b/a.zip", {"s3": {"anon": True}},
+        ),
+        (UPath("zip://a.h5ad::/b/a.zip"), "zip://a.h5ad::file:///b/a.zip", {}),
+        (UPath("zip://a.h5ad", fo="/b/a.zip"), "zip://a.h5ad::file:///b/a.zip", {}),
+        (UPath("zip://a.h5ad", fo="s3://b/a.zip"), "zip://a.h5ad::s3://b/a.zip", {}),
+    ],
+)  # fmt: skip
+def test_upath_of_a_chain(path: UPath, url: str, options: dict[str, Any]) -> None:
+    location = Location.of(path)
+    assert (location.url, location.storage_options) == (url, options)
 
 
 @pytest.mark.parametrize("value", [3, None, {"path": 1}, object()])
