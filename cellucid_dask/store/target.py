@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from cellucid_dask.errors import ExportError
 from cellucid_dask.store.durable import flush_file_system
 from cellucid_dask.store.local import write_local
 from cellucid_dask.store.local_writer import LocalWriter
@@ -58,6 +59,12 @@ class Target(Location):
         """
         if self.fence is not None:
             self.fence.check(self)
+        with self.explaining_uploads():
+            yield
+
+    @contextmanager
+    def explaining_uploads(self) -> Iterator[None]:
+        """Do as `explaining_writes`, and ask for the lease only where something was missing."""
         advice = "What is there does not look like an export; fix that and continue with --resume."
         with self.explaining("written to", advice):
             try:
@@ -89,6 +96,21 @@ class Target(Location):
         with self.writer() as out:
             for name, data in files.items():
                 out.put(name, data)
+        self._take_back(files)
+
+    def _take_back(self, names: Iterable[str]) -> None:
+        """Remove what a run that was paused meanwhile has created for itself in a store.
+
+        Its successor has cleared the rest of that, and may have ended.
+        """
+        if self.fence is None or self.is_local or not self.fence.is_due():
+            return
+        try:
+            self.fence.check(self)
+        except ExportError:
+            unfenced = Target(self.url, self.storage_options)
+            unfenced.remove(name for name in names if name.startswith(f"{RUN_DIR}/"))
+            raise
 
     @contextmanager
     def stream(self, name: str) -> Iterator[Any]:
@@ -196,5 +218,5 @@ class Writer:
 
     def __exit__(self, *raised: object) -> None:
         if self._uploads is not None:
-            with self._target.explaining_writes():
+            with self._target.explaining_uploads():  # not one is under way when it is left
                 self._uploads.__exit__(*raised)

@@ -37,9 +37,7 @@ def pauses(n_cases: int, folder: Path, kinds: tuple[str, ...] = KINDS) -> Iterat
     make("csr", n_cells=6_000, n_genes=36).write_h5ad(first)
     make("csr", seed=1, n_cells=6_000, n_genes=36).write_h5ad(second)
     with places(folder) as new:
-        lasted = {
-            kind: usual(first, new[kind], f"first-{kind}", only_writing=True)[0] for kind in kinds
-        }
+        lasted = {kind: usual(first, new[kind], f"first-{kind}")[0] for kind in kinds}
         whole = usual(second, new[kinds[0]], "second")[1]
         for number, kind in zip(range(n_cases), cycle(kinds), strict=False):
             moment = dice.uniform(0, lasted[kind])

@@ -113,14 +113,16 @@ def places(folder: Path) -> Iterator[dict[str, Any]]:
         }
 
 
-def usual(source: Path, new: Any, name: str, *, only_writing: bool = False) -> tuple[float, Tree]:
-    """Export twice; return how long the second took, or its writing, and what it wrote."""
+def usual(source: Path, new: Any, name: str) -> tuple[float, Tree]:
+    """Export twice; return how long the second wrote until it published, and what it wrote."""
     for turn in range(2):
         run = Run(source, place := new(f"{name}-{turn}"))
-        if only_writing:
-            run.wait_until_it_writes()
+        run.wait_until_it_writes()
+        began = time.monotonic()
+        run.wait_for(place.announcements[0])
+        lasted = time.monotonic() - began
         assert (ended := run.end()) == "done", ended
-    return run.lasted, place.tree()
+    return lasted, place.tree()
 
 
 class Run:
@@ -153,16 +155,18 @@ class Run:
         self._process.start()
         answer.close()
         self._answers.recv()  # it has begun
-        self._began = time.monotonic()
 
     def wait_until_it_writes(self) -> None:
         """Wait for its record in the target, or its end."""
-        record = f"{self._place.url}/.cellucid-dask/run.json"
-        fs = fsspec.filesystem("file") if self._place.fs is None else self._place.fs
-        while self._process.exitcode is None and not fs.exists(record):
+        self.wait_for(".cellucid-dask/run.json")
+
+    def wait_for(self, name: str) -> None:
+        """Wait for a file in the target, or the end of the run."""
+        is_local = "://" not in self._place.url
+        fs = fsspec.filesystem("file") if is_local else self._place.fs
+        while self._process.exitcode is None and not fs.exists(f"{self._place.url}/{name}"):
             fs.invalidate_cache()
             time.sleep(0.002)
-        self._began = time.monotonic()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process and to those that it started."""
@@ -176,7 +180,6 @@ class Run:
             self.send(signal.SIGKILL)
             self._process.join()
             return "hangs"
-        self.lasted = time.monotonic() - self._began
         if self._process.exitcode < 0:
             return signal.Signals(-self._process.exitcode).name
         return str(self._answers.recv())

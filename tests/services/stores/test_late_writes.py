@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from unittest import mock
 
@@ -163,3 +164,37 @@ def test_a_stream_whose_run_lost_the_target_replaces_nothing(conditional: Store)
     with pytest.raises(ExportError, match="Another run has taken"), acquire_lease(target):
         write()
     assert target.read("x.gz") == b"theirs"
+
+
+class _Lost:
+    """A fence of a target that is lost as soon as `uploads` are under way."""
+
+    folder = ""
+
+    def __init__(self) -> None:
+        self.uploads = threading.Event()
+
+    def is_due(self) -> bool:
+        return self.uploads.is_set()
+
+    def check(self, target: Target, *, now: bool = False) -> None:
+        if now or self.is_due():
+            raise ExportError(f"Another run has taken over {target}")
+
+
+@pytest.mark.parametrize("name", ["var/x.gz", ".cellucid-dask/receipts/1.json"])
+def test_nothing_arrives_after_a_run_has_found_out(moto: Store, name: str) -> None:
+    """So that what it created late for itself can be removed."""
+    fence, target = _Lost(), Target.of(f"{moto.bucket()}/a", moto.options)
+
+    def fault(_number: int, _method: str) -> str:
+        fence.uploads.set()
+        return "slow"
+
+    with proxied(moto.address, fault) as (address, proxy):
+        paused = Target.of(target.url, moto.through(address))
+        paused.fence = fence
+        with pytest.raises(ExportError, match="Another run has taken"):
+            paused.put({name: b"1"})
+        assert target.tree() == ({name: 1} if name.startswith("var/") else {})
+        assert proxy.count == (1 if name.startswith("var/") else 2)

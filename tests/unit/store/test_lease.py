@@ -277,6 +277,30 @@ def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
     assert kept.exists()
 
 
+@pytest.mark.parametrize("name", ["receipts/1.json", "run.json", "notes/0-9.fragment"])
+def test_a_note_that_a_paused_run_creates_late_in_a_store_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It was paused when it had asked; its successor has ended, or is at work."""
+    clock = _Clock(monkeypatch)
+    target = Target(f"memory://{tmp_path.name}")
+    create, theirs = target.client.create, Target(target.url)
+
+    async def pause(path: str, data: bytes, content_type: str) -> None:
+        clock.now += 100
+        theirs.remove([leases.LEASE])
+        theirs.put({"var/a": b"theirs"})
+        await create(path, data, content_type)
+
+    with acquire_lease(target):
+        target.put({"var/a": b"ours"})
+        monkeypatch.setattr(target.client, "create", pause)
+        with pytest.raises(ExportError, match="Another run has taken"):
+            target.put({f".cellucid-dask/{name}": b"ours"})
+        monkeypatch.undo()
+    assert target.tree() == {"var/a": 6}
+
+
 def test_a_renewal_that_comes_late_in_a_store_is_removed(tmp_path: Path) -> None:
     target = Target(f"memory://{tmp_path.name}")
     with acquire_lease(target) as lease:
