@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import anndata as ad
@@ -16,6 +19,15 @@ import pandas as pd
 from scipy import sparse
 
 ROOT = Path(__file__).parents[1]
+
+# Forked from a process that has no threads and no connections; an import of all takes a second.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(
+    [
+        *(f"cellucid_dask.{name}" for name in ("api", "cli.commands", "read.verify")),
+        *("h5py", "s3fs", "zarr", "tests.helpers"),
+    ]
+)
 
 # For node: reads paths of gzip files as JSON, prints the SHA-256 of what a browser makes of each.
 INFLATE = """
@@ -189,7 +201,31 @@ def edit_json(file: Path, edit: Callable[[Any], Any]) -> None:
 
 
 def run_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
+    """Run the command line in a process of its own, forked from one that has the imports done."""
+    command = list(map(str, arguments))
+    with TemporaryDirectory() as folder:
+        streams = Path(folder, "out"), Path(folder, "err")
+        process = PROCESSES.Process(target=_command, args=(command, streams, dict(os.environ)))
+        process.start()
+        process.join()
+        out, err = (stream.read_text() for stream in streams)
+    return subprocess.CompletedProcess(command, process.exitcode or 0, out, err)
+
+
+def _command(arguments: list[str], streams: tuple[Path, Path], environment: dict[str, str]) -> None:
+    for number, stream in enumerate(streams, start=1):
+        os.dup2(os.open(stream, os.O_WRONLY | os.O_CREAT), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(ROOT)
+    sys.argv[1:] = arguments
+    from cellucid_dask.__main__ import run
+
+    run()
+
+
+def run_in_new_python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line by an interpreter of its own, whose end is part of the test."""
     return subprocess.run(
         [sys.executable, "-m", "cellucid_dask", *map(str, arguments)],
         capture_output=True,

@@ -16,7 +16,7 @@ import pytest
 
 import cellucid_dask
 from cellucid_dask.source import open_source
-from tests.helpers import ROOT, run_command, small_anndata
+from tests.helpers import ROOT, run_in_new_python, small_anndata
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_exit_code_with_a_source_by_url(
     folder, address = served
     small_anndata().write_h5ad(folder / "a.h5ad")
     target = [str(tmp_path / "out")] if command == "export" else []
-    done = run_command(command, f"{address}/a.h5ad", *target, "--no-progress", *options)
+    done = run_in_new_python(command, f"{address}/a.h5ad", *target, "--no-progress", *options)
     assert done.returncode == code, done.stderr
 
 
@@ -87,7 +87,7 @@ def test_exit_code_with_a_damaged_source_by_url(
         data = bytearray(path.read_bytes())
         data[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
         path.write_bytes(data)
-    done = run_command("export", f"{address}/a.h5ad", tmp_path / "out", "--no-progress")
+    done = run_in_new_python("export", f"{address}/a.h5ad", tmp_path / "out", "--no-progress")
     assert done.returncode == (1 if damage == "damaged chunk" else 2), done.stderr
     assert done.stderr.startswith("error: http://127.0.0.1:") or "a.h5ad is not" in done.stderr
 
@@ -99,7 +99,7 @@ def test_verify_of_a_source_by_url(served: tuple[Path, str], tmp_path: Path, wro
     cellucid_dask.export(folder / "a.h5ad", tmp_path / "out", progress=False)
     if wrong:
         small_anndata(seed=8).write_h5ad(folder / "a.h5ad")
-    done = run_command("verify", tmp_path / "out", "--source", f"{address}/a.h5ad")
+    done = run_in_new_python("verify", tmp_path / "out", "--source", f"{address}/a.h5ad")
     assert done.returncode == int(wrong), done.stderr
 
 
@@ -139,9 +139,9 @@ def test_exit_code_with_a_source_in_a_bucket(small_h5ad: Path) -> None:
             for name, value in options.items()
         ]
         for target, code in (("s3://cells/out", 0), ("s3://cells/out", 2), ("s3://no/out", 2)):
-            done = run_command("export", "s3://cells/a.h5ad", target, "--no-progress", *flags)
+            done = run_in_new_python("export", "s3://cells/a.h5ad", target, "--no-progress", *flags)
             assert done.returncode == code, done.stderr
-        done = run_command("plan", "s3://cells/a.h5ad", "s3://no/out", *flags)
+        done = run_in_new_python("plan", "s3://cells/a.h5ad", "s3://no/out", *flags)
         assert done.returncode == 2
         assert "s3://no/out: the bucket or container does not exist" in done.stderr
     finally:

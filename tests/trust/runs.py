@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import multiprocessing
 import os
 import shutil
 import signal
@@ -25,14 +24,11 @@ import cellucid_dask
 from cellucid_dask.engine import commit
 from cellucid_dask.store.lease import acquire_lease
 from cellucid_dask.store.target import RUN_DIR
-from tests.helpers import SETTINGS, Tree, tree_bytes
+from tests.helpers import PROCESSES, SETTINGS, Tree, tree_bytes
 from tests.services.stores import servers
 from tests.viewer_reader import check
 
 _CLONE_NEWUTS = 0x04000000
-# forked from a process that has no threads and no connections
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.trust.runs", "s3fs", "h5py", "anndata"])
 
 
 @dataclass(frozen=True)
@@ -148,10 +144,10 @@ class Run:
         **options: Any,
     ) -> None:
         self._place = place
-        self._answers, answer = _PROCESSES.Pipe(duplex=False)
+        self._answers, answer = PROCESSES.Pipe(duplex=False)
         settings = {**place.settings, **options}
         arguments = (source, place, settings, valid_for, elsewhere, answer)
-        self._process = _PROCESSES.Process(target=_export, args=arguments)
+        self._process = PROCESSES.Process(target=_export, args=arguments)
         self._process.start()
         answer.close()
         self._answers.recv()  # it has begun
