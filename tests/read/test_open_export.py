@@ -27,7 +27,7 @@ def tolerance(values: Any, bits: int | None) -> float:
 
 
 @pytest.mark.parametrize(("name", "layer", "options"), REAL)
-def test_real_data(
+def test_real_data_are_intact_and_read_back(
     shared_data: Path, tmp_path: Path, name: str, layer: str, options: dict[str, Any]
 ) -> None:
     target = tmp_path / "export"
@@ -36,8 +36,12 @@ def test_real_data(
     if options.get("make_genes_unique"):
         adata.var_names_make_unique()
 
+    report = cellucid_dask.verify(
+        target, None if adata.X is None else shared_data / name, layer=layer
+    )
+    assert report.ok, report.findings
+    assert report.n_compared == (0 if adata.X is None else min(100, report.n_genes))
     found = cellucid_dask.open_export(target)
-
     assert found.n_cells == adata.n_obs
     if adata.X is None:
         assert found.genes == []

@@ -23,7 +23,6 @@ from cellucid_dask.source import open_source
 from cellucid_dask.store.target import Target
 from tests.helpers import forget_checksums, small_anndata, write_zarr
 from tests.read.damage import DAMAGE, GENE, rewrite, swap
-from tests.read.exports import REAL
 
 
 def test_swapped_genes_are_found_with_the_source(target: Path, adata: ad.AnnData) -> None:
@@ -151,20 +150,6 @@ def test_rows_are_compared_as_they_come(
     findings = differences(tmp_path / "e", source(), stream_bytes=2**40)
     assert len(findings) == 2
     assert all(": 1 values" in finding for finding in findings)
-
-
-@pytest.mark.parametrize(("name", "layer", "options"), REAL)
-def test_real_data(
-    shared_data: Path, tmp_path: Path, name: str, layer: str, options: dict[str, Any]
-) -> None:
-    target = tmp_path / "export"
-    cellucid_dask.export(shared_data / name, target, layer=layer, progress=False, **options)
-
-    source = None if name == "ventolab_no_x.h5ad" else shared_data / name
-    report = cellucid_dask.verify(target, source, layer=layer)
-
-    assert report.ok, report.findings
-    assert report.n_compared == min(100, report.n_genes) * (source is not None)
 
 
 def test_genes_named_by_a_column(adata: ad.AnnData, tmp_path: Path) -> None:
