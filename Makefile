@@ -1,8 +1,8 @@
 # Everything runs in a virtual environment of its own, so only Python is needed.
 PYTHON ?= python3
 BIN := .venv/bin
-# pytest-xdist workers
-JOBS ?= 2
+# pytest-xdist workers: a third one keeps two cores busy while others wait for servers and browsers
+JOBS ?= 3
 
 .PHONY: demo test test-fast lint lint-page bench docs clean
 

@@ -13,7 +13,23 @@ settings.load_profile("untimed")
 
 pytest.register_assert_rewrite("tests.viewer_reader")
 
+
+UNIT = ROOT / "tests/unit"
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure the coverage of unit tests, and of the first case of each other test.
+
+    Before Python 3.12, to note the lines takes a small export a quarter more time, and its check
+    twice as much.
+    """
+    measured: set[str] = set()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        if test in measured and not item.path.is_relative_to(UNIT):
+            item.add_marker("no_cover")
+        measured.add(test)
 
 
 @pytest.fixture(scope="session")
