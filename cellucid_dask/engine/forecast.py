@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.encode.edges import edge_keys
-from cellucid_dask.encode.gzip_blocks import compress_blocks
 from cellucid_dask.encode.tiles import Tile, tiles_of
-from cellucid_dask.format.edges import index_dtype
 from cellucid_dask.output import output_of
 from cellucid_dask.planning import ExportPlan
 from cellucid_dask.request.resolve import Request
@@ -58,22 +55,16 @@ def forecast_scratch_bytes(request: Request, plan: ExportPlan | None, columns: A
 
 
 def forecast_edge_bytes(request: Request) -> int:
-    """Estimate the bytes of the edge files from a block in the middle.
-
-    A neighbor graph usually stores each edge twice.
-    """
+    """Estimate the bytes of the neighbor graph from a block in the middle."""
     neighbors, plan = request.neighbors, request.edge_plan
     if neighbors is None or plan is None:
         return 0
     i, j = len(plan.row_blocks) // 2, len(plan.column_blocks) // 2
     blocks = neighbors.dask((plan.row_blocks, plan.column_blocks)).blocks
     (block,) = run_all([blocks[i, j]])
-    keys = edge_keys(block, sum(plan.row_blocks[:i]), sum(plan.column_blocks[:j]))
-    every = np.array([0, len(keys)])
-    dtype, level = index_dtype(neighbors.shape[0]), request.settings.compression
-    halves = (keys >> np.uint64(32), keys & np.uint64(2**32 - 1))
-    nbytes = sum(len(compress_blocks(half.astype(dtype), every, level).data) for half in halves)
-    return nbytes * len(plan.row_blocks) * len(plan.column_blocks) // 2
+    first = sum(plan.row_blocks[:i]), sum(plan.column_blocks[:j])
+    nbytes = output_of(request.settings.format).edge_bytes(request, block, *first)
+    return nbytes * len(plan.row_blocks) * len(plan.column_blocks)
 
 
 def _sample(count: int, size: int = _SAMPLE_BLOCKS) -> Array:

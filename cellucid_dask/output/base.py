@@ -167,6 +167,12 @@ class Output(Protocol):
     def graph(self, request: Request, target: Target) -> Graph | None:
         """Write the neighbor graph that was asked for, if any."""
 
+    def edge_bytes(self, request: Request, block: Any, first_row: int, first_column: int) -> int:
+        """Return the bytes that the edges in a block of the neighbor matrix take, about.
+
+        It usually stores each edge twice.
+        """
+
     def gene_keys(self, request: Request) -> dict[int, str]:
         """Return what receipts call each gene, by matrix column: its file, if it has its own."""
 

@@ -17,6 +17,7 @@ from cellucid_dask.output.cellucid_zarr.store import StoredExport
 from cellucid_dask.output.cellucid_zarr.tables import as_stored
 from cellucid_dask.planning import split_by_cost
 from cellucid_dask.read.compare import sampled, selected, side_by_side
+from cellucid_dask.read.zarr_graph import graph_differences
 from cellucid_dask.request.resolve import Request, resolve
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.runtime.compute import run_all
@@ -62,6 +63,7 @@ def differences(
         var_gene_id_column=stored.gene_column,
         normalize=stored.made_of.get("normalize"),
     )
+    yield from graph_differences(stored, source, settings)
     yield from _compare_genes(stored, source, genes, settings)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterator
 
 from cellucid_dask.display import first_few
@@ -12,9 +11,9 @@ from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.output.cellucid_zarr.fields import export_tables
 from cellucid_dask.output.cellucid_zarr.graph import GRAPH
 from cellucid_dask.read.zarr_compare import compare_sample
+from cellucid_dask.read.zarr_graph import same_content
 from cellucid_dask.read.zarr_verify import CheckedStore, missing_files
 from cellucid_dask.request.resolve import Request
-from cellucid_dask.store.document import parse_json
 from cellucid_dask.store.target import Target
 
 # Where settings are kept, each under its name.
@@ -61,21 +60,10 @@ def _other_tables(export: CheckedStore, request: Request) -> set[str]:
         digest = FileDigest.of(made, md5=False)
         if sums.get(path) != digest.sha256:  # otherwise the files of the export are not read
             found = target.read(path)
-            if found is None or not _is_same(path, found, made):
+            if found is None or not same_content(path, found, made):
                 other.add(path)
         return digest
 
     made = export_tables(request, compare, str(target)).files
     existing = {path for path in export.files if not path.startswith(("X/", f"{GRAPH}/", "."))}
     return other | (existing ^ made.keys())
-
-
-def _is_same(path: str, found: bytes, made: bytes) -> bool:
-    """Compare contents, which another version of a library may have compressed otherwise."""
-    try:
-        if path.rpartition("/")[2].startswith(".z"):
-            return bool(parse_json(found) == parse_json(made))
-        plain = zlib.decompress(made)
-        return zlib.decompressobj().decompress(found, len(plain) + 1) == plain
-    except (ValueError, zlib.error):
-        return False

@@ -19,6 +19,7 @@ from cellucid_dask.output.cellucid_zarr.arrays import ARRAY, METADATA, ArraySpec
 from cellucid_dask.output.cellucid_zarr.store import StoredExport
 from cellucid_dask.planning import make_plan, split_by_cost
 from cellucid_dask.read.checked import OTHER_CONTENT, read_checksums
+from cellucid_dask.read.zarr_graph import graph_findings
 from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.runtime.progress import follow
 from cellucid_dask.runtime.resources import find_resources
@@ -211,6 +212,7 @@ def _elements(stored: StoredExport) -> Iterator[str]:
             yield f"obsm/{key} has {values.shape[0]:,} rows, not {source.n_cells:,}"
         elif reason := unfit(values):
             yield f"obsm/{key} {reason}"
+    yield from graph_findings(stored)
     if "X" in source.layers:
         yield from _expression(stored)
 

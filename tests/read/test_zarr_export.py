@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask import RequestError
-from tests.helpers import SETTINGS, dense, edit_json
+from tests.helpers import SETTINGS, dense, edit_json, write_h5ad
 from tests.ready import ready_anndata
 
 ZARR: dict[str, Any] = {
@@ -139,6 +140,22 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         "X has cells out of order",
     ),
     "a pointer": (lambda t: _rewrite(t, "X/indptr", lambda each: each[::-1]), "X: "),
+    "a weight": (
+        lambda t: _rewrite(t, "obsp/connectivities/data", lambda each: -each),
+        "weights that are not above zero",
+    ),
+    "one weight": (
+        lambda t: _rewrite(t, "obsp/connectivities/data", lambda each: np.append(7, each[1:])),
+        "obsp/connectivities is not symmetric",
+    ),
+    "a loop": (
+        lambda t: _rewrite(t, "obsp/connectivities/indices", lambda each: each * 0),
+        "edges from a cell to itself",
+    ),
+    "the end of a graph": (
+        lambda t: _rewrite(t, "obsp/connectivities/indptr", lambda each: each[::-1]),
+        "obsp/connectivities cannot be read",
+    ),
     "a code": (
         lambda t: _rewrite(t, "obs/stage/codes", lambda codes: codes + 5),
         "obs/stage cannot be read",
@@ -173,6 +190,22 @@ SOURCES: dict[str, tuple[Callable[[ad.AnnData], Any], str]] = {
 }
 
 
+def _other_graph(adata: ad.AnnData) -> None:
+    weights = adata.obsp["connectivities"].tolil()
+    weights[3, 4] = weights[4, 3] = 0.75
+    adata.obsp["connectivities"] = weights.tocsr()
+
+
+def _no_graph(adata: ad.AnnData) -> None:
+    del adata.obsp["connectivities"]
+
+
+SOURCES |= {
+    "graph": (_other_graph, "obsp/connectivities does not match the source"),
+    "no graph": (_no_graph, "obsp/connectivities does not match the source: obsp has no graph"),
+}
+
+
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.filterwarnings("ignore::scipy.sparse.SparseEfficiencyWarning")
 def test_another_source_is_noticed(target: Path, kind: str) -> None:
@@ -181,3 +214,34 @@ def test_another_source_is_noticed(target: Path, kind: str) -> None:
     change(adata)
     report = cellucid_dask.verify(target, adata, progress=False)
     assert [words in each for each in report.findings] == [True], report.findings
+
+
+def test_a_graph_of_another_key(tmp_path: Path) -> None:
+    adata = ready_anndata()
+    adata.obsp["mine"] = adata.obsp["connectivities"] * 2
+    cellucid_dask.export(adata, tmp_path / "out", **{**ZARR, "connectivities": "mine"})
+    assert cellucid_dask.verify(tmp_path / "out", adata, progress=False).findings == ()
+    adata.obsp["mine"] = adata.obsp["connectivities"]
+    (finding,) = cellucid_dask.verify(tmp_path / "out", adata, progress=False).findings
+    assert finding == "obsp/connectivities does not match the source"
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_graph_in_many_blocks(tmp_path: Path) -> None:
+    n_cells = 30_000
+    half = sparse.random(n_cells, n_cells, 8 / n_cells, "csr", random_state=3)
+    adata = ad.AnnData(
+        np.ones((n_cells, 1), np.float32), obsm={"X_umap": np.ones((n_cells, 2), np.float32)}
+    )
+    adata.obsp["connectivities"] = half + half.T
+    source = write_h5ad(adata, tmp_path / "a.h5ad", compression=None)
+    budget = {"memory_budget": "6MiB"}
+    planned = [
+        cellucid_dask.plan(source, **{**ZARR, "connectivities": key, **budget}).output_bytes or 0
+        for key in ("connectivities", None)
+    ]
+    cellucid_dask.export(source, tmp_path / "out", **{**ZARR, **budget})
+    sizes = [path.stat().st_size for path in (tmp_path / "out/obsp").rglob("*")]
+    assert planned[0] - planned[1] == pytest.approx(sum(sizes), rel=0.1)
+    report = cellucid_dask.verify(tmp_path / "out", source, progress=False, **budget)
+    assert report.findings == ()

@@ -16,6 +16,7 @@ from cellucid_dask.fields.points import unfit
 from cellucid_dask.format import names
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.output.cellucid_zarr.arrays import ArraySpec, Hierarchy, encoding
+from cellucid_dask.output.cellucid_zarr.graph import made_of_graph
 from cellucid_dask.output.cellucid_zarr.tables import as_stored, write_table
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.source.claims import check_rows
@@ -237,6 +238,7 @@ def _uns(request: Request, target: str, written: dict[str, int]) -> Json:
     made_of: Json = {"layer": settings.layer}
     if settings.normalize is not None:
         made_of["normalize"] = settings.normalize
+    made_of |= made_of_graph(settings.connectivities)
     return {"title": name, "cellucid": about, "cellucid_dask": made_of}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -21,6 +22,7 @@ from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array, Json
 
 GRAPH = "obsp/connectivities"
+_USUAL = "connectivities"
 # Odd numbers, with which cells and weights are mixed into one number of 64 bits.
 _MIX = tuple(
     np.uint64(each) for each in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
@@ -44,6 +46,28 @@ class StoredGraph:
     files: dict[str, FileDigest]
     metadata: dict[str, Json]
     scratch_bytes: int = 0
+
+
+def key_of(made_of: Json) -> str:
+    """Return the key that a graph has in its source, as `made_of` says."""
+    return str(made_of.get("connectivities", _USUAL))
+
+
+def made_of_graph(key: str | None) -> Json:
+    """Return what must be known to find a graph in its source again."""
+    return {} if key in (None, _USUAL) else {"connectivities": key}
+
+
+def sampled_bytes(block: Any) -> int:
+    """Return the bytes that a block of whole rows, or a part of them, takes."""
+    rows = sparse.csr_matrix(block)
+    arrays = rows.data.astype("<f4"), rows.indices.astype("<i4"), rows.indptr[1:].astype("<i4")
+    return sum(
+        len(spec.encode(values[at : at + WHOLE]))
+        for values in arrays
+        for spec in [ArraySpec.vector("", len(values), values.dtype)]
+        for at in range(0, len(values), WHOLE)
+    )
 
 
 def export_graph(neighbors: Matrix, plan: EdgePlan, target: Target, key: str) -> StoredGraph:
@@ -72,7 +96,7 @@ def export_graph(neighbors: Matrix, plan: EdgePlan, target: Target, key: str) ->
     specs, first_row = (data, indices), 0
     for rows in _rows(neighbors, plan):
         _check(rows, key)
-        balance += _imbalance(rows, first_row)
+        balance += imbalance(rows, first_row)
         counts.append(np.diff(rows.indptr).astype(np.int64))
         first_row += rows.shape[0]
         for piece in cutter.add((rows.data.astype("<f4"), rows.indices.astype("<i4"))):
@@ -137,7 +161,7 @@ def _check(rows: sparse.csr_matrix, key: str) -> None:
         )
 
 
-def _imbalance(rows: sparse.csr_matrix, first_row: int) -> int:
+def imbalance(rows: sparse.csr_matrix, first_row: int) -> int:
     """Return a number whose sum over all rows, modulo 2**64, is 0 if the matrix is symmetric.
 
     Each value adds one that depends on both cells and the weight: above the diagonal positive,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from cellucid_dask.output.cellucid_zarr.genes import (
     join_fragments,
     noted_expression,
 )
-from cellucid_dask.output.cellucid_zarr.graph import StoredGraph, export_graph
+from cellucid_dask.output.cellucid_zarr.graph import StoredGraph, export_graph, sampled_bytes
 from cellucid_dask.page import Kind
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.store.document import parse_json
@@ -82,6 +83,10 @@ class CellucidZarr:
             return None
         key = str(request.settings.connectivities)
         return export_graph(request.neighbors, request.edge_plan, target, key)
+
+    def edge_bytes(self, request: Request, block: Any, first_row: int, first_column: int) -> int:  # noqa: ARG002
+        """Encode the rows of a block."""
+        return sampled_bytes(block)
 
     def gene_keys(self, request: Request) -> dict[int, str]:
         """Return what receipts call each gene, by matrix column."""

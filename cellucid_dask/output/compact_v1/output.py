@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
+
+from cellucid_dask.encode.edges import edge_keys
+from cellucid_dask.encode.gzip_blocks import compress_blocks
 from cellucid_dask.format import layout, names
 from cellucid_dask.format.checksums import FileDigest
+from cellucid_dask.format.edges import index_dtype
 from cellucid_dask.output.base import GeneWriter, Written
 from cellucid_dask.output.compact_v1.documents import encode_documents
 from cellucid_dask.output.compact_v1.edges import EdgeFiles, export_request_edges
@@ -49,6 +55,16 @@ class CompactV1:
     def graph(self, request: Request, target: Target) -> EdgeFiles | None:
         """Write the edges of the graph."""
         return export_request_edges(request, target)
+
+    def edge_bytes(self, request: Request, block: Any, first_row: int, first_column: int) -> int:
+        """Encode both ends of the edges of a block, which are written once."""
+        keys = edge_keys(block, first_row, first_column)
+        every = np.array([0, len(keys)])
+        dtype = index_dtype(request.source.n_cells)
+        halves = (keys >> np.uint64(32), keys & np.uint64(2**32 - 1))
+        level = request.settings.compression
+        ends = (compress_blocks(half.astype(dtype), every, level).data for half in halves)
+        return sum(map(len, ends)) // 2
 
     def gene_keys(self, request: Request) -> dict[int, str]:
         """Return the path of each gene's file, by matrix column."""
