@@ -9,7 +9,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format import layout, names, parse, schema
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.store.location import MAX_BYTES
-from cellucid_dask.store.missing import says_missing
+from cellucid_dask.store.missing import not_there
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
@@ -58,7 +58,7 @@ def no_export(target: Target, why: str) -> RequestError:
         What it lacks, if it is a folder.
     """
     if target.is_local and not Path(target.url).exists():
-        return RequestError(says_missing(target.url))
+        return not_there(target.url)
     if target.is_local and Path(target.url).is_file():
         return RequestError(
             f"{target} is a file, not an export: export it with cellucid-dask export, and name "

@@ -22,7 +22,7 @@ from cellucid_dask.source.opening import (
 from cellucid_dask.store.address import is_address
 from cellucid_dask.store.local import check_regular
 from cellucid_dask.store.location import Location
-from cellucid_dask.store.missing import says_missing
+from cellucid_dask.store.missing import not_there
 from cellucid_dask.store.preflight import check_answers
 
 
@@ -106,7 +106,7 @@ def _open_file(given: Location, allow_links: bool, opened: ExitStack) -> Source:
     location, part = _split_part(given)
     if location.is_local:
         if not Path(location.url).exists():
-            raise RequestError(says_missing(location.url))
+            raise not_there(location.url)
         check_regular(location.url)
     with refusing(location):
         check_answers(location)

@@ -1,4 +1,4 @@
-"""What to say of a local path that does not exist."""
+"""The error of a local path that does not exist."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import os
 from difflib import get_close_matches
 from itertools import islice
 
+from cellucid_dask.errors import RequestError
+
 _MOST = 10_000  # names of a folder to look at
 
 
-def says_missing(path: str) -> str:
-    """Say that a local path does not exist, and what may have been meant by it."""
+def not_there(path: str) -> RequestError:
+    """Return the error of a local path that does not exist, with what may have been meant."""
     folder, name = os.path.split(path)
     try:
         with os.scandir(folder) as entries:
             near = get_close_matches(name, (entry.name for entry in islice(entries, _MOST)), n=1)
     except OSError:
-        return f"{path} does not exist, nor does its folder."
-    return f"{path} does not exist{f': did you mean {near[0]}?' if near else '.'}"
+        return RequestError(f"{path} does not exist, nor does its folder.")
+    if near:
+        return RequestError(f"{path} does not exist: did you mean {near[0]}?")
+    return RequestError(f"{path} does not exist.")
