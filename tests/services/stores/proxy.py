@@ -20,12 +20,18 @@ _ANSWERS = {
 class Proxy:
     """Counts requests and asks `fault` of each, by its number and method, how it shall fail.
 
-    `hidden` are headers that it does not pass on, in lower case.
+    `hidden` are headers that it does not pass on, in lower case; `translated` is what it makes of
+    the others, and of the request line.
     """
 
     def __init__(
-        self, behind: str, fault: Callable[[int, str], Fault], hidden: tuple[str, ...] = ()
+        self,
+        behind: str,
+        fault: Callable[[int, str], Fault],
+        hidden: tuple[str, ...] = (),
+        translated: Callable[[bytes], bytes] = bytes,
     ) -> None:
+        self._translated = translated
         self._hidden = tuple(f"{name}:".encode() for name in ("connection", "expect", *hidden))
         place = urlsplit(behind)
         self._behind = (place.hostname, place.port)
@@ -83,7 +89,8 @@ class Proxy:
             if not line.lower().startswith(self._hidden)
         ]
         reader, writer = await asyncio.open_connection(*self._behind)
-        writer.write(b"\r\n".join([*lines, b"Connection: close"]) + b"\r\n\r\n" + body)
+        head = self._translated(b"\r\n".join([*lines, b"Connection: close"]))
+        writer.write(head + b"\r\n\r\n" + body)
         await writer.drain()
         answer = await reader.read()
         writer.close()
@@ -120,13 +127,16 @@ def sometimes(share: float, seed: int = 0) -> Callable[[int, str], Fault]:
 
 @contextmanager
 def proxied(
-    behind: str, fault: Callable[[int, str], Fault], hidden: tuple[str, ...] = ()
+    behind: str,
+    fault: Callable[[int, str], Fault],
+    hidden: tuple[str, ...] = (),
+    translated: Callable[[bytes], bytes] = bytes,
 ) -> Iterator[tuple[str, Proxy]]:
     """Run a proxy in a thread until the block ends; return its address and itself."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    proxy = Proxy(behind, fault, hidden)
+    proxy = Proxy(behind, fault, hidden, translated)
     server = asyncio.run_coroutine_threadsafe(
         asyncio.start_server(proxy.serve, "127.0.0.1", 0), loop
     ).result()
