@@ -1,7 +1,7 @@
 """The exceptions and the warning of this package.
 
-Messages name options as on the command line: ``--force``, ``--layer=raw``. Who called from Python
-reads ``force=True`` and ``layer="raw"``.
+Messages name options as on the command line: ``--force``, ``--layer=raw``. Callers from
+Python read ``force=True`` and ``layer="raw"``.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ def _lines(path: str) -> list[str]:
     try:
         # Excel and Notepad put a byte order mark before the first name
         lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError, RuntimeError):  # the last if there is no home
+    except (OSError, UnicodeDecodeError, RuntimeError):  # the last without a home directory
         raise click.BadParameter(f"the gene list {path} cannot be read") from None
     return [name for line in lines if (name := line.strip())]
 

@@ -19,7 +19,7 @@ _READ_BYTES = 2**22
 
 
 def gene_digests(summary: GeneSummary, files: Mapping[int, str]) -> dict[str, FileDigest]:
-    """Return the digests of the files of genes by path; `files` has those of one gene by column."""
+    """Return the digests of the files of genes by path; `files` maps columns to their own files."""
     own = summary.take(np.flatnonzero(summary.nbytes))
     rows = zip(
         own.column.tolist(), own.nbytes.tolist(), own.sha256.tolist(), own.md5.tolist(),

@@ -157,7 +157,7 @@ def finished(target: Target, files: Mapping[int, str]) -> GeneSummary:
             bool,
         )
         if part.shared and not (intact.all() and wrong.isdisjoint(part.shared)):
-            continue  # whoever writes one of these genes again writes all
+            continue  # the task that writes one of these genes again writes them all
         kept.append(part.take(np.flatnonzero(intact)))
         done.update(kept[-1].column.tolist())
     return GeneSummary.joined(kept)

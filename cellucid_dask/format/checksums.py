@@ -17,7 +17,7 @@ from cellucid_dask.types import Json
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n\\]+)")
 # Of the identity's export_settings: the digest of the file of checksums, and that of the identity
-# itself, computed with nothing in the place of the digest.
+# itself, computed with the digest left empty.
 FILE_KEY, OWN_KEY = "checksums_sha256", "identity_sha256"
 
 

@@ -93,7 +93,7 @@ class GeneWriter(Protocol):
         """Encode the genes of some tiles, the first at position `first`, and put them."""
 
     def sizes(self, tiles: Sequence[Tile], n_cells: int) -> list[int]:
-        """Return the bytes that each gene of some tiles would take, of which there are a few."""
+        """Return the bytes that each of the few genes of some tiles would take."""
 
 
 @dataclass(frozen=True, kw_only=True)

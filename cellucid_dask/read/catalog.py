@@ -75,7 +75,7 @@ def describe_root(target: Target, default: str | None = None) -> dict[str, Any]:
     Raises
     ------
     RequestError
-        There is no export, two have the same id, or `default` is the id of none.
+        There is no export, two have the same id, or none has the id `default`.
     """
     entries = _entries(target)
     if not entries:

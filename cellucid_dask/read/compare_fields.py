@@ -110,7 +110,7 @@ class _Comparison:
     codes: dict[str, tuple[Array, Array]] = field(default_factory=dict)
 
     def take(self, name: str, data: bytes) -> FileDigest:
-        """Compare one file in the place of writing it."""
+        """Compare one file instead of writing it."""
         if file := self.files.get(name):
             self._compare(name, file, data)
         else:

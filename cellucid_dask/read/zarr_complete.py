@@ -52,7 +52,7 @@ def _element(path: str) -> str:
 
 
 def _other_tables(export: CheckedStore, request: Request) -> set[str]:
-    """Return the paths of the files of obs, var, obsm and uns that would be others."""
+    """Return the paths of the files of obs, var, obsm and uns that would differ."""
     target, sums = export.stored.target, export.checksums or {}
     other: set[str] = set()
 

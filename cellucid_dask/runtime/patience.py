@@ -103,8 +103,8 @@ class Watched(Protocol):
 class Vigil:
     """Waits for what others do, for as long as anything moves.
 
-    There is no bound on the whole of the work, nor on a task: the bound is on the time in which
-    no result comes and nobody who works shows any effort.
+    Neither the whole work nor a task is limited. What is limited is the time without any result
+    during which no process that works shows any activity.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def effort_of_threads(names: tuple[str, ...]) -> int:
     Returns
     -------
     int
-        Tenths of a second, so that waking up to look for something again and again is no effort.
+        Tenths of a second, so that a loop that looks for something costs little.
     """
     working = (*names, "fsspecIO")
     idle = {each.native_id for each in threading.enumerate() if not each.name.startswith(working)}

@@ -42,7 +42,7 @@ class Resources:
         Raises
         ------
         RequestError
-            `scratch` is no directory.
+            `scratch` is not a directory.
         """
         if self.client is None:
             return True

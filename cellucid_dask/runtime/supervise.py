@@ -159,7 +159,7 @@ class _Ended:
                 item = self.queue.get_nowait()
 
     def _raise_if_ours(self, event: Mapping[str, str]) -> None:
-        """Raise the error that a task reported, unless it is of another run on this cluster."""
+        """Raise the error that a task reported, unless it belongs to another run."""
         if event["key"] in self._keys:
             raise {"RequestError": RequestError}.get(event["kind"], ExportError)(event["text"])
 

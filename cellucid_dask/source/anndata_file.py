@@ -122,7 +122,7 @@ class FileSource:
         return Lookup(self._layer_path, names)
 
     def _layer_path(self, name: str) -> str | None:
-        """Find a layer; one called X or raw is found where there is no other."""
+        """Find a layer; one called X or raw is used if there is no other matrix of the name."""
         own, other = {"X": "X", "raw": self._raw("X")}.get(name), f"layers/{name}"
         has_own, has_other = (path in self._elements for path in (own or other, other))
         if has_own and has_other and own == "X" and not shape_of(self._elements.glance(own)):

@@ -54,7 +54,7 @@ class AnnDataSource:
 
     @property
     def _layers(self) -> dict[str, Any]:
-        """The matrices by name: a layer called X or raw is found where there is no other."""
+        """The matrices by name: a layer called X or raw is used if there is no other."""
         adata = self._adata
         try:
             named = {"X": adata.X}

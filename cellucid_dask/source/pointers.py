@@ -1,4 +1,4 @@
-"""What must hold of the arrays of a compressed sparse matrix, whoever wrote it."""
+"""What must hold of the arrays of a compressed sparse matrix, whatever program wrote it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _METADATA = (*_GROUP, ".zmetadata", ".zarray", ".zattrs")
 def bounded() -> AbstractContextManager[object]:
     """Return a context in which chunks of arrays that are opened inflate to their shape only.
 
-    Who chose another pipeline than Zarr's own keeps it.
+    A pipeline other than Zarr's own, if the user chose one, is kept.
     """
     default = zarr.config.get("codec_pipeline.path").startswith("zarr.")
     pipeline = {"codec_pipeline.path": PIPELINE} if default else {}
@@ -91,7 +91,7 @@ class _LocalStore(zarr.storage.LocalStore):
         Raises
         ------
         ValueError
-            It is no file, or metadata that cannot be used.
+            It is not a file, or its metadata cannot be used.
         """
         path = self.root / key
         if path.exists() and not (path.is_file() or path.is_dir()):

@@ -110,7 +110,7 @@ class GeneChunks:
         return replace(self, expression=Expression(self.n_cells, n_values))
 
     def noted(self, target: Target) -> GeneChunks:
-        """Return the writer as `placed` did in a run that was interrupted, if it came so far."""
+        """Return the writer as `placed` did in an interrupted run, if that got as far."""
         expression = noted_expression(target, self.n_cells)
         known = expression is not None and expression.n_genes == self.n_genes
         return replace(self, expression=expression) if known else self
