@@ -22,6 +22,9 @@ GROUP, ARRAY, ATTRIBUTES, METADATA = ".zgroup", ".zarray", ".zattrs", ".zmetadat
 SLICED, WHOLE = 2**16, 2**18
 
 _LEVEL = 6
+# The values of X, which are not shuffled, take most of the time of an export: half as long with one
+# step less of effort, for at most some 3 % more bytes. Readers need not know.
+_LEVEL_UNSHUFFLED = 5
 _TEXT_BYTES = 2**20  # of the text of a scalar
 _TEXT = np.dtype(object)
 
@@ -115,7 +118,7 @@ class ArraySpec:
             plain = np.ascontiguousarray(values, self.dtype).reshape(-1).view(np.uint8)
             if self._shuffles:
                 plain = np.ascontiguousarray(plain.reshape(-1, self.dtype.itemsize).T).reshape(-1)
-        return bytes(zlib_ng.compress(plain, _LEVEL))
+        return bytes(zlib_ng.compress(plain, _LEVEL if self.shuffled else _LEVEL_UNSHUFFLED))
 
 
 def decode_text(data: bytes) -> str:
