@@ -109,7 +109,7 @@ class ZarrExport(Export):
                 index=pd.Index(list(table.index)),
             ).iloc[columns]
             every = slice(0, self.n_cells)
-            obsm = {key: np.asarray(source.obsm(key)[every]) for key in source.obsm_widths}
+            obsm = {key: np.asarray(stored.embedding(key)[every]) for key in source.obsm_widths}
         graph = self.connectivity()
         return anndata.AnnData(
             matrix,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from cellucid_dask.types import Json
 _BATCH_BYTES = 16 * 2**20
 _VALUE_BYTES = 16  # of a value of a gene that is compared
 _BLOCK_ROWS = 2**17
+_CHUNK_VALUES = 2**24  # far more than in any chunk that is written
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,20 @@ class CheckedStore:
         """Read the metadata and the checksums, and list the files."""
         stored = StoredExport.open(target)
         _, sums, findings = read_checksums(target)
+        listing = target.tree()
+        n_files = len(sums or ()) if listing is None else len(listing)
         arrays: dict[str, ArraySpec] = {}
         for path, content in stored.metadata.items():
             if path.endswith(f"/{ARRAY}"):
                 try:
-                    arrays[path.removesuffix(f"/{ARRAY}")] = _spec(path, content)
+                    spec = _spec(path, content)
+                    if n_files < spec.n_chunks:
+                        findings.append(f"{path} names more chunks than there are files")
+                        continue
+                    arrays[spec.path] = spec
                 except (KeyError, TypeError, ValueError):
                     findings.append(f"{METADATA}: {path} is not of this format")
-        return cls(stored, arrays, target.tree(), sums, tuple(findings))
+        return cls(stored, arrays, listing, sums, tuple(findings))
 
     @property
     def chunks(self) -> dict[str, ArraySpec]:
@@ -94,6 +102,8 @@ def _spec(path: str, content: Json) -> ArraySpec:
         np.dtype(object if text else content["dtype"]),
         bool(content["filters"]) and not text,
     )
+    if spec.dtype.kind not in "biufO" or math.prod(spec.chunks) > _CHUNK_VALUES:
+        raise ValueError(path)  # before memory is taken
     if spec.metadata() != content:
         raise ValueError(path)
     return spec

@@ -10,6 +10,7 @@ from cellucid_dask.source.reading import UnreadableError
 
 _ALWAYS = 4 * 2**20  # bytes of an array of which nothing need be stored
 _LARGE_CHUNK = 16 * 2**20
+_MANY_CATEGORIES = 2**21  # of which most are used by no row
 DEFLATE_RATIO, ANY_RATIO = 1100, 2**17  # deflate makes at most 1,032 bytes of one
 MAX_ATTRIBUTES = 16 * 2**20
 
@@ -33,16 +34,38 @@ def check_stored(what: str, shape: Sequence[int], itemsize: int, stored: int, ra
 def check_chunks(what: str, shape: Sequence[int], chunks: Sequence[int], itemsize: int) -> None:
     """Check that the chunks of an array, which are read whole, are not far larger than it is.
 
+    Nor may one value be as large as many.
+
     Raises
     ------
     UnreadableError
         They are.
     """
+    if itemsize > _LARGE_CHUNK:
+        raise UnreadableError(
+            f"{what} is damaged: it has values of {itemsize:,} bytes each. Write it again from its "
+            "origin."
+        )
     nbytes = math.prod(chunks) * itemsize
     if nbytes > max(_LARGE_CHUNK, 2 * math.prod(shape) * itemsize):
         raise UnreadableError(
             f"{what} is damaged: it has chunks of {nbytes:,} bytes, more than twice its own size. "
             "Write it again from its origin."
+        )
+
+
+def check_categories(what: str, n_categories: int, n_rows: int) -> None:
+    """Check that a column has not far more categories than it has rows.
+
+    Raises
+    ------
+    UnreadableError
+        It has.
+    """
+    if n_categories > max(_MANY_CATEGORIES, n_rows):
+        raise UnreadableError(
+            f"{what} is damaged: it says that it has {n_categories:,} categories of {n_rows:,} "
+            "rows. Write it again from its origin."
         )
 
 

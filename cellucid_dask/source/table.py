@@ -13,7 +13,7 @@ import pandas as pd
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.source import legacy
-from cellucid_dask.source.claims import check_chunks, check_rows
+from cellucid_dask.source.claims import check_categories, check_chunks, check_rows
 from cellucid_dask.source.elements import Elements, encoding_of
 from cellucid_dask.source.filters import check_inflation
 from cellucid_dask.source.reading import UnreadableError, explaining
@@ -130,7 +130,9 @@ class StoredTable:
             parts = [column] if is_array else [column[part] for part in _PARTS if part in column]
             for each in parts:
                 shape = tuple(getattr(each, "shape", None) or ())
-                if shape and not each.name.endswith("/categories"):
+                if shape and each.name.endswith("/categories"):
+                    check_categories(title, shape[0], len(self))
+                elif shape:
                     check_rows(title, shape[0], len(self), of)
                 if shape and getattr(each, "chunks", None):
                     check_chunks(title, shape, each.chunks, each.dtype.itemsize)

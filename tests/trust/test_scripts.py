@@ -13,7 +13,13 @@ from tests.helpers import ROOT
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("script", "every"), [("hostile_exports", 25), ("secret_leaks", 12), ("hostile_sources", 10)]
+    ("script", "every"),
+    [
+        ("hostile_exports", 25),
+        ("hostile_zarr_exports", 25),
+        ("secret_leaks", 12),
+        ("hostile_sources", 10),
+    ],
 )
 def test_no_case_has_a_fault(script: str, every: int) -> None:
     done = subprocess.run(

@@ -98,6 +98,12 @@ class ArraySpec:
         """Return the path of a chunk."""
         return f"{self.path}/{'.'.join(map(str, position or (0,)))}"
 
+    @property
+    def n_chunks(self) -> int:
+        """Number of chunks; there are none of no values."""
+        counts = (-(-n // each) for n, each in zip(self.shape, self.chunks, strict=True))
+        return math.prod(counts) if math.prod(self.shape) else 0
+
     def positions(self) -> Iterator[tuple[int, ...]]:
         """Iterate over the positions of all chunks, in order; there are none of no values."""
         if math.prod(self.shape):

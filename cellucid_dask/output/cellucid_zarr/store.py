@@ -20,6 +20,7 @@ from cellucid_dask.output.cellucid_zarr.arrays import (
     ATTRIBUTES,
     GROUP,
     METADATA,
+    WHOLE,
     decode_text,
 )
 from cellucid_dask.output.cellucid_zarr.fields import shown_by_default
@@ -30,6 +31,8 @@ from cellucid_dask.store.document import DocumentError, parse_json
 from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array, Json
+
+_MANY_ROWS = 2**23  # a gene of so many cells takes 32 MiB
 
 
 def is_store(target: Target) -> bool:
@@ -108,7 +111,9 @@ class StoredExport:
             raise ExportError(f"{target}/{METADATA} cannot be read.") from None
         if not isinstance(metadata, dict):
             raise ExportError(f"{target}/{METADATA} cannot be read.")
-        return cls(target, open_zarr(target, None, False, ExitStack()), metadata)  # noqa: FBT003
+        source = open_zarr(target, None, False, ExitStack())  # noqa: FBT003
+        _check_length(target, "obs", source.n_cells)
+        return cls(target, source, metadata)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -145,6 +150,7 @@ class StoredExport:
             return {}
         with self.reading():
             table = self.source.var("X")
+            _check_length(self.target, "var", len(table))
             names: Any = table.index if self.gene_column == "index" else table[self.gene_column]
             return {str(name): column for column, name in enumerate(names)}
 
@@ -199,11 +205,21 @@ class StoredExport:
                     found[key, d] = key
         return found
 
+    def embedding(self, key: str) -> Any:
+        """Open an array of obsm, which has a row for each cell."""
+        with self.reading():
+            stored = self.source.obsm(key)
+        if stored.shape[0] != (n_cells := self.source.n_cells):
+            raise ExportError(
+                f"{self.target}: obsm/{key} has {stored.shape[0]:,} rows, not {n_cells:,}."
+            )
+        return stored
+
     def points(self, dimension: int) -> tuple[Array, float]:
         """Read an embedding as it is shown, and the scale by which it was multiplied."""
         key, columns = self.shown[dimension]
         with self.reading():
-            stored = self.source.obsm(key)
+            stored = self.embedding(key)
             return normalize(np.asarray(stored[0 : stored.shape[0]])[:, columns], key)
 
     def vectors(self, field: str, dimension: int) -> Array:
@@ -211,7 +227,7 @@ class StoredExport:
         key = self.vector_fields[field, dimension]
         _, scale = self.points(dimension)
         with self.reading():
-            stored = self.source.obsm(key)
+            stored = self.embedding(key)
             return scale_vector_field(np.asarray(stored[0 : stored.shape[0]]), scale, key)
 
     def column(self, key: str) -> Any:
@@ -219,6 +235,18 @@ class StoredExport:
         with self.reading():
             column = self.source.obs(key)
             return column if not hasattr(column, "mask") else pd.Series(column[0 : len(column)])
+
+
+def _check_length(target: Target, table: str, n_rows: int) -> None:
+    """Check that a table has no more rows than its index has files for, before memory is taken."""
+    if n_rows <= _MANY_ROWS or (not target.is_local and target.is_web):
+        return
+    n_files = max(len(target.files(f"{table}/{name}")) for name in target.folders(table) or {""})
+    if n_rows > n_files * WHOLE:
+        raise ExportError(
+            f"{target}: {table} is damaged: it says that it has {n_rows:,} rows, and is stored in "
+            f"{n_files:,} files."
+        )
 
 
 def _plain(value: Any) -> Any:
