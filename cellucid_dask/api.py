@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -36,13 +35,12 @@ from cellucid_dask.source import open_source
 from cellucid_dask.source.fingerprint import watched
 from cellucid_dask.store.staging import Staging, staging_folder
 from cellucid_dask.store.target import Target
+from cellucid_dask.types import PathOrUrl
 
 
 @blocking_client()
 @spell_out_options
-def export(
-    source: Any, target: str | os.PathLike[str], **options: Unpack[ExportOptions]
-) -> ExportResult:
+def export(source: Any, target: PathOrUrl, **options: Unpack[ExportOptions]) -> ExportResult:
     """Export a data set to static files that a browser reads gene by gene.
 
     Parameters
@@ -129,7 +127,7 @@ def export(
 @blocking_client()
 @spell_out_options
 def plan(
-    source: Any, target: str | os.PathLike[str] | None = None, **options: Unpack[ExportOptions]
+    source: Any, target: PathOrUrl | None = None, **options: Unpack[ExportOptions]
 ) -> ExportPlan:
     """Plan an export without writing anything: route, blocks, memory, number and size of files.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import pandas as pd
 from cellucid_dask.api import export
 from cellucid_dask.engine.result import ExportResult
 from cellucid_dask.errors import RequestError
+from cellucid_dask.types import PathOrUrl
 
 
 def prepare(
@@ -22,7 +22,7 @@ def prepare(
     var_gene_id_column: str | None = "index",
     gene_identifiers: Sequence[str] | None = None,
     connectivities: Any = None,
-    out_dir: str | os.PathLike[str] = "./exports",
+    out_dir: PathOrUrl = "./exports",
     obs_keys: Sequence[str] | None = None,
     centroid_outlier_quantile: float = 0.95,
     centroid_min_points: int = 10,

@@ -78,7 +78,7 @@ def export_genes(
         scratch=scratch,
     )
     _log.info(
-        "%d cells x %d genes by route %s in %d tasks, %s of memory at most",
+        "%d cells x %d genes; route: %s, tasks: %d, memory: at most %s",
         plan.shape[0], plan.n_genes, plan.route, plan.n_tasks, format_bytes(plan.peak_memory),
     )  # fmt: skip
     graph = build(request.matrix, job)

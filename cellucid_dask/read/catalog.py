@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -19,10 +18,11 @@ from cellucid_dask.read.files import no_export
 from cellucid_dask.store.document import DocumentError, parse_json
 from cellucid_dask.store.preflight import check_writable
 from cellucid_dask.store.target import Target
+from cellucid_dask.types import PathOrUrl
 
 
 def catalog(
-    root: str | os.PathLike[str],
+    root: PathOrUrl,
     storage_options: Mapping[str, Any] | None = None,
     default: str | None = None,
     *,

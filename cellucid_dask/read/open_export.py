@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +12,10 @@ from cellucid_dask.read.export import Export
 from cellucid_dask.read.files import read_documents
 from cellucid_dask.read.zarr_export import ZarrExport
 from cellucid_dask.store.target import Target
+from cellucid_dask.types import PathOrUrl
 
 
-def open_export(
-    target: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
-) -> Export:
+def open_export(target: PathOrUrl, storage_options: Mapping[str, Any] | None = None) -> Export:
     """Open an export to read it. Only the JSON documents are read until you access an array.
 
     Parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +13,10 @@ from cellucid_dask.read.files import no_export
 from cellucid_dask.store.lease import acquire_lease
 from cellucid_dask.store.preflight import check_writable
 from cellucid_dask.store.target import Target
+from cellucid_dask.types import PathOrUrl
 
 
-def add_page(
-    target: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
-) -> str:
+def add_page(target: PathOrUrl, storage_options: Mapping[str, Any] | None = None) -> str:
     """Write this version's page into an export, or into the folder of several.
 
     Parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from cellucid_dask.runtime.progress import show_progress
 from cellucid_dask.source import open_source
 from cellucid_dask.source.base import Source
 from cellucid_dask.store.target import Target
+from cellucid_dask.types import PathOrUrl
 
 _Genes = int | str | Sequence[str] | None
 _MAX_LISTED = 50  # findings in a report; all are counted
@@ -39,7 +39,7 @@ _N_COMPARED = 100  # genes compared with the source by default
 
 @blocking_client()
 def verify(
-    target: str | os.PathLike[str],
+    target: PathOrUrl,
     source: Any = None,
     *,
     genes: int | str | Sequence[str] | None = None,

@@ -247,7 +247,8 @@ def follow(
         failed = False
     finally:
         view.end(progress, keep=keep or failed)
-        _log.info("%s", progress)
+        if not isinstance(view, _Log):  # which has printed it
+            _log.info("%s", progress)
 
 
 def _choose_view() -> View:

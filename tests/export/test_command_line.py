@@ -209,7 +209,7 @@ def test_quiet_and_verbose(small_h5ad: Path, target: Path) -> None:
     quiet = run_command(*command, "-q")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     verbose = run_command(*command, "-v")
-    assert "cellucid_dask: 40 cells x 1 genes by route" in verbose.stderr
+    assert "cellucid_dask: 40 cells x 1 genes; route" in verbose.stderr
     assert "warning:" in verbose.stderr
 
 

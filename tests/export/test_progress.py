@@ -132,7 +132,7 @@ def test_log(small_h5ad: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture)
         cellucid_dask.export(
             small_h5ad, tmp_path / "out", progress=False, storage_options={"secret": "hush-hush"}
         )
-    assert "40 cells x 12 genes by route" in caplog.text
+    assert "40 cells x 12 genes; route" in caplog.text
     assert "12 of 12 genes" in caplog.text
     assert "hush-hush" not in caplog.text
     assert {record.name for record in caplog.records} >= {"cellucid_dask"}
