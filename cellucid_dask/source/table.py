@@ -20,6 +20,7 @@ from cellucid_dask.source.reading import UnreadableError, explaining
 from cellucid_dask.source.text import TextColumn
 
 _ATTRIBUTES = ("encoding-version", "_index", "column-order")
+_LONGEST_NAME = 2**16
 # What a column consists of that is stored as a group; a store may not be able to list it.
 _PARTS = ("codes", "categories", "values", "mask")
 
@@ -52,6 +53,11 @@ class StoredTable:
         with explaining(elements.title(path)):
             given = self._element.attrs
             self._attributes = {key: given[key] for key in _ATTRIBUTES if key in given}
+        for key, value in self._attributes.items():
+            if _is_text(value) and len(value) > _LONGEST_NAME:  # messages would repeat it
+                raise UnreadableError(
+                    f"{elements.title(path)} is damaged: its {key} has {len(value):,} characters."
+                )
 
     @property
     def _by_column(self) -> bool:

@@ -26,7 +26,7 @@ from cellucid_dask.output.cellucid_zarr.arrays import (
 from cellucid_dask.output.cellucid_zarr.fields import shown_by_default
 from cellucid_dask.source.anndata_file import FileSource, open_zarr
 from cellucid_dask.source.matrix import Matrix
-from cellucid_dask.source.reading import UnreadableError
+from cellucid_dask.source.reading import UnreadableError, explaining
 from cellucid_dask.store.document import DocumentError, parse_json
 from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.target import Target
@@ -111,7 +111,11 @@ class StoredExport:
             raise ExportError(f"{target}/{METADATA} cannot be read.") from None
         if not isinstance(metadata, dict):
             raise ExportError(f"{target}/{METADATA} cannot be read.")
-        source = open_zarr(target, None, False, ExitStack())  # noqa: FBT003
+        try:
+            with explaining(str(target)):
+                source = open_zarr(target, None, False, ExitStack())  # noqa: FBT003
+        except UnreadableError as error:
+            raise ExportError(str(error)) from error
         _check_length(target, "obs", source.n_cells)
         return cls(target, source, metadata)
 
