@@ -21,8 +21,8 @@ GROUP, ARRAY, ATTRIBUTES, METADATA = ".zgroup", ".zarray", ".zattrs", ".zmetadat
 # Elements of a chunk of an array that is read by slices, and of one that is read whole.
 SLICED, WHOLE = 2**16, 2**18
 
-# What readers are told, and what libdeflate is asked for: about the size of zlib's level 6, and half
-# the time of the same step more.
+# What readers are told, and what libdeflate is asked for: about as small as level 6 of zlib, and
+# half the time of libdeflate's next step.
 _LEVEL, _EFFORT = 6, 5
 _TEXT_BYTES = 2**20  # of the text of a scalar
 _TEXT = np.dtype(object)
