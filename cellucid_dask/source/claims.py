@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 from cellucid_dask.errors import RequestError
@@ -13,6 +14,21 @@ _LARGE_CHUNK = 16 * 2**20
 _MANY_CATEGORIES = 2**21  # of which most are used by no row
 DEFLATE_RATIO, ANY_RATIO = 1100, 2**17  # deflate makes at most 1,032 bytes of one
 MAX_ATTRIBUTES = 16 * 2**20
+
+
+def check_shape(what: str, shape: Sequence[int]) -> None:
+    """Check that the shape of an array is one that an array can have.
+
+    Raises
+    ------
+    UnreadableError
+        It is not.
+    """
+    if math.prod(shape) > sys.maxsize or min(shape, default=0) < 0:
+        raise UnreadableError(
+            f"{what} is damaged: it says that it has {math.prod(shape):,} values. Copy or write it "
+            "again from its origin."
+        )
 
 
 def check_stored(what: str, shape: Sequence[int], itemsize: int, stored: int, ratio: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import sparse
 
+from cellucid_dask.source.claims import check_shape
 from cellucid_dask.source.encodings import read_element
 from cellucid_dask.source.matrix import DenseMatrix, Matrix, SparseMatrix
 from cellucid_dask.source.reading import UnreadableError, explaining
@@ -86,7 +87,9 @@ class Elements:
         if path not in self:
             raise UnreadableError(f"{self.title(path)} is not there.")
         with explaining(self.title(path)):
-            return self.group[path]
+            element = self.group[path]
+            check_shape(self.title(path), getattr(element, "shape", None) or ())
+            return element
 
     def open(self, path: str) -> Any:
         """Open an element, having checked that its values may be read."""

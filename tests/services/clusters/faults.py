@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -517,7 +518,8 @@ def _cut(name: str, *, scheduler: bool) -> None:
     @fault(name)
     def scene(world: World) -> Outcome:
         with ExitStack() as stack:
-            space, here, there = (f"cdw{os.getpid() % 10000}{each}" for each in ("", "a", "b"))
+            tag = f"cdw{secrets.token_hex(4)}"  # the devices of the scene before go late
+            space, here, there = tag, f"{tag}a", f"{tag}b"
             _ip("netns", "add", space)
             stack.callback(_ip, "netns", "del", space)
             _ip("link", "add", here, "type", "veth", "peer", there, "netns", space)
