@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # pytest-xdist workers: a third one keeps two cores busy while others wait for servers and browsers
-JOBS ?= 3
+JOBS ?= 2
 
 .PHONY: demo test test-fast lint lint-page bench docs clean
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
+import os
 import posixpath
 import shutil
 import time
@@ -286,6 +288,15 @@ def test_odd_centroids_are_passed_over(look: Looker, damaged: Callable[[Damage],
 @pytest.mark.usefixtures("damaged")
 def test_a_catalog_that_leads_out(look: Looker, site: Site) -> None:
     root = site.root / "listed"
+    seconds = itertools.count(10**9)
+
+    def rewrite(text: str) -> None:
+        (root / "datasets.json").write_text(text)
+        now = next(
+            seconds
+        )  # the server tells whole seconds, and the browser would keep the old one
+        os.utime(root / "datasets.json", (now, now))
+
     shutil.copytree(site.root / "clean", root / "a b% #?")
     cellucid_dask.catalog(root)
     assert drawn(look("listed")) > 200
@@ -294,10 +305,10 @@ def test_a_catalog_that_leads_out(look: Looker, site: Site) -> None:
         "nowhere/": "dataset_identity.json is missing",
     }.items():  # fmt: skip
         listed = {"default": "x", "datasets": [{"id": "x", "path": path, "name": EVIL}]}
-        (root / "datasets.json").write_text(json.dumps(listed))
+        rewrite(json.dumps(listed))
         page = look("listed", expect="failed", allow=NOT_LOADED)
         assert sentence in page.inner_text("#message")
     for document in "[]", "{}", "null", '{"datasets": [null]}', '{"datasets": [{"id": 1}]}':
-        (root / "datasets.json").write_text(document)
+        rewrite(document)
         page = look("listed", expect="failed")
         assert "datasets.json is damaged" in page.inner_text("#message")
