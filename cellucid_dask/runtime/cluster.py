@@ -130,8 +130,19 @@ def _client(address: str, timeout: float, **how: Any) -> Any:
     """
     from distributed import Client  # noqa: PLC0415  slow to import
 
+    class ClosedUnlessAnswered(Client):
+        # Collected as garbage, a client that failed closes itself, at any time: also while another
+        # starts, which has the lock that this needs.
+        def __init__(self, *args: Any, **options: Any) -> None:
+            try:
+                super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+            except BaseException:
+                with suppress(Exception):  # it may have failed before there was anything to close
+                    self.close()  # type: ignore[no-untyped-call]
+                raise
+
     made: Future[Any] = Future()
-    call = partial(Client, address, timeout=timeout, **how)
+    call = partial(ClosedUnlessAnswered, address, timeout=timeout, **how)
     Thread(target=run_into, args=(call, made), daemon=True, name="client").start()
     return made.result(2 * timeout)  # Dask itself should have given up by then
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -94,6 +95,8 @@ def test_unreachable_scheduler(address: str) -> None:
     with pytest.raises(RequestError, match=f"^No Dask scheduler answers at {address}:"):
         cluster.connect(address, timeout=1)
     assert time.monotonic() - begun < 8
+    left = [each for each in gc.get_objects() if issubclass(type(each), Client)]
+    assert {each.status for each in left} <= {"closed"}  # or it is, in the middle of something else
 
 
 def test_command_refuses_an_unreachable_scheduler(
