@@ -16,7 +16,7 @@ import sys
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -436,28 +436,45 @@ def look(base: Path, source: Path, damage: Damage, outside: Path, work: Path) ->
     return outcome
 
 
+def export_apart(source: Path, target: Path, **options: Any) -> None:
+    """Export in a fork: threads of this process would not be in the forks that are made of it."""
+    child = os.fork()
+    if child == 0:
+        cellucid_dask.export(source, target, progress=False, dataset_id="bad", **options)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def cases_of(
+    families: Iterable[Callable[..., Cases]],
+    look: Callable[[Path, Path, Damage, Path, Path], Outcome],
+    chance: random.Random,
+    outside: Path,
+    export: tuple[Path, Path],
+) -> Iterator[list[Case]]:
+    """Yield the cases of each family of damages to an export, of which the source comes second."""
+    base, source = export
+    for family in families:
+        yield [
+            (name, partial(look, base, source, damage, outside))
+            for name, damage in family(chance, outside, base)
+        ]
+
+
 def make_base(folder: Path) -> tuple[Path, Path]:
     """Make the export that is damaged, and its source."""
     adata, base, source = small_anndata(n_cells=N_CELLS), folder / "base", folder / "cells.h5ad"
     adata.write_h5ad(source)
-    child = os.fork()  # threads of this process would not be in its forks
-    if child == 0:
-        cellucid_dask.export(source, base, progress=False, dataset_id="bad", centroid_min_points=1)
-        os._exit(0)
-    os.waitpid(child, 0)
+    export_apart(source, base, centroid_min_points=1)
     add_graph(base, [(0, 1), (0, 5), (3, 59)], N_CELLS)
     return base, source
 
 
 def cases(chance: random.Random, folder: Path, outside: Path) -> Iterator[list[Case]]:
     """Yield the cases of each family."""
-    base, source = make_base(folder)
-    (outside / IDENTITY).write_bytes((base / IDENTITY).read_bytes())
-    for family in FAMILIES:
-        yield [
-            (name, partial(look, base, source, damage, outside))
-            for name, damage in family(chance, outside, base)
-        ]
+    export = make_base(folder)
+    (outside / IDENTITY).write_bytes((export[0] / IDENTITY).read_bytes())
+    return cases_of(FAMILIES, look, chance, outside, export)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-import cellucid_dask
 from tests.helpers import edit_json, small_anndata
 from tests.trust.confined import Case, Outcome, Step, command, main, run
 from tests.trust.hostile_exports import (
@@ -30,7 +29,9 @@ from tests.trust.hostile_exports import (
     Cases,
     Damage,
     both,
+    cases_of,
     content,
+    export_apart,
     link_to,
     listen,
     loop,
@@ -277,26 +278,14 @@ def make_base(folder: Path, outside: Path) -> tuple[Path, Path]:
     adata.obsm["velocity_umap"] = np.ones((60, 2), np.float32)
     adata.obsp["connectivities"] += adata.obsp["connectivities"].T
     adata.write_h5ad(source)
-    child = os.fork()  # threads of this process would not be in its forks
-    if child == 0:
-        cellucid_dask.export(
-            source, base, progress=False, format="cellucid-zarr", dataset_id="bad",
-            connectivities="connectivities",
-        )  # fmt: skip
-        os._exit(0)
-    os.waitpid(child, 0)
+    export_apart(source, base, format="cellucid-zarr", connectivities="connectivities")
     shutil.copytree(base, outside / "store")
     return base, source
 
 
 def cases(chance: random.Random, folder: Path, outside: Path) -> Iterator[list[Case]]:
     """Yield the cases of each family."""
-    base, source = make_base(folder, outside)
-    for family in FAMILIES:
-        yield [
-            (name, partial(look, base, source, damage, outside))
-            for name, damage in family(chance, outside, base)
-        ]
+    return cases_of(FAMILIES, look, chance, outside, make_base(folder, outside))
 
 
 if __name__ == "__main__":
