@@ -21,7 +21,9 @@ from cellucid_dask.encode.tiles import DenseTile, Tile
 from cellucid_dask.types import Array
 
 DAMAGED = "Values read before are damaged, in memory or in scratch: export again, with --resume."
-ALIGNED = 8  # bytes at which ranges begin that are read
+# What is stored with a tile for each gene, and for the end: the offset of its values, its checksum.
+HEAD = np.dtype([("offset", "<i8"), ("sum", "<u8")])
+_ALIGNED = 8  # bytes: where the kernel puts each range that it reads
 
 
 class Tiles(Sequence[Tile]):
@@ -92,7 +94,7 @@ class Tiles(Sequence[Tile]):
         return sums
 
 
-def read_local(ranges: Sequence[tuple[str, int, int]]) -> tuple[Array, int]:
+def read_local(ranges: Sequence[tuple[str, int, int]]) -> list[Array]:
     """Read ranges of local files in one call.
 
     Parameters
@@ -102,16 +104,18 @@ def read_local(ranges: Sequence[tuple[str, int, int]]) -> tuple[Array, int]:
 
     Returns
     -------
-    contents
-        uint8: of all ranges, each to the next multiple of 8.
-    n_read
-        How many ranges are in it; fewer than asked where one cannot be read.
+    list of ndarray
+        uint8: the content of each, aligned for numbers of any size; of fewer ranges than asked
+        where one cannot be read.
     """
     starts = np.array([start for _, start, _ in ranges], np.int64)
     lengths = np.array([stop for _, _, stop in ranges], np.int64) - starts
-    contents = np.empty(int(np.sum(lengths + -lengths % ALIGNED)), np.uint8)
+    ends = np.cumsum(lengths + -lengths % _ALIGNED)
+    contents = np.empty(int(ends[-1]), np.uint8)
     paths = (c_char_p * len(ranges))(*[os.fsencode(path) for path, _, _ in ranges])
     n_read = library().cellucid_read(
         paths, address(starts), address(lengths), len(ranges), address(contents)
     )
-    return contents, n_read
+    firsts = [0, *ends.tolist()]
+    sizes = lengths[:n_read].tolist()
+    return [contents[at : at + size] for at, size in zip(firsts, sizes, strict=False)]

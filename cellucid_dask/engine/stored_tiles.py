@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.encode.kernel_tiles import ALIGNED, Tiles, read_local
+from cellucid_dask.encode.kernel_tiles import HEAD, Tiles, read_local
 from cellucid_dask.encode.tiles import DenseTile, SparseTile, Tile, narrowed
 from cellucid_dask.errors import ExportError
 from cellucid_dask.store.scratch import Scratch
 from cellucid_dask.types import Array
 
-_HEAD = np.dtype([("offset", "<i8"), ("sum", "<u8")])
 _Range = tuple[str, int, int]  # file, first byte, and the byte after the last
 
 
@@ -65,16 +64,16 @@ class StoredTile:
     @property
     def nbytes(self) -> int:
         """Size in scratch, in bytes."""
-        return (self.n_genes + 1) * _HEAD.itemsize + self.n_values * self.value_nbytes
+        return (self.n_genes + 1) * HEAD.itemsize + self.n_values * self.value_nbytes
 
     def head_range(self, start: int, stop: int) -> _Range:
         """Return where the head of genes ``start ... stop - 1`` is."""
-        first = self.offset + (start - self.first_gene) * _HEAD.itemsize
-        return self.file, first, first + (stop - start + 1) * _HEAD.itemsize
+        first = self.offset + (start - self.first_gene) * HEAD.itemsize
+        return self.file, first, first + (stop - start + 1) * HEAD.itemsize
 
     def value_ranges(self, first: int, last: int) -> tuple[_Range, _Range]:
         """Return where values are, and the cells of them, from their offsets."""
-        cells = self.offset + (self.n_genes + 1) * _HEAD.itemsize
+        cells = self.offset + (self.n_genes + 1) * HEAD.itemsize
         values, width = cells + self.n_values * self._cell_nbytes, self.value_dtype.itemsize
         return (
             (self.file, values + first * width, values + last * width),
@@ -136,7 +135,7 @@ def _describe(tile: Tile, file: str, offset: int, first_gene: int) -> StoredTile
 
 
 def _head(tile: Tile) -> Array:
-    head = np.zeros(tile.n_genes + 1, _HEAD)
+    head = np.zeros(tile.n_genes + 1, HEAD)
     if isinstance(tile, SparseTile):
         head["offset"] = tile.indptr
     else:
@@ -170,8 +169,8 @@ class StoredGenes:
         self, scratch: Scratch, tiles: Sequence[StoredTile], first: int, last: int
     ) -> None:
         self._scratch, self._tiles = scratch, sorted(tiles, key=lambda tile: tile.first_cell)
-        heads = self._read([tile.head_range(first, last) for tile in self._tiles])
-        heads = heads.view(_HEAD).reshape(len(tiles), last - first + 1)
+        parts = self._read([tile.head_range(first, last) for tile in self._tiles])
+        heads = np.stack([part.view(HEAD) for part in parts])
         self._offsets, self._sums = heads["offset"], heads["sum"]
         counts = np.diff(self._offsets)
         limits = np.array([tile.n_values for tile in self._tiles])
@@ -187,10 +186,7 @@ class StoredGenes:
         ranges: list[_Range] = []
         for tile, (first, last) in zip(self._tiles, bounds, strict=True):
             ranges += tile.value_ranges(first, last)
-        contents, at, parts = self._read(ranges), 0, []
-        for _, first, last in ranges:
-            parts.append(contents[at : at + last - first])
-            at += _aligned(last - first)
+        parts = self._read(ranges)
         tiles = Tiles(
             tile.tile(*each)
             for tile, *each in zip(self._tiles, pointers, parts[::2], parts[1::2], strict=True)
@@ -198,18 +194,16 @@ class StoredGenes:
         self._check(np.array_equal(tiles.sums(), self._sums[:, start:stop]))
         return tiles
 
-    def _read(self, ranges: Sequence[_Range]) -> Array:
-        """Read ranges, one after the other, each to the next multiple of 8 bytes."""
+    def _read(self, ranges: Sequence[_Range]) -> list[Array]:
         if self._scratch.is_local:
-            contents, n_read = read_local(
+            found = read_local(
                 [(self._scratch.path(name), first, last) for name, first, last in ranges]
             )
-            if n_read == len(ranges):
-                return contents
+            if len(found) == len(ranges):
+                return found
         # of a store, or of a disk that failed: this says why
         parts = self._scratch.read_ranges(ranges)
-        padded = (bytes(part).ljust(_aligned(len(part)), b"\0") for part in parts)
-        return np.frombuffer(b"".join(padded), np.uint8)
+        return [np.frombuffer(bytes(part), np.uint8) for part in parts]  # bytes are aligned
 
     def _check(self, same: bool) -> None:
         if not same:
@@ -217,7 +211,3 @@ class StoredGenes:
                 f"Scratch at {self._scratch} is damaged: what was read there is not what was "
                 "written. Name another folder with --scratch, and continue with --resume."
             )
-
-
-def _aligned(nbytes: int) -> int:
-    return nbytes + -nbytes % ALIGNED

@@ -6,6 +6,7 @@ import numpy as np
 from dask.utils import format_bytes
 
 from cellucid_dask.encode.kernel import working_bytes
+from cellucid_dask.encode.kernel_tiles import HEAD
 from cellucid_dask.encode.tiles import TILE_CELLS, value_dtype
 from cellucid_dask.errors import RequestError
 from cellucid_dask.planning.blocks import Blocking, Layout, choose_blocks, split_evenly
@@ -143,4 +144,4 @@ def _scratch_nbytes(layout: Layout, reading: Blocking) -> int:
     if layout.storage == "dense":
         return values * _stored_nbytes(layout)
     tiles = max(values // reading.tile_values, layout.shape[0] // TILE_CELLS, len(reading.rows))
-    return values * _stored_nbytes(layout) + tiles * (layout.n_selected + 1) * 16
+    return values * _stored_nbytes(layout) + tiles * (layout.n_selected + 1) * HEAD.itemsize

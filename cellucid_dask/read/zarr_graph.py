@@ -13,6 +13,7 @@ from scipy import sparse
 
 from cellucid_dask.encode.tiles import check_indices
 from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.output.cellucid_zarr.arrays import GROUP
 from cellucid_dask.output.cellucid_zarr.graph import GRAPH, export_graph, imbalance, key_of
 from cellucid_dask.output.cellucid_zarr.store import StoredExport
 from cellucid_dask.request.neighbors import open_neighbors, plan_edges
@@ -24,7 +25,7 @@ from cellucid_dask.store.target import Target
 
 def graph_findings(stored: StoredExport) -> Iterator[str]:
     """Read the graph by blocks of rows and report what does not hold of it."""
-    if f"{GRAPH}/.zgroup" not in stored.metadata:
+    if f"{GRAPH}/{GROUP}" not in stored.metadata:
         return
     n_bad = n_loops = balance = 0
     is_sorted = True
@@ -58,7 +59,7 @@ def graph_findings(stored: StoredExport) -> Iterator[str]:
 
 def graph_differences(stored: StoredExport, source: Source, settings: Settings) -> Iterator[str]:
     """Write the graph of the source again in a temporary folder and compare all its values."""
-    if f"{GRAPH}/.zgroup" not in stored.metadata:
+    if f"{GRAPH}/{GROUP}" not in stored.metadata:
         return
     key = key_of(stored.made_of)
     with tempfile.TemporaryDirectory(prefix="cellucid-dask-") as folder:

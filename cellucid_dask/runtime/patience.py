@@ -215,7 +215,7 @@ def effort_of_threads(names: tuple[str, ...]) -> int:
     Returns
     -------
     int
-        Tenths of a second, so that a loop that looks for something costs little.
+        Tenths of a second, so that waking up to look for something again and again does not count.
     """
     working = (*names, "fsspecIO")
     idle = {each.native_id for each in threading.enumerate() if not each.name.startswith(working)}

@@ -39,9 +39,7 @@ def open_below(folder: str, name: str) -> FileIO:
         It is none, or a link leads from its path out of the folder.
     """
     path = f"{folder}/{name}" if name else folder
-    # a plain name that is no link leads nowhere else: most files of scratch, and quickly known
-    may_leave = "/" in name or os.path.islink(path)  # noqa: PTH114
-    if name and may_leave and not is_below(folder, path):
+    if name and not is_below(folder, path):
         raise OSError(errno.ELOOP, "it is a link that leads out of the folder", path)
     return FileIO(path, "rb", opener=regular)
 

@@ -98,16 +98,20 @@ class ArraySpec:
         return f"{self.path}/{'.'.join(map(str, position or (0,)))}"
 
     @property
+    def _grid(self) -> tuple[int, ...]:
+        """Number of chunks along each axis; there are none of no values."""
+        if not math.prod(self.shape):
+            return (0,)
+        return tuple(-(-n // each) for n, each in zip(self.shape, self.chunks, strict=True))
+
+    @property
     def n_chunks(self) -> int:
-        """Number of chunks; there are none of no values."""
-        counts = (-(-n // each) for n, each in zip(self.shape, self.chunks, strict=True))
-        return math.prod(counts) if math.prod(self.shape) else 0
+        """Number of chunks."""
+        return math.prod(self._grid)
 
     def positions(self) -> Iterator[tuple[int, ...]]:
-        """Iterate over the positions of all chunks, in order; there are none of no values."""
-        if math.prod(self.shape):
-            counts = (-(-n // each) for n, each in zip(self.shape, self.chunks, strict=True))
-            yield from itertools.product(*map(range, counts))
+        """Iterate over the positions of all chunks, in order."""
+        return itertools.product(*map(range, self._grid))
 
     def encode(self, values: Array) -> bytes:
         """Return the content of a chunk; values that it lacks to a whole one are zero."""

@@ -19,6 +19,7 @@ from cellucid_dask.display import first_few
 from cellucid_dask.encode.columns import dense_values, group_values, sparse_values
 from cellucid_dask.encode.counts import GeneCounts
 from cellucid_dask.encode.gene_vectors import GeneVectors
+from cellucid_dask.encode.kernel_tiles import Tiles
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.encode.tiles import Tile
 from cellucid_dask.errors import ExportError
@@ -120,11 +121,11 @@ class GeneChunks:
         expression = self.expression
         if expression is None:
             raise ValueError("values were not counted")
-        vectors = GeneVectors(tiles, self.n_cells)
+        ordered = Tiles.of(tiles)
+        vectors = GeneVectors(ordered, self.n_cells)
         n_genes = vectors.n_genes
         slots = self.slots[first : first + n_genes]
         files: dict[str, FileDigest] = {}
-        ordered = sorted(tiles, key=lambda tile: tile.first_cell)
         with target.writer() as out:
             for piece in _pieces(expression, ordered, slots):
                 whole = expression.is_whole(piece)

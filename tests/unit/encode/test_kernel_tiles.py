@@ -15,14 +15,12 @@ def test_ranges_are_read_in_order(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(range(100)))
     (tmp_path / "b").write_bytes(b"xyz")
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
-    contents, n_read = read_local([(a, 3, 14), (a, 0, 8), (b, 1, 3), (b, 2, 2), (a, 99, 100)])
-    assert n_read == 5
-    found = contents.tobytes()
-    assert found[:11] == bytes(range(3, 14))
-    assert found[16:24] == bytes(range(8))
-    assert found[24:26] == b"yz"
-    assert found[32:33] == b"c"
-    assert len(found) == 40
+    found = read_local([(a, 3, 14), (a, 0, 8), (b, 1, 3), (b, 2, 2), (a, 99, 100)])
+    assert len(found) == 5
+    assert [part.tobytes() for part in found] == [
+        bytes(range(3, 14)), bytes(range(8)), b"yz", b"", b"c",
+    ]  # fmt: skip
+    assert all(part.ctypes.data % 8 == 0 for part in found if part.size)
 
 
 @pytest.mark.parametrize("kind", ["short", "missing", "link", "folder"])
@@ -35,8 +33,8 @@ def test_what_cannot_be_read_is_counted(tmp_path: Path, kind: str) -> None:
         bad.symlink_to(good)
     elif kind == "folder":
         bad.mkdir()
-    _, n_read = read_local([(str(good), 0, 8), (str(bad), 0, 8), (str(good), 0, 8)])
-    assert n_read == 1
+    found = read_local([(str(good), 0, 8), (str(bad), 0, 8), (str(good), 0, 8)])
+    assert [part.tobytes() for part in found] == [bytes(8)]
 
 
 def _sums(cells: list[int], values: list[float]) -> list[int]:
