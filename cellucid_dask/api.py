@@ -22,7 +22,6 @@ from cellucid_dask.errors import ExportWarning, phrase
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.output import output_for
 from cellucid_dask.planning import ExportPlan
-from cellucid_dask.read.complete import check_complete
 from cellucid_dask.request.advice import advise
 from cellucid_dask.request.options import ExportOptions, spell_out_options
 from cellucid_dask.request.resolve import Request, resolve
@@ -206,6 +205,8 @@ def _staged(staging: Staging, target: Target) -> Callable[[str, bytes], FileDige
 
 def _found(target: Target, request: Request, started: float) -> ExportResult:
     """Return the result of a run that resumes and finds its export complete."""
+    from cellucid_dask.read.complete import check_complete  # noqa: PLC0415  only such a run reads
+
     check_complete(target, request)
     return ExportResult(
         target=str(target),

@@ -123,6 +123,12 @@ def genes(random: Random) -> None:
             ):
                 plain = bytes(file) if level is None else zlib.decompress(file, 31)
                 assert plain == codes.tobytes()
+    with np.errstate(all="ignore"):
+        stored = matrix.astype(np.float32)
+    counts = np.count_nonzero(stored, axis=0)
+    values, cells = GeneVectors(tiles, shape[0]).columns(0, counts)
+    np.testing.assert_array_equal(values, stored.T[stored.T != 0])
+    np.testing.assert_array_equal(cells, np.nonzero(stored.T)[1])
     sparse = [tile for tile in tiles if isinstance(tile, SparseTile) and len(tile.cells)]
     if sparse:
         tile = sparse[0]
@@ -135,6 +141,10 @@ def genes(random: Random) -> None:
         for bits, level in ((8, 6), (8, None), (16, None)):
             with suppress(ExportError):
                 list(encode_genes([tile], shape[0], bits, level).files)
+        with suppress(ExportError):
+            GeneVectors([tile], shape[0]).columns(
+                0, exact(counts + random.integers(0, 2, counts.size))
+            )
 
 
 def rows(random: Random) -> None:

@@ -1,4 +1,4 @@
-"""Tiles -> the range of each gene, and its vector of codes or float32, by the compiled kernel."""
+"""Tiles -> the range of each gene, its vector, or its values alone, by the compiled kernel."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from cellucid_dask.encode.library import address, checked, library
 from cellucid_dask.encode.quantize import CODE_DTYPE
 from cellucid_dask.encode.tiles import Tile
 from cellucid_dask.types import Array
+
+_CHANGED = "Values that were read twice are not the same: the source changed while it was exported."
+
+# Of a value: itself and its cell as they are made, as they wait for the end of their chunk, as they
+# are joined there, and as they are shuffled and compressed.
+_VALUE_BYTES = 8 + 8 + 8 + 8
+_MIN_VALUES = 2**16
 
 
 class GeneVectors:
@@ -70,6 +77,34 @@ class GeneVectors:
         checked(result, DAMAGED)
         return vectors
 
+    def columns(self, first: int, counts: Array) -> tuple[Array, Array]:
+        """Return the values of some genes that are not zero, and the cell of each, gene after gene.
+
+        Parameters
+        ----------
+        first
+            The first gene.
+        counts
+            int64, (n,): number of values of each.
+
+        Returns
+        -------
+        values, cells
+            ``<f4`` and ``<i4``, (counts.sum(),).
+
+        Raises
+        ------
+        ExportError
+            There are more or fewer.
+        """
+        counts = np.ascontiguousarray(counts, np.int64)
+        n_values = int(counts.sum())
+        values, cells = np.empty(n_values, "<f4"), np.empty(n_values, "<i4")
+        outputs = address(counts), address(values), address(cells)
+        last = first + len(counts)
+        checked(library().cellucid_columns(byref(self._genes), first, last, *outputs), _CHANGED)
+        return values, cells
+
     def members(self, first: int, buffer: Array) -> tuple[Array, Array]:
         """Encode genes from `first` on with 8 bits as gzip members, as many as fit a buffer.
 
@@ -95,3 +130,13 @@ class GeneVectors:
         )  # fmt: skip
         checked(n_done, DAMAGED)
         return ends[:n_done], repetitive[:n_done]
+
+
+def values_together(n_cells: int) -> int:
+    """Return how many values `GeneVectors.columns` should make at a time: at least a gene's."""
+    return max(n_cells, _MIN_VALUES)
+
+
+def columns_bytes(n_cells: int) -> int:
+    """Return the memory that so many values need beside their tiles until they are written."""
+    return _VALUE_BYTES * values_together(n_cells)

@@ -17,7 +17,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.types import Array
 
 PATH = Path(__file__).with_name("_kernel.so")  # on every system: nothing but this module loads it
-_VERSION = 2
+_VERSION = 3
 
 _OUT_OF_MEMORY, _DAMAGED, UNSORTED, _INCONSISTENT = -1, -2, -3, -4
 
@@ -65,6 +65,7 @@ _SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
         c_int32,
         (_GENES, c_int64, c_int64, c_int32, c_void_p, c_void_p, c_void_p),
     ),
+    "cellucid_columns": (c_int32, (_GENES, c_int64, c_int64, c_void_p, c_void_p, c_void_p)),
     "cellucid_members": (
         c_int64,
         (_GENES, c_int64, c_int64, c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_void_p),

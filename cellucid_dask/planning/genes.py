@@ -131,12 +131,16 @@ def _encode_blocks(
         edges = np.cumsum((0, *reading.columns))
         chosen = np.diff(np.searchsorted(layout.columns, edges))
         return tuple(int(count) for count in chosen if count)
+    n_selected = layout.n_selected
     genes = min(
-        int(_GATHER_BYTES / max(_gene_nbytes(layout), 1)), -(-layout.n_selected // (4 * n_workers))
+        int(_GATHER_BYTES / max(_gene_nbytes(layout), 1)), -(-n_selected // (4 * n_workers))
     )
+    genes = max(genes, 1)
+    rounds = -(-n_selected // (genes * n_workers))  # as many tasks for each worker
+    genes = max(-(-n_selected // max(rounds * n_workers, 1)), 1)
     if not shared_disk:
-        genes = max(genes, -(-layout.n_selected * len(reading.rows) // _MAX_WORKER_TILES))
-    return split_evenly(layout.n_selected, max(genes, 1))
+        genes = max(genes, -(-n_selected * len(reading.rows) // _MAX_WORKER_TILES))
+    return split_evenly(n_selected, genes)
 
 
 def _scratch_nbytes(layout: Layout, reading: Blocking) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from dask.base import tokenize
 
 from cellucid_dask.display import abbreviated, first_few
-from cellucid_dask.encode.columns import working_bytes as columns_working
+from cellucid_dask.encode.gene_vectors import columns_bytes
 from cellucid_dask.encode.normalize import are_whole
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields import points
@@ -268,5 +268,5 @@ def _plan(matrix: Matrix, columns: Array, settings: Settings) -> ExportPlan:
         n_workers=resources.n_workers,
         shared_disk=is_scratch_shared(resources, settings.scratch),
         shared_memory=matrix.shared_nbytes,
-        working=None if settings.one_file_each else columns_working(matrix.shape[0]),
+        working=None if settings.one_file_each else columns_bytes(matrix.shape[0]),
     )

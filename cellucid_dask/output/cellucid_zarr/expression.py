@@ -7,15 +7,14 @@ chunks: the middle of a run is whole chunks; its ends are fragments, to be joine
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellucid_dask.encode.columns import dense_values, sparse_values
-from cellucid_dask.encode.tiles import Tile
+from cellucid_dask.encode.gene_vectors import GeneVectors
 from cellucid_dask.output.cellucid_zarr.arrays import SLICED, WHOLE, ArraySpec
 from cellucid_dask.types import Array
 
@@ -122,17 +121,8 @@ class Expression:
         for row in range(0, self.n_cells, height):
             yield spec.key(row // height, number), spec.encode(strip[row : row + height])
 
-    def values(self, tiles: Sequence[Tile], slot: int, first: int, last: int) -> Piece:
-        """Return the values of consecutive genes.
-
-        Parameters
-        ----------
-        tiles
-            Tiles that together cover every cell once, sorted by cell.
-        slot
-            Column in ``X`` of the first of the genes.
-        first, last
-            The genes among those of the tiles.
+    def values(self, genes: GeneVectors, slot: int, first: int, last: int) -> Piece:
+        """Return the values of some of `genes`, of which the first has a slot in ``X``.
 
         Raises
         ------
@@ -140,11 +130,9 @@ class Expression:
             They are not as many as were counted.
         """
         start = int(self.starts[slot])
-        parts = [tile.genes(first, last) for tile in tiles]
         if self.dense:
-            return Piece(start, (dense_values(parts, self.n_cells).reshape(-1),))
-        counts = self.n_values[slot : slot + last - first]
-        return Piece(start, sparse_values(parts, counts))
+            return Piece(start, (genes.vectors(first, last, None).reshape(-1),))
+        return Piece(start, genes.columns(first, self.n_values[slot : slot + last - first]))
 
 
 class Cutter:

@@ -16,10 +16,8 @@ import numpy as np
 from dask.delayed import delayed
 
 from cellucid_dask.display import first_few
-from cellucid_dask.encode.columns import dense_values, group_values, sparse_values
 from cellucid_dask.encode.counts import GeneCounts
-from cellucid_dask.encode.gene_vectors import GeneVectors
-from cellucid_dask.encode.kernel_tiles import Tiles
+from cellucid_dask.encode.gene_vectors import GeneVectors, values_together
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.encode.tiles import Tile
 from cellucid_dask.errors import ExportError
@@ -121,22 +119,21 @@ class GeneChunks:
         expression = self.expression
         if expression is None:
             raise ValueError("values were not counted")
-        ordered = Tiles.of(tiles)
-        vectors = GeneVectors(ordered, self.n_cells)
-        n_genes = vectors.n_genes
+        genes = GeneVectors(tiles, self.n_cells)
+        n_genes = genes.n_genes
         slots = self.slots[first : first + n_genes]
         files: dict[str, FileDigest] = {}
         with target.writer() as out:
-            for piece in _pieces(expression, ordered, slots):
+            for piece in _pieces(expression, genes, slots):
                 whole = expression.is_whole(piece)
                 for path, data in expression.files(piece) if whole else [_fragment(piece)]:
                     out.put(path, data)
                     files[path] = FileDigest.of(data, md5=not target.is_local)
         return GeneSummary(
             self.columns[first : first + n_genes],
-            vectors.lowest,
-            vectors.highest,
-            vectors.n_missing,
+            genes.lowest,
+            genes.highest,
+            genes.n_missing,
             np.zeros(n_genes, np.int64),
             np.zeros(n_genes, "S64"),
             np.zeros(n_genes, "S32"),
@@ -145,15 +142,12 @@ class GeneChunks:
 
     def sizes(self, tiles: Sequence[Tile], n_cells: int) -> list[int]:
         """Return the bytes that each gene would take, if there were `n_cells` cells."""
+        genes = GeneVectors(tiles, n_cells)
+        counts = sum((GeneCounts.of(tile).n_values for tile in tiles), np.zeros(1, np.int64))
         sizes = []
-        ordered = sorted(tiles, key=lambda tile: tile.first_cell)
-        for gene in range(tiles[0].n_genes):
-            parts = [tile.genes(gene, gene + 1) for tile in ordered]
-            counts = sum((GeneCounts.of(tile).n_values for tile in parts), np.zeros(1, np.int64))
-            one = Expression(n_cells, counts)
-            arrays = (
-                (dense_values(parts, n_cells)[0],) if one.dense else sparse_values(parts, counts)
-            )
+        for gene, count in enumerate(counts.tolist()):
+            one = Expression(n_cells, np.array([count]))
+            arrays = one.values(genes, 0, gene, gene + 1).arrays
             specs = [
                 ArraySpec("", each.shape, each.shape, each.dtype, each.dtype.kind == "i")
                 for each in arrays
@@ -176,15 +170,15 @@ def noted_expression(target: Target, n_cells: int) -> Expression | None:
     return Expression(n_cells, n_values) if n_values.ndim == 1 else None
 
 
-def _pieces(expression: Expression, tiles: Sequence[Tile], slots: Array) -> Iterator[Piece]:
-    """Cut the genes of some tiles, which lie in `slots` of ``X``."""
+def _pieces(expression: Expression, genes: GeneVectors, slots: Array) -> Iterator[Piece]:
+    """Cut genes, which lie in `slots` of ``X``."""
     breaks = np.flatnonzero(np.diff(slots) != 1) + 1
     for first, last in itertools.pairwise([0, *breaks.tolist(), len(slots)]):
         slot = int(slots[first])
         stored = np.diff(expression.starts[slot : slot + last - first + 1])
         cutter = Cutter(int(expression.starts[slot]), expression.chunk_values)
-        for start, stop in split_by_cost(stored, group_values(expression.n_cells)):
-            values = expression.values(tiles, slot + start, first + start, first + stop)
+        for start, stop in split_by_cost(stored, values_together(expression.n_cells)):
+            values = expression.values(genes, slot + start, first + start, first + stop)
             yield from cutter.add(values.arrays)
         yield from cutter.rest()
 

@@ -15,7 +15,7 @@ from scipy import sparse
 from cellucid_dask import ExportError
 from cellucid_dask.encode.compress import compress
 from cellucid_dask.encode.gene_vectors import GeneVectors
-from cellucid_dask.encode.tiles import Tile, tiles_of
+from cellucid_dask.encode.tiles import SparseTile, Tile, tiles_of
 
 SPECIAL = [0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45, -1.5, 2.0, 3e38, 7.0]
 DTYPES = ["?", "i1", "u2", "i8", "f2", "f4", "f8"]
@@ -94,6 +94,46 @@ def test_vectors_of_any_cut(
             missing = ~np.isfinite(matrix[:, gene].astype(np.float32))
         assert found.n_missing[gene] == missing.sum()
     assert not np.signbit(found.lowest[found.lowest == 0]).any()
+
+
+@given(
+    matrices(),
+    st.sampled_from(["csr", "csc", "dense"]),
+    st.integers(1, 30),
+    st.data(),
+)
+def test_columns_are_those_of_scipy(
+    matrix: np.ndarray[Any, Any], form: str, height: int, data: st.DataObject
+) -> None:
+    tiles = [
+        tile
+        for number, block in enumerate(cut(matrix, form, height))
+        for tile in tiles_of(block, number * height, tile_values=5)
+    ]
+    genes = GeneVectors(tiles[::-1], len(matrix))
+    first = data.draw(st.integers(0, genes.n_genes))
+    last = data.draw(st.integers(first, genes.n_genes))
+    with np.errstate(over="ignore", invalid="ignore"):
+        chosen = matrix[:, first:last].astype(np.float32)
+    counts = np.count_nonzero(chosen, axis=0)
+    values, cells = genes.columns(first, counts)
+    cell_of, gene_of = np.nonzero(chosen.T)[::-1]
+    np.testing.assert_array_equal(cells, cell_of)
+    np.testing.assert_array_equal(values, chosen[cell_of, gene_of])
+    for gene in range(len(counts)):
+        for other in (counts[gene] - 1, counts[gene] + 1):
+            wrong = counts.copy()
+            wrong[gene] = other
+            if other >= 0:
+                with pytest.raises(ExportError, match="not the same"):
+                    genes.columns(first, wrong)
+
+
+def test_columns_of_cells_out_of_order_are_refused() -> None:
+    for cells in ([1, 0], [0, 0], [0, 3]):
+        tile = SparseTile(0, 3, np.array([0, 2]), np.array(cells, np.uint16), np.ones(2, np.uint8))
+        with pytest.raises(ExportError):
+            GeneVectors([tile], 3).columns(0, np.array([2]))
 
 
 @given(matrices(), st.data())
