@@ -128,23 +128,40 @@ def _client(address: str, timeout: float, **how: Any) -> Any:
     OSError, ValueError, TypeError
         No scheduler answers in time, or the address is none.
     """
-    from distributed import Client  # noqa: PLC0415  slow to import
-
-    class ClosedUnlessAnswered(Client):
-        # Collected as garbage, a client that failed closes itself, at any time: also while another
-        # starts, which has the lock that this needs.
-        def __init__(self, *args: Any, **options: Any) -> None:
-            try:
-                super().__init__(*args, **options)  # type: ignore[no-untyped-call]
-            except BaseException:
-                with suppress(Exception):  # it may have failed before there was anything to close
-                    self.close()  # type: ignore[no-untyped-call]
-                raise
+    import distributed  # noqa: F401, PLC0415  its time is not the scheduler's
 
     made: Future[Any] = Future()
-    call = partial(ClosedUnlessAnswered, address, timeout=timeout, **how)
+    call = partial(_made, address, timeout=timeout, **how)
     Thread(target=run_into, args=(call, made), daemon=True, name="client").start()
-    return made.result(2 * timeout)  # Dask itself should have given up by then
+    try:
+        return made.result(2 * timeout)  # Dask itself should have given up by then
+    except BaseException:
+        made.add_done_callback(_close_late)
+        raise
+
+
+def _close_late(made: Future[Any]) -> None:
+    """Close a client that nobody waits for any more."""
+    with suppress(Exception):  # it was not made after all, or its scheduler has gone
+        made.result().close()
+
+
+def _made(*args: Any, **options: Any) -> Any:
+    """Make a client that is closed at once if that fails.
+
+    Collected as garbage, a client that failed closes itself, at any time: also while another
+    starts, which has the lock that this needs.
+    """
+    from distributed import Client  # noqa: PLC0415  slow to import
+
+    client = Client.__new__(Client)
+    try:
+        Client.__init__(client, *args, **options)
+    except BaseException:
+        with suppress(Exception):  # it may have failed before there was anything to close
+            client.close()
+        raise
+    return client
 
 
 @_explained_import()
@@ -152,21 +169,26 @@ def start(n_workers: int) -> Any:
     """Start worker processes and return their client; they end when it is closed.
 
     They accept nobody else: a scheduler runs what it is sent, and every user of the machine
-    reaches its ports. The certificates live as long as the client.
+    reaches its ports.
 
     Raises
     ------
     RequestError
-        distributed or cryptography is not installed.
+        They cannot be started, or distributed or cryptography is not installed.
     """
-    from distributed import Client  # noqa: PLC0415  slow to import
-
-    return Client(
-        security=True,  # with temporary certificates
-        n_workers=n_workers, threads_per_worker=1, dashboard_address=None,
-        silence_logs=logging.CRITICAL,  # the run itself reports what ends it
-        preload=[__name__],
-    )  # fmt: skip
+    own = dask.config.get("distributed.worker.preload", [])
+    try:
+        return _made(
+            security=True,  # with temporary certificates
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=None,
+            silence_logs=logging.CRITICAL,  # the run itself reports what ends it
+            preload=[__name__, *([own] if isinstance(own, str) else own)],
+        )  # fmt: skip
+    except (OSError, RuntimeError) as error:
+        raise RequestError(
+            "Dask could not start worker processes on this machine: leave out --n-workers to use "
+            "threads, or see to its temporary folder, free memory and limits (ulimit -a)."
+        ) from error
 
 
 def dask_setup(_: Any) -> None:

@@ -95,8 +95,37 @@ def test_unreachable_scheduler(address: str) -> None:
     with pytest.raises(RequestError, match=f"^No Dask scheduler answers at {address}:"):
         cluster.connect(address, timeout=1)
     assert time.monotonic() - begun < 8
+    assert_all_are_closed()
+
+
+def assert_all_are_closed() -> None:
+    """A client that is left open is closed when it is collected, in the middle of anything."""
     left = [each for each in gc.get_objects() if issubclass(type(each), Client)]
-    assert {each.status for each in left} <= {"closed"}  # or it is, in the middle of something else
+    assert {each.status for each in left} <= {"closed"}
+
+
+def test_client_that_is_let_in_too_late(two_workers: LocalCluster, tmp_path: Path) -> None:
+    """Nobody waits for it any more, so it is closed as soon as it is made."""
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\ndef dask_setup(client):\n    time.sleep(3)\n")
+    with (
+        dask.config.set({"distributed.client.preload": [str(slow)]}),
+        pytest.raises(RequestError, match=r"^No Dask scheduler answers"),
+    ):
+        cluster.connect(two_workers.scheduler_address, timeout=1)
+    (made,) = (each for each in threading.enumerate() if each.name == "client")
+    made.join(30)
+    assert_all_are_closed()
+
+
+def test_processes_that_cannot_be_started(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        dask.config.set(temporary_directory=str(tmp_path / "file/none")),
+        pytest.raises(RequestError, match=r"^Dask could not start worker processes .*--n-workers"),
+    ):
+        cluster.start(1)
+    assert_all_are_closed()
 
 
 def test_command_refuses_an_unreachable_scheduler(
@@ -227,13 +256,18 @@ def test_name_that_a_client_left_behind(tmp_path: Path) -> None:
         assert cellucid_dask.verify(tmp_path / "out").ok
 
 
-def test_processes_that_are_started_accept_nobody_else() -> None:
+def test_processes_that_are_started_accept_nobody_else(tmp_path: Path) -> None:
     """A scheduler runs what it is sent, and every user of the machine reaches its port."""
-    with cluster.start(1) as client:
+    (tmp_path / "own.py").write_text("def dask_setup(worker):\n    worker.prepared = True\n")
+    with (
+        dask.config.set({"distributed.worker.preload": str(tmp_path / "own.py")}),
+        cluster.start(1) as client,
+    ):
         address = client.scheduler.address
         assert address.startswith("tls://")
         assert all(worker.startswith("tls://") for worker in client.nthreads())
         assert client.submit(sum, [1, 2]).result() == 3
+        assert all(client.run(lambda dask_worker: dask_worker.prepared).values())
         # in processes of their own: a client that failed may block the next when it is collected
         code = (
             "import os, sys\nfrom distributed import Client\n"
