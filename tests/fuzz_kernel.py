@@ -104,16 +104,18 @@ def genes(random: Random) -> None:
     from cellucid_dask.errors import ExportError
 
     shape = int(random.integers(1, random.choice([5, 300, 2000]))), int(random.integers(1, 6))
-    dtype = random.choice(["?", "i1", "u1", "i2", "u2", "f2", "f4", "f8"])
+    dtype = random.choice(["?", "i1", "u1", "i2", "u2", "f2", "f4", "f8", "i8"])
+    is_exact = bool(random.integers(2))
+    scale = 2**40 if np.dtype(dtype).itemsize == 8 and is_exact else 50
     with np.errstate(all="ignore"):
-        matrix = (random.normal(size=shape) ** 3 * 50).astype(dtype)
+        matrix = (random.normal(size=shape) ** 3 * scale).astype(dtype)
     matrix[random.random(shape) < random.random()] = 0
-    if np.dtype(dtype).kind == "f":
+    if np.dtype(dtype).kind == "f" and not is_exact:
         matrix[random.random(shape) < 0.05 * random.random()] = random.choice([np.nan, np.inf])
     cuts = np.sort(random.integers(0, shape[0] + 1, 2)).tolist()
     tiles: list[Any] = []
     for start, stop in zip([0, *cuts], [*cuts, shape[0]], strict=True):
-        tiles += tiles_of(matrix[start:stop], start, tile_values=1)
+        tiles += tiles_of(matrix[start:stop], start, tile_values=1, exact=is_exact)
     for bits in (8, 16, None):
         expected = GeneVectors([DenseTile(0, exact(matrix.T.astype(np.float32)))], shape[0])
         vectors = expected.vectors(0, shape[1], bits)
@@ -123,10 +125,11 @@ def genes(random: Random) -> None:
             ):
                 plain = bytes(file) if level is None else zlib.decompress(file, 31)
                 assert plain == codes.tobytes()
+    wide = any(tile.values.dtype == np.float64 for tile in tiles)
     with np.errstate(all="ignore"):
-        stored = matrix.astype(np.float32)
+        stored = matrix.astype(np.float64 if wide else np.float32)
     counts = np.count_nonzero(stored, axis=0)
-    values, cells = GeneVectors(tiles, shape[0]).columns(0, counts)
+    values, cells = GeneVectors(tiles, shape[0]).columns(0, counts, stored.dtype)
     np.testing.assert_array_equal(values, stored.T[stored.T != 0])
     np.testing.assert_array_equal(cells, np.nonzero(stored.T)[1])
     sparse = [tile for tile in tiles if isinstance(tile, SparseTile) and len(tile.cells)]

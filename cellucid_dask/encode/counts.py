@@ -7,11 +7,10 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from cellucid_dask.encode.quantize import EXACT
 from cellucid_dask.encode.tiles import DenseTile, Tile
 from cellucid_dask.types import Array
 
-# float32 represents all whole numbers up to this one.
-_EXACT = 2**24
 _SAMPLE = 1000
 
 
@@ -79,7 +78,7 @@ class GeneCounts(NamedTuple):
     @property
     def exceeds_float32(self) -> bool:
         """Whether these are counts of which float32 may not represent the largest."""
-        return self.whole and self.largest >= _EXACT
+        return self.whole and self.largest > EXACT
 
 
 class Counting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import byref
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +14,12 @@ from cellucid_dask.encode.quantize import CODE_DTYPE
 from cellucid_dask.encode.tiles import Tile
 from cellucid_dask.types import Array
 
+_FLOAT32 = np.dtype("<f4")
 _CHANGED = "Values that were read twice are not the same: the source changed while it was exported."
 
-# Of a value: itself and its cell as they are made, as they wait for the end of their chunk, as they
-# are joined there, and as they are shuffled and compressed.
-_VALUE_BYTES = 8 + 8 + 8 + 8
+# Of a value and its cell: as they are made, as they wait for the end of their chunk, as they are
+# joined there, and as they are shuffled and compressed.
+_COPIES = 4
 _MIN_VALUES = 2**16
 
 
@@ -77,7 +79,9 @@ class GeneVectors:
         checked(result, DAMAGED)
         return vectors
 
-    def columns(self, first: int, counts: Array) -> tuple[Array, Array]:
+    def columns(
+        self, first: int, counts: Array, dtype: np.dtype[Any] = _FLOAT32
+    ) -> tuple[Array, Array]:
         """Return the values of some genes that are not zero, and the cell of each, gene after gene.
 
         Parameters
@@ -86,11 +90,13 @@ class GeneVectors:
             The first gene.
         counts
             int64, (n,): number of values of each.
+        dtype
+            Of the values: ``<f4`` or ``<f8``.
 
         Returns
         -------
         values, cells
-            ``<f4`` and ``<i4``, (counts.sum(),).
+            `dtype` and ``<i4``, (counts.sum(),).
 
         Raises
         ------
@@ -99,10 +105,12 @@ class GeneVectors:
         """
         counts = np.ascontiguousarray(counts, np.int64)
         n_values = int(counts.sum())
-        values, cells = np.empty(n_values, "<f4"), np.empty(n_values, "<i4")
-        outputs = address(counts), address(values), address(cells)
-        last = first + len(counts)
-        checked(library().cellucid_columns(byref(self._genes), first, last, *outputs), _CHANGED)
+        values, cells = np.empty(n_values, dtype), np.empty(n_values, "<i4")
+        result = library().cellucid_columns(
+            byref(self._genes), first, first + len(counts), address(counts),
+            8 * values.itemsize, address(values), address(cells),
+        )  # fmt: skip
+        checked(result, _CHANGED)
         return values, cells
 
     def members(self, first: int, buffer: Array) -> tuple[Array, Array]:
@@ -137,6 +145,15 @@ def values_together(n_cells: int) -> int:
     return max(n_cells, _MIN_VALUES)
 
 
-def columns_bytes(n_cells: int) -> int:
-    """Return the memory that so many values need beside their tiles until they are written."""
-    return _VALUE_BYTES * values_together(n_cells)
+def columns_bytes(n_cells: int, dtype: np.dtype[Any]) -> int:
+    """Return the memory that so many values need beside their tiles until they are written.
+
+    Parameters
+    ----------
+    n_cells
+        Length of a vector.
+    dtype
+        Widest dtype of the values of tiles.
+    """
+    wide = dtype == np.float64  # one copy more, where the matrix is dense
+    return (12 * (_COPIES + 1) if wide else 8 * _COPIES) * values_together(n_cells)

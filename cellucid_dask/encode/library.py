@@ -17,14 +17,13 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.types import Array
 
 PATH = Path(__file__).with_name("_kernel.so")  # on every system: nothing but this module loads it
-_VERSION = 3
+_VERSION = 4
 
 _OUT_OF_MEMORY, _DAMAGED, UNSORTED, _INCONSISTENT = -1, -2, -3, -4
 
-# Of dtypes that float32 represents; tiles have no others.
-_TILE_TYPES = {"b1": 0, "u1": 0, "i1": 1, "u2": 2, "i2": 3, "f2": 4, "f4": 5}
-# Of dtypes that become float32 when rows are transposed.
-_WIDE_TYPES = {"i4": 6, "u4": 7, "i8": 8, "u8": 9, "f8": 10}
+# Of the dtypes of tiles, and of others, which become one of those when rows are transposed.
+_TILE_TYPES = {"b1": 0, "u1": 0, "i1": 1, "u2": 2, "i2": 3, "f2": 4, "f4": 5, "f8": 10}
+_WIDE_TYPES = {"i4": 6, "u4": 7, "i8": 8, "u8": 9}
 
 
 class TileStruct(Structure):
@@ -65,7 +64,10 @@ _SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
         c_int32,
         (_GENES, c_int64, c_int64, c_int32, c_void_p, c_void_p, c_void_p),
     ),
-    "cellucid_columns": (c_int32, (_GENES, c_int64, c_int64, c_void_p, c_void_p, c_void_p)),
+    "cellucid_columns": (
+        c_int32,
+        (_GENES, c_int64, c_int64, c_void_p, c_int32, c_void_p, c_void_p),
+    ),
     "cellucid_members": (
         c_int64,
         (_GENES, c_int64, c_int64, c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_void_p),
@@ -128,7 +130,7 @@ def value_type(dtype: np.dtype[Any], *, wide: bool = False) -> int | None:
     dtype
         Of values.
     wide
-        Whether types that float32 does not represent are allowed.
+        Whether types are allowed that no tile has.
     """
     name = f"{dtype.kind}{dtype.itemsize}" if dtype.isnative else ""
     return _TILE_TYPES.get(name, _WIDE_TYPES.get(name) if wide else None)

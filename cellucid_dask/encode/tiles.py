@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from cellucid_dask.encode.quantize import as_float32
+from cellucid_dask.encode.quantize import as_float32, exceed_float32, value_dtype
 from cellucid_dask.encode.transpose import DAMAGED, Transpose
 from cellucid_dask.errors import ExportError
 from cellucid_dask.types import Array
@@ -38,7 +38,8 @@ class SparseTile:
     cells
         uint16 or uint32, (nnz,): the cell of each value, relative to `first_cell`.
     values
-        (nnz,): in the source's dtype where float32 represents it exactly, else float32.
+        (nnz,): in the source's dtype where float32 represents it, else float32, or float64 where
+        counts are kept exactly.
     """
 
     first_cell: int
@@ -76,8 +77,7 @@ class DenseTile:
     first_cell
         The first cell that the tile covers.
     values
-        (n_genes, n_cells): in the source's dtype where float32 represents it exactly, else
-        float32.
+        (n_genes, n_cells): of a dtype as those of a `SparseTile`.
     """
 
     first_cell: int
@@ -106,12 +106,6 @@ class DenseTile:
 Tile = SparseTile | DenseTile
 
 
-def value_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype of a tile's values: the source's if float32 represents it, else float32."""
-    dtype = np.dtype(dtype).newbyteorder("=")
-    return dtype if np.can_cast(dtype, np.float32) else np.dtype(np.float32)
-
-
 def narrowed(values: Array) -> Array:
     """Return values in one or two bytes each if they are counts that fit, else as they are.
 
@@ -132,7 +126,12 @@ def narrowed(values: Array) -> Array:
 
 
 def tiles_of(
-    block: Any, first_cell: int, columns: Array | None = None, *, tile_values: int
+    block: Any,
+    first_cell: int,
+    columns: Array | None = None,
+    *,
+    tile_values: int,
+    exact: bool = False,
 ) -> Iterator[Tile]:
     """Cut a block of the matrix into tiles.
 
@@ -146,6 +145,8 @@ def tiles_of(
         int, (n_kept,): the block's columns to keep, ascending; all when omitted.
     tile_values
         Maximal number of stored values in a tile of a sparse block; a single row may exceed it.
+    exact
+        Whether values become float64, not float32, in a tile that has some above 2^24.
 
     Raises
     ------
@@ -154,32 +155,39 @@ def tiles_of(
     """
     if not sparse.issparse(block):
         values = np.asarray(block)
-        yield from _tiles_of_dense(values if columns is None else values[:, columns], first_cell)
+        values = values if columns is None else values[:, columns]
+        yield from _tiles_of_dense(values, first_cell, exact=exact)
     elif block.format == "csc":
-        yield _sparse_tile(block if columns is None else block[:, columns], first_cell)
+        chosen = block if columns is None else block[:, columns]
+        yield _sparse_tile(chosen, first_cell, exact=exact)
     else:
         rows = block.tocsr()
         transpose = Transpose(rows, columns)
         for start, stop in split_by_count(rows.indptr, tile_values, TILE_CELLS):
             starts = transpose.count(start, stop)
-            found = transpose.sort(start, stop, starts)
-            if found is None:  # an entry came more than once: rare, and scipy adds them up
+            stored = rows.data[rows.indptr[start] : rows.indptr[stop]]
+            found = None
+            if not (exact and exceed_float32(stored)):
+                found = transpose.sort(start, stop, starts)
+            if found is None:  # rare: such counts, or an entry came more than once: scipy adds
                 part = rows[start:stop] if columns is None else rows[start:stop, columns]
-                yield _sparse_tile(part.tocsc(), first_cell + start)
+                yield _sparse_tile(part.tocsc(), first_cell + start, exact=exact)
             else:
                 yield SparseTile(first_cell + start, stop - start, starts, *found)
 
 
-def _tiles_of_dense(values: Array, first_cell: int) -> Iterator[Tile]:
+def _tiles_of_dense(values: Array, first_cell: int, *, exact: bool) -> Iterator[Tile]:
     transpose = Transpose(values)
     for start in range(0, len(values), TILE_CELLS):
         stop = min(start + TILE_CELLS, len(values))
         part, starts = values[start:stop], transpose.count(start, stop)
         found = None
-        if starts[-1] <= part.size * _MAX_SPARSE_DENSITY:
+        wide = exact and exceed_float32(part)
+        if starts[-1] <= part.size * _MAX_SPARSE_DENSITY and not wide:
             found = transpose.sort(start, stop, starts)
         if found is None:
-            yield DenseTile(first_cell + start, np.ascontiguousarray(_as_stored(part).T))
+            stored = _as_stored(part, exact=wide)
+            yield DenseTile(first_cell + start, np.ascontiguousarray(stored.T))
         else:
             yield SparseTile(first_cell + start, stop - start, starts, *found)
 
@@ -213,7 +221,7 @@ def _cell_dtype(n_cells: int) -> type[np.unsignedinteger[Any]]:
     return np.uint16 if n_cells <= TILE_CELLS else np.uint32
 
 
-def _sparse_tile(matrix: Any, first_cell: int) -> SparseTile:
+def _sparse_tile(matrix: Any, first_cell: int, *, exact: bool) -> SparseTile:
     n_cells = matrix.shape[0]
     check_indices(matrix)
     if not matrix.has_sorted_indices:
@@ -226,12 +234,12 @@ def _sparse_tile(matrix: Any, first_cell: int) -> SparseTile:
         n_cells,
         matrix.indptr,
         matrix.indices.astype(_cell_dtype(n_cells)),
-        _as_stored(matrix.data),
+        _as_stored(matrix.data, exact=exact and exceed_float32(matrix.data)),
     )
 
 
-def _as_stored(values: Array) -> Array:
-    dtype = value_dtype(values.dtype)
+def _as_stored(values: Array, *, exact: bool) -> Array:
+    dtype = value_dtype(values.dtype, exact=exact)
     return as_float32(values) if dtype == np.float32 else values.astype(dtype, copy=False)
 
 

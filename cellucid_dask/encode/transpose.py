@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cellucid_dask.encode.library import UNSORTED, RowsStruct, address, checked, library, value_type
-from cellucid_dask.encode.quantize import as_float32
+from cellucid_dask.encode.quantize import as_float32, value_dtype
 from cellucid_dask.types import Array
 
 DAMAGED = "The sparse matrix is damaged: it holds indices outside its shape. Create the file again."
@@ -88,9 +88,8 @@ class Transpose:
             represents it, else float32. ``None`` if an entry of the matrix came more than once.
         """
         rows, _held = self._rows(start, stop)
-        kept = value_type(self._values.dtype) is not None
         cells = np.empty(starts[-1], np.uint16)
-        values = np.empty(starts[-1], self._values.dtype if kept else np.float32)
+        values = np.empty(starts[-1], value_dtype(self._values.dtype))
         outputs = address(starts), address(cells), address(values)
         result = library().cellucid_transpose(byref(rows), *outputs)
         if result == UNSORTED:

@@ -112,7 +112,8 @@ class GeneJob:
         columns = self.columns[self.bounds[j] : self.bounds[j + 1]] - genes.start
         kept = None if len(columns) == genes.stop - genes.start else columns
         block = reader.read(rows, genes)
-        return tiles_of(block, rows.start, kept, tile_values=self.plan.tile_values)
+        tile_values, exact = self.plan.tile_values, self.writer.exact
+        return tiles_of(block, rows.start, kept, tile_values=tile_values, exact=exact)
 
     def using(self, writer: GeneWriter | None) -> GeneJob:
         """Return the job with the writer that knows the counts, if there is one."""

@@ -73,12 +73,16 @@ class GeneWriter(Protocol):
         What receipts call each gene, see `Output.gene_keys`.
     counts
         Whether all values must be counted before any gene is written.
+    exact
+        Whether tiles keep counts that float32 does not represent.
     """
 
     @property
     def keys(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def counts(self) -> bool: ...  # noqa: D102
+    @property
+    def exact(self) -> bool: ...  # noqa: D102
 
     def placed(self, target: Target, counts: GeneCounts) -> Self:
         """Return the writer that knows the counts.

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cellucid_dask.encode.tiles import TILE_CELLS, split_by_count, value_dtype
+from cellucid_dask.encode.quantize import value_dtype
+from cellucid_dask.encode.tiles import TILE_CELLS, split_by_count
 from cellucid_dask.types import Array, Sizes
 
 # Larger reads gain nothing, unless a tile is larger.
@@ -57,6 +58,8 @@ class Layout:
         Row and column block sizes of a Dask array, which cannot be chosen.
     work_nbytes
         Working memory per value of an on-the-fly transformation, in bytes.
+    exact
+        Whether counts that float32 does not represent are kept.
     """
 
     shape: tuple[int, int]
@@ -69,6 +72,12 @@ class Layout:
     row_major: bool = True
     fixed_blocks: tuple[Sizes, Sizes] | None = None
     work_nbytes: int = 0
+    exact: bool = False
+
+    @property
+    def tile_dtype(self) -> np.dtype[Any]:
+        """Widest dtype of the values of tiles."""
+        return value_dtype(self.dtype, exact=self.exact)
 
     @property
     def n_selected(self) -> int:
@@ -207,7 +216,7 @@ def _dense(layout: Layout, available_bytes: int, n_workers: int) -> Blocking:
     column_wise = chunk_columns < n_genes and (chunk_rows > 1 or chunk_columns > 1)
     if column_wise or not layout.row_major:
         width = chunk_columns if column_wise else 1
-        gene = n_cells * value_dtype(layout.dtype).itemsize  # transposed, if few values are zero
+        gene = n_cells * layout.tile_dtype.itemsize  # transposed, if few values are zero
         min_rows = -(-n_cells * n_genes // (_MAX_BLOCKS * width))
 
         def height(width: int) -> int:

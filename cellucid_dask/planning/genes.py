@@ -7,7 +7,7 @@ from dask.utils import format_bytes
 
 from cellucid_dask.encode.kernel import working_bytes
 from cellucid_dask.encode.kernel_tiles import HEAD
-from cellucid_dask.encode.tiles import TILE_CELLS, value_dtype
+from cellucid_dask.encode.tiles import TILE_CELLS
 from cellucid_dask.errors import RequestError
 from cellucid_dask.planning.blocks import Blocking, Layout, choose_blocks, split_evenly
 from cellucid_dask.planning.plan import ExportPlan
@@ -104,7 +104,7 @@ def make_plan(
 
 def _stored_nbytes(layout: Layout) -> int:
     """Return the bytes of a value in a tile: itself and, if sparse, its cell."""
-    return value_dtype(layout.dtype).itemsize + (0 if layout.storage == "dense" else 2)
+    return layout.tile_dtype.itemsize + (0 if layout.storage == "dense" else 2)
 
 
 def _n_stored(layout: Layout) -> int:

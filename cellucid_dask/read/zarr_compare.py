@@ -143,8 +143,8 @@ def _sentences(names: Sequence[str], n_off: Array) -> Iterator[str]:
 
 
 def _unlike(rows: Any, part: sparse.csr_matrix) -> Array:
-    """Count, by column, values that differ as float32."""
-    values = sparse.csr_matrix(rows).astype(np.float32)
+    """Count, by column, values that differ in the dtype of the export."""
+    values = sparse.csr_matrix(rows).astype(part.dtype)
     unlike = sparse.csc_matrix(values != part)
     unlike.eliminate_zeros()
     counts: Array = np.diff(unlike.indptr).astype(np.int64)

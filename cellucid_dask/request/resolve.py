@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -261,12 +261,16 @@ def _already_normalized(matrix: NormalizedMatrix, plan: ExportPlan) -> list[str]
 
 def _plan(matrix: Matrix, columns: Array, settings: Settings) -> ExportPlan:
     resources = find_resources(settings.budget)
+    layout, working = matrix.layout(columns), None
+    if not settings.one_file_each:
+        layout = replace(layout, exact=True)
+        working = columns_bytes(matrix.shape[0], layout.tile_dtype)
     return make_plan(
-        matrix.layout(columns),
+        layout,
         bits=settings.var_quantization,
         memory_budget=resources.memory,
         n_workers=resources.n_workers,
         shared_disk=is_scratch_shared(resources, settings.scratch),
         shared_memory=matrix.shared_nbytes,
-        working=None if settings.one_file_each else columns_bytes(matrix.shape[0]),
+        working=working,
     )

@@ -230,13 +230,79 @@ def test_values_that_are_no_numbers_are_refused(target: Path, form: Any) -> None
     assert read(target).shape == (40, 2)
 
 
-def test_counts_beyond_float32_are_refused(target: Path) -> None:
+@pytest.mark.parametrize("density", [0.2, 0.7])
+@pytest.mark.parametrize("dtype", ["int64", "float64"])
+def test_counts_beyond_float32_are_kept_by_every_route(
+    tmp_path: Path, dtype: str, density: float
+) -> None:
+    matrix = sparse.random(N_CELLS, N_GENES, density, "csr", np.float32, random_state=3)
+    matrix = (matrix * 100).ceil().astype(dtype)
+    matrix.data[matrix.nnz // 2 :: 997] = 2**24 + 1  # not in all blocks
+    trees = {}
+    for name, (source, budget) in _sources(matrix, tmp_path).items():
+        limit = budget if budget == "1GiB" else "24MiB"
+        export(source, tmp_path / name, memory_budget=limit)
+        trees[name] = tree_bytes(tmp_path / name)
+    assert len({tuple(tree.values()) for tree in trees.values()}) == 1
+    found = read(tmp_path / name).X
+    assert found.dtype == np.float64
+    assert sparse.issparse(found) == (density < 0.5)
+    np.testing.assert_array_equal(plain(found), matrix.toarray())
+    assert cellucid_dask.verify(tmp_path / name, source, progress=False).ok
+    gene = cellucid_dask.open_export(tmp_path / name).gene("gene7")
+    np.testing.assert_array_equal(gene, matrix[:, [7]].toarray()[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("int64", [2**24, -(2**24)]),
+        ("float64", [2**24 + 1, 0.5]),  # no counts
+        ("float32", [2**24 + 2, 3]),  # float32 already
+    ],
+)
+def test_what_float32_represents_is_float32(target: Path, dtype: str, values: list[float]) -> None:
+    for form in ("csr", "dense"):
+        adata = small_anndata(form=form, dtype=dtype)
+        changed = plain(adata.X)
+        changed[2, 3:5] = values
+        adata.X = sparse.csr_matrix(changed) if form == "csr" else changed
+        export(adata, target, force=True)
+        found = read(target).X
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(plain(found), changed.astype(np.float32))
+
+
+def test_large_counts_of_genes_that_are_not_chosen_do_not_matter(target: Path) -> None:
     adata = small_anndata(dtype="int64", form="dense")
-    adata.X[2, 3] = 2**24 + 1
-    with pytest.raises(ExportError, match="whole numbers up to 16,777,21"):
+    adata.X[2, 3] = 2**40
+    export(adata, target, gene_identifiers=["gene0", "gene4"])
+    assert read(target).X.dtype == np.float32
+    export(adata, target, gene_identifiers=["gene3"], force=True)
+    assert read(target).X.dtype == np.float64
+
+
+def test_counts_beyond_float64_are_refused(target: Path) -> None:
+    adata = small_anndata(dtype="int64", form="dense")
+    adata.X[2, 3] = 2**60
+    with pytest.raises(ExportError, match="whole numbers up to 1,152,921,504,606,84"):
         export(adata, target)
-    adata.X = adata.X.astype(np.float64) / 4  # no counts
-    export(adata, target, force=True)
+
+
+@pytest.mark.parametrize("density", [0.3, 0.8])
+def test_large_counts_are_resumed_and_joined(tmp_path: Path, density: float) -> None:
+    matrix = sparse.random(N_CELLS, N_GENES, density, "csr", np.float32, random_state=4)
+    matrix = (matrix * 100).ceil().astype("int64")
+    matrix.data[0] = 2**31
+    source = write_h5ad(_adata(matrix), tmp_path / "a.h5ad")
+    export(source, tmp_path / "whole", memory_budget="24MiB")
+    options = {"memory_budget": "24MiB", "format": "cellucid-zarr"}
+    for number in (12, 20, 26):
+        target = tmp_path / str(number)
+        assert crash(source, target, number, **options)
+        assert not (target / ".zmetadata").exists()
+        export(source, target, resume=True, memory_budget="24MiB")
+        assert tree_bytes(target) == tree_bytes(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(

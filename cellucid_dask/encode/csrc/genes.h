@@ -2,7 +2,10 @@
 
    A gene has the values of all tiles, in ascending order of cells; cells without a value are zero. */
 
-typedef enum { UINT8, INT8, UINT16, INT16, FLOAT16, FLOAT32 } ValueType;
+/* Tiles have the first six, and FLOAT64 where float32 does not hold their counts. */
+typedef enum {
+  UINT8, INT8, UINT16, INT16, FLOAT16, FLOAT32, INT32, UINT32, INT64, UINT64, FLOAT64
+} ValueType;
 
 typedef struct {
   int64_t first_cell, n_cells;
@@ -49,6 +52,7 @@ SPECIALIZED float value_at(const void *values, int64_t i, int type) {
     case UINT16: return (float)((const uint16_t *)values)[i];
     case INT16: return (float)((const int16_t *)values)[i];
     case FLOAT16: return of_half(((const uint16_t *)values)[i]) + 0.0f;
+    case FLOAT64: return (float)((const double *)values)[i] + 0.0f;
     default: return ((const float *)values)[i] + 0.0f;
   }
 }
@@ -117,6 +121,7 @@ static void widen_by_type(Range *range, const Tile *tile, int64_t first, int64_t
     case UINT16: widen(range, tile->values, first, last, UINT16); break;
     case INT16: widen(range, tile->values, first, last, INT16); break;
     case FLOAT16: widen(range, tile->values, first, last, FLOAT16); break;
+    case FLOAT64: widen(range, tile->values, first, last, FLOAT64); break;
     default: widen(range, tile->values, first, last, FLOAT32);
   }
 }
@@ -217,6 +222,7 @@ SPECIALIZED int tokenize(Tokens *tokens, int64_t *next_cell, const Tile *tile, i
     case UINT16: return FOR_CELLS(call, UINT16);           \
     case INT16: return FOR_CELLS(call, INT16);             \
     case FLOAT16: return FOR_CELLS(call, FLOAT16);         \
+    case FLOAT64: return FOR_CELLS(call, FLOAT64);         \
     default: return FOR_CELLS(call, FLOAT32);              \
   }
 

@@ -10,7 +10,7 @@
 #include "transpose.h"
 #include "scratch.h"
 
-#define VERSION 3 /* of these functions; library.py refuses another */
+#define VERSION 4 /* of these functions; library.py refuses another */
 
 EXPORTED int32_t cellucid_version(void) { return VERSION; }
 
@@ -35,11 +35,13 @@ EXPORTED int32_t cellucid_vectors(const Genes *genes, int64_t first, int64_t las
 }
 
 /* Writes the values of genes first ... last - 1 that are not zero, and the cell of each, gene after gene.
-   counts: (last - first,), how many each gene has; `values` and `cells` have as many as all. */
+   counts: (last - first,), how many each gene has; `values` and `cells` have as many as all. Values are
+   float32, or float64 (bits 64). */
 EXPORTED int32_t cellucid_columns(const Genes *genes, int64_t first, int64_t last, const int64_t *counts,
-                                  float *values, int32_t *cells) {
+                                  int32_t bits, void *values, int32_t *cells) {
   if (genes->n_cells > MAX_CELLS) return DAMAGED;
-  return gather_columns(genes, first, last, counts, values, cells);
+  Columns columns = {values, cells, 0, 0, bits == 64};
+  return gather_columns(&columns, genes, first, last, counts);
 }
 
 /* The memory of cellucid_members: tokens of one gene, its vector, and the tables of the checksum. */

@@ -66,7 +66,7 @@ static uint64_t add_bytes(uint64_t state, const uint8_t *bytes, size_t n) {
 
 /* Fills (n_tiles, n_genes) with checksums of the cells and values of each gene in each tile. */
 static int sum_genes(const Genes *genes, uint64_t *sums) {
-  static const size_t value_bytes[] = {1, 1, 2, 2, 2, 4};
+  static const size_t value_bytes[] = {1, 1, 2, 2, 2, 4, 4, 4, 8, 8, 8};
   for (int64_t t = 0; t < genes->n_tiles; t++) {
     const Tile *tile = &genes->tiles[t];
     const size_t width = value_bytes[tile->value_type];

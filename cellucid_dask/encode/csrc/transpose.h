@@ -2,8 +2,6 @@
 
    Values keep their type where float32 holds it, else they become float32. */
 
-typedef enum { INT32 = FLOAT32 + 1, UINT32, INT64, UINT64, FLOAT64 } WideType;
-
 typedef struct {
   const int64_t *indptr; /* (n_rows + 1,): into `indices` and `values`; NULL: dense */
   const void *indices;

@@ -18,6 +18,7 @@ from cellucid_dask.encode.gene_vectors import GeneVectors
 from cellucid_dask.output.cellucid_zarr.arrays import SLICED, WHOLE, ArraySpec
 from cellucid_dask.types import Array
 
+FLOAT32, FLOAT64 = np.dtype("<f4"), np.dtype("<f8")
 _DENSE_SHARE = 1 / 2  # of values that are not zero, above which a dense matrix is smaller
 
 
@@ -51,10 +52,13 @@ class Expression:
         Its rows.
     n_values
         int64, (n_genes,): values of each gene that are not zero.
+    dtype
+        Of its values: ``<f4``, or ``<f8`` for counts that float32 does not represent.
     """
 
     n_cells: int
     n_values: Array
+    dtype: np.dtype[Any] = FLOAT32
 
     @property
     def n_genes(self) -> int:
@@ -85,10 +89,10 @@ class Expression:
             rows = max(1, min(self.n_cells, WHOLE))
             chunks = (rows, max(1, min(self.n_genes, WHOLE // rows)))
             shape = (self.n_cells, self.n_genes)
-            return (ArraySpec("X", shape, chunks, np.dtype("<f4"), shuffled=False),)
+            return (ArraySpec("X", shape, chunks, self.dtype, shuffled=False),)
         chunk = (max(1, min(self.n_stored, SLICED)),)
         return (
-            ArraySpec("X/data", (self.n_stored,), chunk, np.dtype("<f4"), shuffled=False),
+            ArraySpec("X/data", (self.n_stored,), chunk, self.dtype, shuffled=False),
             ArraySpec("X/indices", (self.n_stored,), chunk, np.dtype("<i4")),
         )
 
@@ -130,9 +134,15 @@ class Expression:
             They are not as many as were counted.
         """
         start = int(self.starts[slot])
-        if self.dense:
+        counts = self.n_values[slot : slot + last - first]
+        if not self.dense:
+            return Piece(start, genes.columns(first, counts, self.dtype))
+        if self.dtype == FLOAT32:
             return Piece(start, (genes.vectors(first, last, None).reshape(-1),))
-        return Piece(start, genes.columns(first, self.n_values[slot : slot + last - first]))
+        values, cells = genes.columns(first, counts, self.dtype)
+        dense = np.zeros((last - first, self.n_cells), self.dtype)
+        dense[np.repeat(np.arange(last - first), counts), cells] = values
+        return Piece(start, (dense.reshape(-1),))
 
 
 class Cutter:

@@ -25,6 +25,8 @@ from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.output.base import NOTES, is_note
 from cellucid_dask.output.cellucid_zarr.arrays import ArraySpec
 from cellucid_dask.output.cellucid_zarr.expression import (
+    FLOAT32,
+    FLOAT64,
     Cutter,
     Expression,
     Piece,
@@ -35,6 +37,8 @@ from cellucid_dask.store.document import parse_json
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
+# float64 represents all whole numbers up to this one.
+_EXACT = 2**53
 _LAYOUT = f"{NOTES}/layout.json"
 # Chunks that a task joins.
 _JOINED_CHUNKS = 64
@@ -56,8 +60,8 @@ class GeneChunks:
         Shape of ``X``.
     name
         What to call the matrix in errors.
-    is_exact
-        Whether float32 represents all values of the source's dtype.
+    exact
+        Whether the source has a dtype of which float32 does not represent all whole numbers.
     expression
         Where values lie; ``None`` until they are counted.
     """
@@ -68,7 +72,7 @@ class GeneChunks:
     n_cells: int
     n_genes: int
     name: str
-    is_exact: bool
+    exact: bool
     expression: Expression | None = None
 
     @property
@@ -97,16 +101,19 @@ class GeneChunks:
                 "does not hold: replace them, leave those genes out, name another --layer, or "
                 "export with --format=compact_v1, which shows them as missing."
             )
-        if counts.exceeds_float32 and not self.is_exact:
+        wide = self.exact and counts.exceeds_float32
+        if wide and counts.largest > _EXACT:
             raise ExportError(
-                f"{self.name} holds whole numbers up to {counts.largest:,.0f}, which float32 does "
+                f"{self.name} holds whole numbers up to {counts.largest:,.0f}, which float64 does "
                 "not tell apart: pass --normalize, name another --layer, or convert them to "
                 "float32 first."
             )
         n_values = np.zeros(self.n_genes, np.int64)
         n_values[self.slots] = counts.n_values
-        target.put({_LAYOUT: json.dumps({"n_values": n_values.tolist()}).encode()})
-        return replace(self, expression=Expression(self.n_cells, n_values))
+        dtype = FLOAT64 if wide else FLOAT32
+        note = {"dtype": dtype.str, "n_values": n_values.tolist()}
+        target.put({_LAYOUT: json.dumps(note).encode()})
+        return replace(self, expression=Expression(self.n_cells, n_values, dtype))
 
     def noted(self, target: Target) -> GeneChunks:
         """Return the writer as `placed` did in an interrupted run, if that got as far."""
@@ -164,10 +171,12 @@ def gene_key(column: int) -> str:
 def noted_expression(target: Target, n_cells: int) -> Expression | None:
     """Read where the values of a run that is not over lie."""
     try:
-        n_values = np.array(parse_json(target.read(_LAYOUT) or b"")["n_values"], np.int64)
+        note = parse_json(target.read(_LAYOUT) or b"")
+        n_values, dtype = np.array(note["n_values"], np.int64), np.dtype(note["dtype"])
     except (ValueError, KeyError, TypeError, OverflowError):  # cut short when its run was killed
         return None
-    return Expression(n_cells, n_values) if n_values.ndim == 1 else None
+    fits = n_values.ndim == 1 and dtype in (FLOAT32, FLOAT64)
+    return Expression(n_cells, n_values, dtype) if fits else None
 
 
 def _pieces(expression: Expression, genes: GeneVectors, slots: Array) -> Iterator[Piece]:

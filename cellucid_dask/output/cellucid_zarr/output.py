@@ -106,7 +106,7 @@ class CellucidZarr:
             n_cells=request.source.n_cells,
             n_genes=len(in_order),
             name=request.settings.layer,
-            is_exact=np.can_cast(request.matrix.dtype, np.float32),
+            exact=not np.can_cast(request.matrix.dtype, np.float32),
         )
         return writer if target is None else writer.noted(target)
 

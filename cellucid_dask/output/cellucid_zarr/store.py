@@ -173,10 +173,11 @@ class StoredExport:
             return self.matrix.read(slice(0, self.source.n_cells), slice(first, last))
 
     def gene(self, column: int) -> Array:
-        """Read a gene: float32, (n_cells,)."""
+        """Read a gene: float32 or, of large counts, float64, (n_cells,)."""
         block = self.columns(column, column + 1)
         values = block.toarray() if hasattr(block, "toarray") else block
-        return np.asarray(values, np.float32).reshape(-1)
+        dtype = np.float64 if self.matrix.dtype == np.float64 else np.float32
+        return np.asarray(values, dtype).reshape(-1)
 
     @cached_property
     def shown(self) -> dict[int, tuple[str, tuple[int, ...]]]:

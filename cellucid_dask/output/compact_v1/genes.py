@@ -39,7 +39,7 @@ class GeneFiles:
     bits: int | None
     level: int | None
 
-    counts = False
+    counts = exact = False
 
     def placed(self, _: Target, __: GeneCounts) -> Self:
         """Return the writer: it needs no counts."""
