@@ -94,7 +94,8 @@ class Export(Drawing):
         Returns
         -------
         ndarray
-            float32, (n_cells,); NaN where the value is missing.
+            float32, (n_cells,); NaN where the value is missing. Of counts above 2^24, in
+            cellucid-zarr, float64.
 
         Raises
         ------
@@ -193,8 +194,12 @@ class Export(Drawing):
         Returns
         -------
         csr_matrix or None
-            Symmetric, (n_cells, n_cells), of float32 ones; ``None`` without a graph.
+            Symmetric, (n_cells, n_cells), float32: the weights of the edges in cellucid-zarr, else
+            ones; ``None`` without a graph.
         """
+        return self._read_graph()
+
+    def _read_graph(self) -> sparse.csr_matrix | None:
         if self._edges is None:
             return None
         for dimension in self.dimensions[:1]:  # confirms n_cells before memory is allocated for it
@@ -215,6 +220,7 @@ class Export(Drawing):
         Returns
         -------
         AnnData
+            What the format has. Of cellucid-zarr all as it is stored; else
             ``X`` float32, CSR if at least half of it is zero, otherwise dense; obs, with the
             names of the cells if the export has them; other names of the genes in var;
             ``obsm["X_points_2d"]`` and the like, also by the keys that scanpy looks for, such as
@@ -226,10 +232,13 @@ class Export(Drawing):
         RequestError
             There is no such gene.
         """
-        import anndata  # noqa: PLC0415  slow to import
-
         wanted = self.genes if genes is None else list(genes)
         check_known(wanted, self._genes)
+        return self._read_anndata(wanted)
+
+    def _read_anndata(self, wanted: list[str]) -> anndata.AnnData:
+        import anndata  # noqa: PLC0415  slow to import
+
         files = [self._genes[name] for name in wanted]
         stored = read_files(self._target, files)
         values = (file.values(each) for file, each in zip(files, stored, strict=True))

@@ -13,7 +13,6 @@ from scipy import sparse
 from cellucid_dask.format import schema
 from cellucid_dask.output.cellucid_zarr.store import StoredExport
 from cellucid_dask.read.export import Export, Float32
-from cellucid_dask.read.known import check_known
 
 if TYPE_CHECKING:
     import anndata
@@ -22,7 +21,7 @@ _GRAPH = "connectivities"
 
 
 class ZarrExport(Export):
-    """An export that is an AnnData in Zarr: its values are those of the source as float32."""
+    """An export that is an AnnData in Zarr: its values are those of the source."""
 
     def __init__(self, stored: StoredExport) -> None:
         super().__init__(stored.target, schema.Documents({}, [], None, None, None, None))
@@ -55,15 +54,7 @@ class ZarrExport(Export):
         frame = {key: getattr(column, "array", column) for key, column in columns.items()}
         return pd.DataFrame(frame, index=pd.Index(list(self._stored.source.cell_ids())))
 
-    def connectivity(self) -> sparse.csr_matrix | None:
-        """Read the neighbor graph.
-
-        Returns
-        -------
-        csr_matrix or None
-            Symmetric, (n_cells, n_cells), float32: the weights of the edges; ``None`` without a
-            graph.
-        """
+    def _read_graph(self) -> sparse.csr_matrix | None:
         graph = self._graph()
         if graph is None:
             return None
@@ -71,32 +62,13 @@ class ZarrExport(Export):
         with self._stored.reading():
             return sparse.csr_matrix(graph.read(every, every))
 
-    def to_anndata(self, genes: Sequence[str] | None = None) -> anndata.AnnData:
-        """Read the export, or some of its genes, into an AnnData.
-
-        Parameters
-        ----------
-        genes
-            Names of genes; ``None`` for all, which must fit in memory.
-
-        Returns
-        -------
-        AnnData
-            As it is stored; ``X`` CSC or dense.
-
-        Raises
-        ------
-        RequestError
-            There is no such gene.
-        """
+    def _read_anndata(self, wanted: list[str]) -> anndata.AnnData:
         import anndata  # noqa: PLC0415  slow to import
 
-        wanted = self.genes if genes is None else list(genes)
-        check_known(wanted, self._genes)
         columns = [self._genes[name] for name in wanted]
         stored, source = self._stored, self._stored.source
         matrix: Any = None
-        if genes is None and wanted:
+        if wanted and wanted == self.genes:
             matrix = stored.columns(0, len(wanted))
         elif wanted:
             blocks = [stored.columns(column, column + 1) for column in columns]
