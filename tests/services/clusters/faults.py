@@ -1,7 +1,8 @@
 """Faults of a Dask cluster while an export runs: how each ends, and that the export can go on.
 
 ``python -m tests.services.clusters.faults`` runs all of them, or those that are named, and prints a
-table. Every export has a bound of some seconds; reads are held up until the fault is there.
+table. Every export has a bound of some seconds; reads are held up until the fault is there. What
+takes hosts of its own is skipped where network namespaces cannot be made (root, and iproute2).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,8 @@ from tests.helpers import ROOT, SETTINGS, Tree, tree_bytes
 BOUND = 10.0
 # Seconds that the end itself may take: tasks have five to stop, and so has the client to close.
 ENDING = 15.0
+# Exit codes.
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 BUDGET = "6MiB"  # eleven blocks to read
 # Words that only a library says.
 RAW = re.compile(r"distributed\.|[A-Z]\w+(Error|Exception|Pool)\b|--debug shows")
@@ -48,6 +53,8 @@ class Outcome:
     ----------
     code
         Of its process; ``None`` if that had to be killed.
+    right
+        The code that is right.
     seconds
         From the fault to the end.
     bound
@@ -59,10 +66,11 @@ class Outcome:
     whole
         Whether the target holds an export already.
     resumed
-        Whether going on with it by one thread gives the same bytes.
+        Whether it holds the right bytes, after going on by one thread if it was not whole.
     """
 
     code: int | None
+    right: int
     seconds: float
     bound: float
     said: str
@@ -78,17 +86,22 @@ class Outcome:
         )
 
     @property
-    def is_late(self) -> bool:
-        """Whether it waited past its bound."""
-        return self.code != 0 and self.seconds > self.bound
+    def wrong(self) -> list[str]:
+        """What is wrong with it, in a word each."""
+        kinds = {
+            "NO END": self.code is None,
+            "OTHER CODE": self.code != self.right,
+            "LATE": self.code != DONE and self.seconds > self.bound,
+            "RAW": self.is_raw,
+            "OTHER BYTES": not self.resumed,
+        }
+        return [kind for kind, is_so in kinds.items() if is_so]
 
     def row(self, name: str) -> str:
         """Return a row of the table."""
-        end = "no end" if self.code is None else f"exit code {self.code}"
-        seconds = f"{self.seconds:.1f}{' LATE' if self.is_late else ''} | {self.bound:g}"
+        end = f"{self.code} | {self.seconds:.1f} | {self.bound:g}"
         said = self.said if self.code else "(completed)"
-        same = "same bytes" if self.resumed else "OTHER BYTES"
-        return f"| {name} | {end} | {seconds} | {said}{' RAW' if self.is_raw else ''} | {same} |"
+        return f"| {name} | {end} | {said} | {', '.join(self.wrong) or 'no'} |"
 
 
 class World:
@@ -99,37 +112,44 @@ class World:
     ) -> None:
         self.bound = bound
         self.source, self.target = source, folder / "out"
-        self._stack, self._folder, self._expected = stack, folder, expected
-        self._control = folder / "control"
-        self._control.mkdir()
+        self._folder, self._expected = folder, expected
+        self.control = folder / "control"
+        self.control.mkdir()
         (folder / "scratch").mkdir()
         self.set("hold")
         self.processes: list[Any] = []
         self.workers: list[subprocess.Popen[bytes]] = []
         self.scheduler: subprocess.Popen[bytes] | None = None
+        self.export: Any = None
         self.address = ""
-        self.faulty = 0.0
+        self._faulty: float | None = None
+        self.at_end = stack.callback
 
     def set(self, name: str, text: str = "") -> None:
-        """Hold reads up."""
-        (self._control / name).write_text(text)
+        """Say what reads do that are held up."""
+        (self.control / name).write_text(text)
+
+    def unset(self, *names: str) -> None:
+        """Say that reads do it no more."""
+        for name in names:
+            (self.control / name).unlink(missing_ok=True)
 
     def go(self) -> None:
         """Let reads go on."""
-        (self._control / "hold").unlink(missing_ok=True)
+        self.unset("hold")
 
     def start(self, *command: str, prefix: tuple[str, ...] = (), **more: str) -> Any:
         """Start a Python process."""
         log = (self._folder / f"{time.monotonic_ns()}.log").open("w+b")
-        self._stack.callback(log.close)
+        self.at_end(log.close)
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         process = subprocess.Popen(
             [*prefix, sys.executable, *command], stdout=log, stderr=log, cwd=ROOT,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths),
-                 "SLOW_READS": str(self._control), **more},
+                 "SLOW_READS": str(self.control), **more},
         )  # fmt: skip
         process.log = log  # type: ignore[attr-defined]
-        self._stack.callback(_end, process)
+        self.at_end(_end, process)
         self.processes.append(process)
         return process
 
@@ -145,7 +165,7 @@ class World:
         _until(lambda: b"Scheduler at" in _printed(self.scheduler))
 
     def start_worker(self, *options: str, nanny: bool = False, **how: Any) -> Any:
-        """Start a worker of one thread, and wait until the scheduler has it."""
+        """Start a worker of one thread."""
         worker = self.start(
             "-m", "dask", "worker", self.address, "--nthreads", "1", "--no-dashboard",
             "--nanny" if nanny else "--no-nanny", "--preload", "tests.services.clusters.slow",
@@ -159,6 +179,10 @@ class World:
         self.start_scheduler()
         for _ in range(n_workers):
             self.start_worker(**how)
+        self.wait_for_workers()
+
+    def wait_for_workers(self) -> None:
+        """Wait until the scheduler has all workers."""
         _until(lambda: all(b"Registered to" in _printed(each) for each in self.workers))
 
     def arguments(self) -> list[str]:
@@ -191,26 +215,26 @@ class World:
 
     def reading(self, number: int = 3) -> None:
         """Wait until some reads are held up."""
-        _until(lambda: len(list(self._control.glob("read-*"))) >= number)
+        _until(lambda: len(list(self.control.glob("read-*"))) >= number)
 
     def fault(self) -> None:
-        """The fault is there now: measure from here."""
-        self.faulty = time.monotonic()
+        """The fault is there now, unless it was before: measure from here."""
+        self._faulty = self._faulty or time.monotonic()
 
-    def outcome(self, process: Any, bound: float | None = None) -> Outcome:
-        """Wait for the end of an export, which may wait as long as its bound, and go on with it."""
+    def outcome(self, right: int, bound: float | None = None) -> Outcome:
+        """Wait for the end of the export, by its bound or another, and go on with it."""
+        self.fault()
         bound = (self.bound if bound is None else bound) + ENDING
         try:
-            code: int | None = process.wait(bound + 45)
+            code: int | None = self.export.wait(bound + 45)
         except subprocess.TimeoutExpired:
             code = None
-        seconds = time.monotonic() - self.faulty
-        told = _printed(process).decode()
+        seconds = time.monotonic() - (self._faulty or 0)
+        told = _printed(self.export).decode()
         whole = (self.target / "dataset_identity.json").exists()
         for each in self.processes:
             _end(each)
-        for name in ("hold", "hang", "compute"):
-            (self._control / name).unlink(missing_ok=True)
+        self.unset("hold", "hang", "compute")
         with dask.config.set(scheduler="synchronous"):
             if not whole:
                 cellucid_dask.export(
@@ -218,7 +242,7 @@ class World:
                 )
         resumed = tree_bytes(self.target) == self._expected
         lines = [each for each in told.splitlines() if each.startswith(("error:", "stopped"))]
-        return Outcome(code, seconds, bound, "".join(lines), told, whole, resumed)
+        return Outcome(code, right, seconds, bound, "".join(lines), told, whole, resumed)
 
 
 SCRIPT = """
@@ -291,195 +315,176 @@ def make(folder: Path) -> tuple[Path, Tree]:
 
 
 FAULTS: dict[str, Callable[[World], Outcome]] = {}
+Happens = Callable[["World"], None]
 
 
-def fault(name: str) -> Callable[[Callable[[World], Outcome]], Callable[[World], Outcome]]:
-    """Add a fault to the table."""
+def fault(
+    name: str,
+    ends: int = FAILED,
+    *,
+    cluster: Happens = World.cluster,
+    export: Callable[[World], Any] = World.command,
+    before: bool = False,
+) -> Callable[[Happens], Happens]:
+    """Add a scene to the table: an export whose reads are held up until something happens.
 
-    def add(scene: Callable[[World], Outcome]) -> Callable[[World], Outcome]:
+    Parameters
+    ----------
+    name
+        Of the fault.
+    ends
+        The exit code that is right; Ctrl-C follows the fault if it says so.
+    cluster, export
+        Start what the export runs on, and the export.
+    before
+        Whether it happens before the export begins.
+    """
+
+    def add(happens: Happens) -> Happens:
+        def scene(world: World) -> Outcome:
+            cluster(world)
+            if not before:
+                world.export = export(world)
+                world.reading()
+            happens(world)
+            if ends == INTERRUPTED:
+                time.sleep(0.5)
+                world.export.send_signal(signal.SIGINT)
+                return world.outcome(ends, bound=0)
+            world.fault()
+            world.go()
+            if before:
+                world.export = export(world)
+            return world.outcome(ends)
+
         FAULTS[name] = scene
-        return scene
+        return happens
 
     return add
 
 
-def _signals(name: str, number: signal.Signals, chosen: slice, **how: Any) -> None:
-    """Add a fault that is a signal to some of two workers."""
-
-    @fault(name)
-    def scene(world: World) -> Outcome:
-        world.cluster(**how)
-        export = world.command()
-        world.reading()
-        for worker in world.workers[chosen]:
-            worker.send_signal(number)
-        world.fault()
-        world.go()
-        return world.outcome(export)
+def _nothing(_: World) -> None:
+    pass
 
 
-one, both = slice(1), slice(2)
-_signals("a worker is killed, one of two", signal.SIGKILL, one)
-_signals("both workers are killed", signal.SIGKILL, both)
-_signals("a worker is frozen, one of two", signal.SIGSTOP, one)
-_signals("both workers are frozen", signal.SIGSTOP, both)
-_signals("a worker is asked to end (SIGTERM)", signal.SIGTERM, one)
-_signals("both workers are asked to end", signal.SIGTERM, both)
-_signals("a nanny is killed", signal.SIGKILL, one, nanny=True)
-_signals("a nanny is frozen, its worker is not", signal.SIGSTOP, one, nanny=True)
+def _one(world: World) -> list[Any]:
+    return world.workers[:1]
 
 
-@fault("a worker with a nanny is killed")
-def _(world: World) -> Outcome:
-    world.cluster(nanny=True)
-    export = world.command()
-    world.reading()
-    nanny = psutil.Process(world.workers[0].pid)
-    for child in nanny.children(recursive=True):
-        child.kill()
-    world.fault()
-    world.go()
-    return world.outcome(export)
+def _both(world: World) -> list[Any]:
+    return world.workers
 
 
-@fault("a frozen worker wakes up before the bound")
-def _(world: World) -> Outcome:
-    world.cluster()
-    export = world.command()
-    world.reading()
-    for worker in world.workers:
-        worker.send_signal(signal.SIGSTOP)
+def _worker_of_nanny(world: World) -> list[Any]:
+    return psutil.Process(world.workers[0].pid).children(recursive=True)
+
+
+def _scheduler(world: World) -> list[Any]:
+    return [world.scheduler]
+
+
+def _own(world: World) -> list[Any]:
+    """Return the processes that an export has started for its tasks."""
+    children = psutil.Process(world.export.pid).children(recursive=True)
+    return [each for each in children if "spawn_main" in " ".join(each.cmdline())]
+
+
+def _send(number: signal.Signals, whom: Callable[[World], list[Any]]) -> Happens:
+    def happens(world: World) -> None:
+        for each in whom(world):
+            each.send_signal(number)
+
+    return happens
+
+
+_freeze, _kill = partial(_send, signal.SIGSTOP), partial(_send, signal.SIGKILL)
+_ask_to_end = partial(_send, signal.SIGTERM)
+_with_nannies = partial(World.cluster, nanny=True)
+
+fault("a worker is killed, one of two", DONE)(_kill(_one))
+fault("both workers are killed")(_kill(_both))
+fault("a worker is frozen, one of two")(_freeze(_one))
+fault("both workers are frozen")(_freeze(_both))
+fault("a worker is asked to end (SIGTERM)", DONE)(_ask_to_end(_one))
+fault("both workers are asked to end")(_ask_to_end(_both))
+fault("a nanny is killed", DONE, cluster=_with_nannies)(_kill(_one))
+fault("a nanny is frozen, its worker is not", DONE, cluster=_with_nannies)(_freeze(_one))
+fault("a worker with a nanny is killed", DONE, cluster=_with_nannies)(_kill(_worker_of_nanny))
+fault("a worker is frozen before the export begins", before=True)(_freeze(_one))
+fault("the scheduler is killed")(_kill(_scheduler))
+fault("the scheduler is frozen")(_freeze(_scheduler))
+fault("the scheduler is asked to end")(_ask_to_end(_scheduler))
+fault("the scheduler is frozen before the export begins", REFUSED, before=True)(_freeze(_scheduler))
+fault("Ctrl-C beside frozen workers", INTERRUPTED)(_freeze(_both))
+fault("Ctrl-C beside a frozen scheduler", INTERRUPTED)(_freeze(_scheduler))
+
+
+@fault("a frozen worker wakes up before the bound", DONE)
+def _(world: World) -> None:
+    _send(signal.SIGSTOP, _both)(world)
     world.fault()
     world.go()
     time.sleep(world.bound / 2)
-    for worker in world.workers:
-        worker.send_signal(signal.SIGCONT)
-    return world.outcome(export)
-
-
-@fault("a worker is frozen before the export begins")
-def _(world: World) -> Outcome:
-    world.cluster()
-    world.workers[0].send_signal(signal.SIGSTOP)
-    world.fault()
-    world.go()
-    return world.outcome(world.command())
-
-
-def _scheduler(name: str, number: signal.Signals) -> None:
-    @fault(name)
-    def scene(world: World) -> Outcome:
-        world.cluster()
-        export = world.command()
-        world.reading()
-        assert world.scheduler is not None
-        world.scheduler.send_signal(number)
-        world.fault()
-        world.go()
-        return world.outcome(export)
-
-
-_scheduler("the scheduler is killed", signal.SIGKILL)
-_scheduler("the scheduler is frozen", signal.SIGSTOP)
-_scheduler("the scheduler is asked to end", signal.SIGTERM)
-
-
-@fault("the scheduler is frozen before the export begins")
-def _(world: World) -> Outcome:
-    world.cluster()
-    assert world.scheduler is not None
-    world.scheduler.send_signal(signal.SIGSTOP)
-    world.fault()
-    return world.outcome(world.command())
+    _send(signal.SIGCONT, _both)(world)
 
 
 @fault("the scheduler is killed and started again")
-def _(world: World) -> Outcome:
-    world.cluster()
-    export = world.command()
-    world.reading()
-    assert world.scheduler is not None
-    world.scheduler.kill()
+def _(world: World) -> None:
+    _send(signal.SIGKILL, _scheduler)(world)
     world.fault()
     world.start_scheduler()
-    world.go()
-    return world.outcome(export)
 
 
-def _others(name: str, code: str) -> None:
-    """Add a fault that another client of the cluster causes."""
+def _told(code: str) -> Happens:
+    """Let another client tell the cluster something."""
 
-    @fault(name)
-    def scene(world: World) -> Outcome:
-        world.cluster()
-        export = world.command()
-        world.reading()
-        other = world.start(
-            "-c", f"from distributed import Client\nclient = Client({world.address!r})\n{code}"
-        )
+    def happens(world: World) -> None:
+        client = f"from distributed import Client\nwith Client({world.address!r}) as client:"
+        other = world.start("-c", "\n    ".join([client, *code.splitlines()]))
         _until(lambda: other.poll() is not None)
-        world.fault()
-        world.go()
-        return world.outcome(export)
+
+    return happens
 
 
-_others("a worker is retired", "client.retire_workers(list(client.nthreads())[:1])")
-_others("all workers are retired", "client.retire_workers(list(client.nthreads()))")
-_others("another client restarts the cluster", "client.restart(wait_for_workers=False)")
-_others("another client shuts the cluster down", "client.shutdown()")
+FILL = """import time
+def fill(dask_worker):
+    dask_worker.memory_manager.memory_limit = 1_000_000
+client.run(fill)
+time.sleep(1)"""
+_unspilled = partial(
+    World.cluster,
+    DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE="false",
+    DASK_DISTRIBUTED__WORKER__MEMORY__SPILL="false",
+)
+fault("a worker is retired", DONE)(_told("client.retire_workers(list(client.nthreads())[:1])"))
+# Dask keeps workers that nobody can take the results of.
+fault("all workers are retired", DONE)(_told("client.retire_workers(list(client.nthreads()))"))
+fault("another client restarts the cluster")(_told("client.restart(wait_for_workers=False)"))
+fault("another client shuts the cluster down")(_told("client.shutdown()"))
+fault("workers pause in the middle, their memory is full", cluster=_unspilled)(_told(FILL))
 
 
-@fault("workers have paused, with a limit of 90 MB")
-def _(world: World) -> Outcome:
-    world.start_scheduler()
+@fault("workers have paused, with a limit of 90 MB", cluster=World.start_scheduler, before=True)
+def _(world: World) -> None:
     for _ in range(2):
         world.start_worker("--memory-limit", "90MB", nanny=True)
     time.sleep(5)
-    world.go()
-    world.fault()
-    return world.outcome(world.command())
 
 
-@fault("workers pause in the middle, their memory is full")
-def _(world: World) -> Outcome:
-    world.cluster(
-        DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE="false",
-        DASK_DISTRIBUTED__WORKER__MEMORY__SPILL="false",
-    )
-    export = world.command()
-    world.reading()
-    fill = (
-        "def fill(dask_worker):\n"
-        "    dask_worker.memory_manager.memory_limit = 1_000_000\n"
-        "client.run(fill)"
-    )
-    other = world.start(
-        "-c", f"from distributed import Client\nclient = Client({world.address!r})\n{fill}"
-    )
-    _until(lambda: other.poll() is not None)
-    time.sleep(1)
-    world.fault()
-    world.go()
-    return world.outcome(export)
+fault("there never is a worker", cluster=World.start_scheduler, before=True)(_nothing)
 
 
-@fault("there never is a worker")
-def _(world: World) -> Outcome:
-    world.start_scheduler()
-    world.fault()
-    world.go()
-    return world.outcome(world.command())
-
-
-@fault("the first worker comes late")
-def _(world: World) -> Outcome:
-    world.start_scheduler()
-    world.go()
+def _waits_for_worker(world: World) -> Any:
     export = world.command()
     time.sleep(1)
     world.start_worker()
-    world.fault()
-    return world.outcome(export)
+    return export
+
+
+fault(
+    "the first worker comes late", DONE, cluster=World.start_scheduler, export=_waits_for_worker,
+    before=True,
+)(_nothing)  # fmt: skip
 
 
 LOCAL = """
@@ -500,23 +505,18 @@ def later(call):
 """
 
 
-def _within(name: str, code: str) -> None:
-    """Add a fault that the process of the export causes itself."""
-
-    @fault(name)
-    def scene(world: World) -> Outcome:
-        export = world.script(LOCAL + code)
-        world.reading()
-        world.fault()
-        if "cluster.scale" in code:
-            _until((world.target.parent / "control" / "done").exists)
-        world.go()
-        return world.outcome(export)
+def _local(code: str) -> Any:
+    """Return how to start an export whose process has its cluster, to which it does something."""
+    return {"cluster": _nothing, "export": lambda world: world.script(LOCAL + code)}
 
 
-_within("the cluster is scaled to zero for good", "later(lambda: cluster.scale(0))")
-_within("the client is closed by someone else", "later(client.close)")
-_within("the cluster is closed by someone else", "later(cluster.close)")
+@fault("the cluster is scaled to zero for good", **_local("later(lambda: cluster.scale(0))"))
+def _(world: World) -> None:
+    _until((world.control / "done").exists)
+
+
+fault("the client is closed by someone else", **_local("later(client.close)"))(_nothing)
+fault("the cluster is closed by someone else", **_local("later(cluster.close)"))(_nothing)
 
 
 class CannotBeSetError(Exception):
@@ -533,172 +533,55 @@ def _ip(*words: str) -> None:
 
 def _cut(name: str, *, scheduler: bool) -> None:
     """Add a fault of the network between this host and another, a network namespace."""
+    space = f"cdw{secrets.token_hex(4)}"  # the devices of the scene before go late
+    here, there = f"{space}a", f"{space}b"
 
-    @fault(name)
-    def scene(world: World) -> Outcome:
-        with ExitStack() as stack:
-            tag = f"cdw{secrets.token_hex(4)}"  # the devices of the scene before go late
-            space, here, there = tag, f"{tag}a", f"{tag}b"
-            _ip("netns", "add", space)
-            stack.callback(_ip, "netns", "del", space)
-            _ip("link", "add", here, "type", "veth", "peer", there, "netns", space)
-            _ip("addr", "add", "10.214.0.1/24", "dev", here)
-            _ip("link", "set", here, "up")
-            for words in (
-                ("addr", "add", "10.214.0.2/24", "dev", there),
-                ("link", "set", there, "up"),
-                ("link", "set", "lo", "up"),
-            ):
-                _ip("-n", space, *words)
-            inside = ("ip", "netns", "exec", space)
-            if scheduler:
-                world.start_scheduler(host="10.214.0.2", prefix=inside)
-            else:
-                world.start_scheduler(host="10.214.0.1")
-            for prefix in (inside, inside if scheduler else ()):
-                world.start_worker(prefix=prefix)
-            _until(lambda: all(b"Registered to" in _printed(each) for each in world.workers))
-            export = world.command()
-            world.reading()
-            _ip("link", "set", here, "down")
-            world.fault()
-            world.go()
-            return world.outcome(export)
+    def cluster(world: World) -> None:
+        _ip("netns", "add", space)
+        world.at_end(_ip, "netns", "del", space)
+        _ip("link", "add", here, "type", "veth", "peer", there, "netns", space)
+        _ip("addr", "add", "10.214.0.1/24", "dev", here)
+        _ip("link", "set", here, "up")
+        _ip("-n", space, "addr", "add", "10.214.0.2/24", "dev", there)
+        _ip("-n", space, "link", "set", there, "up")
+        _ip("-n", space, "link", "set", "lo", "up")
+        inside = ("ip", "netns", "exec", space)
+        if scheduler:
+            world.start_scheduler(host="10.214.0.2", prefix=inside)
+        else:
+            world.start_scheduler(host="10.214.0.1")
+        for prefix in (inside, inside if scheduler else ()):
+            world.start_worker(prefix=prefix)
+        world.wait_for_workers()
+
+    @fault(name, cluster=cluster)
+    def _(_: World) -> None:
+        _ip("link", "set", here, "down")
 
 
 _cut("the network to one of two workers is cut", scheduler=False)
 _cut("the network to the scheduler is cut", scheduler=True)
 
 
-def _interrupt(world: World, export: Any) -> Outcome:
-    time.sleep(0.5)
-    export.send_signal(signal.SIGINT)
-    world.fault()
-    return world.outcome(export, bound=0)
-
-
-@fault("Ctrl-C beside frozen workers")
-def _(world: World) -> Outcome:
-    world.cluster()
-    export = world.command()
-    world.reading()
-    for worker in world.workers:
-        worker.send_signal(signal.SIGSTOP)
-    return _interrupt(world, export)
-
-
-@fault("Ctrl-C beside a frozen scheduler")
-def _(world: World) -> Outcome:
-    world.cluster()
-    export = world.command()
-    world.reading()
-    assert world.scheduler is not None
-    world.scheduler.send_signal(signal.SIGSTOP)
-    return _interrupt(world, export)
-
-
-@fault("Ctrl-C beside a task that hangs")
-def _(world: World) -> Outcome:
-    world.cluster()
+def _hangs(world: World) -> None:
     world.set("hang")
     world.go()
-    export = world.command()
-    world.reading()
-    return _interrupt(world, export)
 
 
-def _processes(world: World) -> tuple[Any, list[psutil.Process]]:
-    preload = {"DASK_DISTRIBUTED__WORKER__PRELOAD": "tests.services.clusters.slow"}
-    export = world.command("--n-workers", "2", **preload)
-    world.reading()
-    children = psutil.Process(export.pid).children(recursive=True)
-    return export, [each for each in children if "spawn_main" in " ".join(each.cmdline())]
-
-
-@fault("--n-workers 2: the processes are frozen")
-def _(world: World) -> Outcome:
-    export, processes = _processes(world)
-    for each in processes:
-        each.suspend()
-    world.fault()
-    world.go()
-    return world.outcome(export)
-
-
-@fault("--n-workers 2: Ctrl-C beside frozen processes")
-def _(world: World) -> Outcome:
-    export, processes = _processes(world)
-    for each in processes:
-        each.suspend()
-    return _interrupt(world, export)
-
-
-@fault("a task hangs")
-def _(world: World) -> Outcome:
-    world.cluster()
-    world.set("hang")
-    world.go()
-    export = world.command()
-    world.reading()
-    world.fault()
-    return world.outcome(export)
-
-
-@fault("a task computes for longer than the bound")
-def _(world: World) -> Outcome:
-    world.cluster(1)
+def _computes(world: World) -> None:
+    """Let what is held up compute for longer than the bound, and what comes later not."""
     world.set("compute", str(world.bound + 3))
-    export = world.command()
-    world.reading(3)
-    (world.target.parent / "control" / "hold").unlink()
+    world.go()
     time.sleep(1)
-    (world.target.parent / "control" / "compute").unlink()
-    world.fault()
-    return world.outcome(export)
+    world.unset("compute")
 
 
-@fault("the export itself is suspended for longer than the bound")
-def _(world: World) -> Outcome:
-    world.cluster()
-    export = world.command()
-    world.reading()
-    export.send_signal(signal.SIGSTOP)
+@fault("the export itself is suspended for longer than the bound", DONE)
+def _(world: World) -> None:
+    world.export.send_signal(signal.SIGSTOP)
     world.fault()
     time.sleep(world.bound * 1.5)
-    export.send_signal(signal.SIGCONT)
-    world.go()
-    return world.outcome(export)
-
-
-@fault("threads: a task hangs")
-def _(world: World) -> Outcome:
-    world.set("hang")
-    world.go()
-    export = world.command("--quiet", code=SLOW_CLI)
-    world.reading()
-    world.fault()
-    return world.outcome(export)
-
-
-@fault("threads: Ctrl-C beside a task that hangs")
-def _(world: World) -> Outcome:
-    world.set("hang")
-    world.go()
-    export = world.command("--quiet", code=SLOW_CLI)
-    world.reading()
-    return _interrupt(world, export)
-
-
-@fault("threads: a task computes for longer than the bound")
-def _(world: World) -> Outcome:
-    world.set("compute", str(world.bound + 3))
-    export = world.command("--quiet", code=SLOW_CLI)
-    world.reading()
-    world.go()
-    time.sleep(1)
-    (world.target.parent / "control" / "compute").unlink()
-    world.fault()
-    return world.outcome(export)
+    world.export.send_signal(signal.SIGCONT)
 
 
 PROCESSES = """
@@ -708,36 +591,50 @@ dask.config.set({
     "multiprocessing.initializer": tests.services.clusters.slow.prepare,
 })
 """
+_started: Any = {
+    "cluster": _nothing,
+    "export": lambda world: world.command(
+        "--n-workers", "2", DASK_DISTRIBUTED__WORKER__PRELOAD="tests.services.clusters.slow"
+    ),
+}
+_threads: Any = {
+    "cluster": _nothing,
+    "export": lambda world: world.command("--quiet", code=SLOW_CLI),
+}
+_processes: Any = {"cluster": _nothing, "export": lambda world: world.script(PROCESSES)}
+
+fault("a task hangs")(_hangs)
+fault("Ctrl-C beside a task that hangs", INTERRUPTED)(_hangs)
+fault("a task computes for longer than the bound", DONE)(_computes)
+fault("--n-workers 2: the processes are frozen", **_started)(_freeze(_own))
+fault("--n-workers 2: Ctrl-C beside frozen processes", INTERRUPTED, **_started)(_freeze(_own))
+fault("threads: a task hangs", **_threads)(_hangs)
+fault("threads: Ctrl-C beside a task that hangs", INTERRUPTED, **_threads)(_hangs)
+fault("threads: a task computes for longer than the bound", DONE, **_threads)(_computes)
+fault("processes: they are killed", **_processes)(_kill(_own))
+fault("processes: they are frozen", **_processes)(_freeze(_own))
+fault("processes: Ctrl-C beside frozen ones", INTERRUPTED, **_processes)(_freeze(_own))
 
 
-def _of_dask(name: str, number: signal.Signals, *, interrupted: bool = False) -> None:
-    """Add a fault that is a signal to the processes of Dask's own scheduler."""
-
-    @fault(name)
-    def scene(world: World) -> Outcome:
-        export = world.script(PROCESSES)
-        world.reading()
-        children = psutil.Process(export.pid).children(recursive=True)
-        for each in children:
-            if "spawn_main" in " ".join(each.cmdline()):
-                each.send_signal(number)
-        if interrupted:
-            return _interrupt(world, export)
-        world.fault()
-        world.go()
-        return world.outcome(export)
-
-
-_of_dask("processes: they are killed", signal.SIGKILL)
-_of_dask("processes: they are frozen", signal.SIGSTOP)
-_of_dask("processes: Ctrl-C beside frozen ones", signal.SIGSTOP, interrupted=True)
+def _run(what: str, scene: Callable[[World], Outcome], stage: World) -> tuple[str, str]:
+    """Return whether a scene ended right, wrong or was skipped, and its row of the table."""
+    try:
+        outcome = scene(stage)
+    except CannotBeSetError as error:
+        return "skipped", f"| {what} | | | | | skipped: {error} |"
+    except TimeoutError as error:
+        print(*(_printed(each).decode() for each in stage.processes), file=sys.stderr)
+        return "wrong", f"| {what} | | | | | {error} |"
+    if outcome.wrong:
+        print(outcome.told, file=sys.stderr)
+    return "wrong" if outcome.wrong else "right", outcome.row(what)
 
 
 def main(chosen: list[str]) -> int:
     """Run faults whose names contain any of the words, and print the table."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
-    bad = 0
-    print("| fault | ended | seconds | bound | said | resumed |\n|---|---|---:|---:|---|---|")
+    ends: Counter[str] = Counter()
+    print("| fault | exit code | seconds | bound | said | wrong |\n|---|---:|---:|---:|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source, expected = make(folder)
@@ -747,22 +644,11 @@ def main(chosen: list[str]) -> int:
             own = folder / str(number)
             own.mkdir()
             with world(own, source, expected) as stage:
-                try:
-                    outcome = scene(stage)
-                except CannotBeSetError as error:
-                    print(f"| {what} | skipped: {error} | | | | |", flush=True)
-                    continue
-                except TimeoutError as error:
-                    print(f"| {what} | {error} | | | | |", flush=True)
-                    print(*(_printed(each).decode() for each in stage.processes), file=sys.stderr)
-                    bad += 1
-                    continue
-            print(outcome.row(what), flush=True)
-            if outcome.is_raw or outcome.is_late or not outcome.resumed:
-                bad += 1
-                print(outcome.told, file=sys.stderr)
-    print(f"\n{bad} past the bound, in a library's words, or with other bytes")
-    return int(bad > 0)
+                end, row = _run(what, scene, stage)
+            print(row, flush=True)
+            ends[end] += 1
+    print(f"\n{ends['right']} ended as they should, {ends['wrong']} not, {ends['skipped']} skipped")
+    return int(ends["wrong"] > 0)
 
 
 if __name__ == "__main__":
