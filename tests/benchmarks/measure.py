@@ -15,6 +15,9 @@ from threading import Event
 
 import psutil
 
+# Modules are compiled once, as those of an installed package are, also where the environment says
+# that Python shall compile them at each start.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 SAMPLE_EVERY = 0.2  # seconds; looking through all processes takes time from who is measured
 
 
@@ -38,7 +41,7 @@ def measure(command: Sequence[str | Path], target: Path) -> Measurement:
     """
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=ENVIRONMENT)
         with ThreadPoolExecutor(1) as beside:
             ended = Event()
             seen = beside.submit(_peak, psutil.Process(process.pid), ended)
