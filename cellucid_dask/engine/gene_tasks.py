@@ -128,11 +128,11 @@ class GeneJob:
 
 
 @final
-def count_block(reader: Reader, job: GeneJob, _: int, j: int) -> GeneCounts:
-    """Read all cells of a gene block, one row block after the other, and count values (task)."""
+def count_block(reader: Reader, job: GeneJob, i: int, j: int) -> GeneCounts:
+    """Count the values of a block, on route ``direct`` of all cells of a gene block (task)."""
     counting = Counting(int(job.bounds[j + 1] - job.bounds[j]))
-    for i in range(len(job.plan.row_blocks)):
-        for _tile in counting(job.tiles(reader, i, j)):
+    for row_block in range(len(job.plan.row_blocks)) if job.plan.route == "direct" else [i]:
+        for _tile in counting(job.tiles(reader, row_block, j)):
             pass
     return counting.counts
 

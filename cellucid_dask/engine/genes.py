@@ -70,13 +70,8 @@ def export_genes(
     """
     if request.matrix is None:
         raise ValueError("there is no matrix")
-    job = GeneJob(
-        target=target,
-        plan=plan,
-        columns=columns,
-        writer=output_of(request.settings.format).genes(request, columns, target),
-        scratch=scratch,
-    )
+    writer = output_of(request.settings.format).genes(request, columns, target)
+    job = GeneJob(target=target, plan=plan, columns=columns, writer=writer, scratch=scratch)
     _log.info(
         "%d cells x %d genes; route: %s, tasks: %d, memory: at most %s",
         plan.shape[0], plan.n_genes, plan.route, plan.n_tasks, format_bytes(plan.peak_memory),
@@ -85,6 +80,33 @@ def export_genes(
     with follow("exporting", plan.n_genes, "genes", len(graph.reads), keep=True) as progress:
         summary: GeneSummary = run(graph, progress, plan.n_workers)
     return summary
+
+
+def check_values(request: Request, plan: ExportPlan, columns: Array, target: Target) -> None:
+    """Read some genes once, if their format does not hold all values, and refuse those.
+
+    Parameters
+    ----------
+    request, plan, columns, target
+        As in `export_genes`.
+
+    Raises
+    ------
+    ExportError
+        There are such values.
+    """
+    writer = output_of(request.settings.format).genes(request, columns, None)
+    if request.matrix is None or not writer.counts:
+        return
+    job = GeneJob(target=target, plan=plan, columns=columns, writer=writer)
+    tasks = GraphBuilder()
+    steps = _Blocks(tasks, request.matrix, job).read(count_block, "count-values")
+    of_blocks = [tasks.reduce(f"counts-{j}", keys, join_counts) for j, keys in steps.items()]
+    result = tasks.add("counts", "all", GeneCounts.joined, of_blocks)
+    graph = tasks.build(result, _all(steps), [])
+    with follow("checking values", plan.n_genes, "genes", len(graph.reads)) as progress:
+        counts: GeneCounts = run(graph, progress, plan.n_workers)
+    writer.check(counts)
 
 
 def build(matrix: Matrix, job: GeneJob) -> TaskGraph:

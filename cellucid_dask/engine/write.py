@@ -8,7 +8,7 @@ from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.engine import resume
 from cellucid_dask.engine.commit import TargetState, clear
 from cellucid_dask.engine.forecast import forecast_scratch_bytes
-from cellucid_dask.engine.genes import export_genes
+from cellucid_dask.engine.genes import check_values, export_genes
 from cellucid_dask.engine.intact import gene_digests
 from cellucid_dask.output import output_of
 from cellucid_dask.output.base import Fields, Written, is_note
@@ -52,6 +52,8 @@ def write_files(
     through_scratch = rest is not None and rest.route == "scratch"
     needed = forecast_scratch_bytes(request, rest, left) if through_scratch else None
     options = settings.storage_options
+    if rest is not None and output.announced(target.names(), genes_only=settings.genes_only):
+        check_values(request, rest, left, target)  # before the older export is withdrawn
     with open_scratch(settings.scratch, target.parent, needed, options) as scratch:
         resume.begin(target, request, clean=not state.begun)
         clear(target, settings, state)

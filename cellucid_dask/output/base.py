@@ -84,8 +84,17 @@ class GeneWriter(Protocol):
     @property
     def exact(self) -> bool: ...  # noqa: D102
 
+    def check(self, counts: GeneCounts) -> None:
+        """Refuse values that the format does not hold.
+
+        Raises
+        ------
+        ExportError
+            There are such values.
+        """
+
     def placed(self, target: Target, counts: GeneCounts) -> Self:
-        """Return the writer that knows the counts.
+        """Return the writer that knows the counts, and has checked them.
 
         Raises
         ------

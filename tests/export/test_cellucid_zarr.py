@@ -230,6 +230,25 @@ def test_values_that_are_no_numbers_are_refused(target: Path, form: Any) -> None
     assert read(target).shape == (40, 2)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_older_export_stays_where_values_are_refused(tmp_path: Path, value: float) -> None:
+    matrix = sparse.random(N_CELLS, N_GENES, 0.3, "csr", np.float32, random_state=5)
+    target = tmp_path / "out"
+    export(_adata(matrix), target)
+    before = tree_bytes(target)
+    matrix.data[-9:-6] = value
+    sources = _sources(matrix, tmp_path)
+    for source, budget in sources.values():
+        with pytest.raises(ExportError, match="X holds 3 NaN or infinite values"):
+            export(source, target, force=True, memory_budget=budget)
+        assert tree_bytes(target) == before
+    counts = sparse.csr_matrix(np.ones((N_CELLS, 2), np.int64))
+    counts.data[-1] = -1
+    with pytest.raises(ExportError, match="cannot be normalized"):
+        export(_adata(counts), target, force=True, normalize="log1p-cp10k")
+    assert tree_bytes(target) == before
+
+
 @pytest.mark.parametrize("density", [0.2, 0.7])
 @pytest.mark.parametrize("dtype", ["int64", "float64"])
 def test_counts_beyond_float32_are_kept_by_every_route(

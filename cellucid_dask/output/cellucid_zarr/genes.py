@@ -85,13 +85,13 @@ class GeneChunks:
         """Whether values must be counted before `write`."""
         return self.expression is None
 
-    def placed(self, target: Target, counts: GeneCounts) -> GeneChunks:
-        """Return the writer that knows where the values lie; note it for a run that resumes.
+    def check(self, counts: GeneCounts) -> None:
+        """Refuse values that the format does not hold.
 
         Raises
         ------
         ExportError
-            There are values that the format does not hold.
+            Some are not finite, or not represented by float64.
         """
         bad = np.flatnonzero(counts.n_bad)
         if len(bad):
@@ -101,16 +101,19 @@ class GeneChunks:
                 "does not hold: replace them, leave those genes out, name another --layer, or "
                 "export with --format=compact_v1, which shows them as missing."
             )
-        wide = self.exact and counts.exceeds_float32
-        if wide and counts.largest > _EXACT:
+        if self.exact and counts.exceeds_float32 and counts.largest > _EXACT:
             raise ExportError(
                 f"{self.name} holds whole numbers up to {counts.largest:,.0f}, which float64 does "
                 "not tell apart: pass --normalize, name another --layer, or convert them to "
                 "float32 first."
             )
+
+    def placed(self, target: Target, counts: GeneCounts) -> GeneChunks:
+        """Return the writer that knows where the values lie; note it for a run that resumes."""
+        self.check(counts)
         n_values = np.zeros(self.n_genes, np.int64)
         n_values[self.slots] = counts.n_values
-        dtype = FLOAT64 if wide else FLOAT32
+        dtype = FLOAT64 if self.exact and counts.exceeds_float32 else FLOAT32
         note = {"dtype": dtype.str, "n_values": n_values.tolist()}
         target.put({_LAYOUT: json.dumps(note).encode()})
         return replace(self, expression=Expression(self.n_cells, n_values, dtype))

@@ -41,6 +41,9 @@ class GeneFiles:
 
     counts = exact = False
 
+    def check(self, counts: GeneCounts) -> None:
+        """Accept all values: what is not finite is shown as missing."""
+
     def placed(self, _: Target, __: GeneCounts) -> Self:
         """Return the writer: it needs no counts."""
         return self
