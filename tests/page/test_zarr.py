@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,26 @@ def test_the_picture_is_the_same(
     plain, page = look("None", **state, labels=False), look(name, **state, labels=False)
     assert (pixels(page) != pixels(plain)).any(-1).mean() < 0.002
     assert page.inner_text("#name") == "The store"
+
+
+@pytest.mark.parametrize(
+    ("name", "genes"), [("large-sparse", ["CD3D", "LYZ"]), ("large-dense", None)]
+)
+def test_counts_beyond_float32_look_the_same(
+    look: Looker, site: Site, atlas: ad.AnnData, name: str, genes: list[str] | None
+) -> None:
+    adata = atlas.copy()
+    adata.X = np.rint(adata.X * 2.0**23).astype("int64")
+    target = export(site.root / name, adata, gene_identifiers=genes)
+    array = "X/data" if name == "large-sparse" else "X"
+    assert json.loads((target / array / ".zarray").read_text())["dtype"] == "<f8"
+    plain = site.root / f"{name}-plain"
+    cellucid_dask.export(
+        adata, plain, var_quantization=None, gene_identifiers=genes, progress=False,
+        embeddings=["X_umap", "X_pca", "X_time"],
+    )  # fmt: skip
+    found, expected = (look(each.name, gene="LYZ", labels=False) for each in (target, plain))
+    assert (pixels(found) != pixels(expected)).any(-1).mean() < 0.002
 
 
 def test_what_can_be_chosen(look: Looker, stores: Path) -> None:
