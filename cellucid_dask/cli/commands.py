@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shlex
 import sys
@@ -125,6 +126,7 @@ def _export(ctx: click.Context, source: str, target: str, **options: Any) -> int
     from cellucid_dask.runtime.memory import limit_malloc_cache  # noqa: PLC0415
 
     limit_malloc_cache()
+    gc.freeze()  # modules stay: looking for garbage among them, above all at the end, takes long
     with _scheduler(options):
         result = export(source, target, **_settings(ctx))
     _print(ctx, result, result.to_dict())
