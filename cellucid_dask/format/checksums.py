@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from cellucid_dask.format.decode import DamageError
 from cellucid_dask.format.manifests import to_json
 from cellucid_dask.types import Json
 
-_LINE = re.compile(r"([0-9a-f]{64})  ([^\n\\]+)")
+_LINE = re.compile(rb"([0-9a-f]{64})  ([^\n\\]+)\n")
 # Of the identity's export_settings: the digest of the file of checksums, and that of the identity
 # itself, computed with the digest left empty.
 FILE_KEY, OWN_KEY = "checksums_sha256", "identity_sha256"
@@ -77,12 +78,15 @@ def parse(data: bytes) -> dict[str, str]:
     DamageError
         It is not what `to_text` writes.
     """
-    try:
-        lines = [_LINE.fullmatch(line) for line in data.decode().splitlines()]
-    except UnicodeDecodeError:
-        lines = [None]
-    checksums = {line[2]: line[1] for line in lines if line}
-    if to_text(checksums) != data:
+    checksums: dict[str, str] = {}
+    at, last = 0, ""
+    with suppress(UnicodeDecodeError):
+        for line in _LINE.finditer(data):  # one at a time: there may be very many
+            digest, path = line[1].decode(), line[2].decode()
+            if line.start() != at or path <= last:
+                break
+            checksums[path], at, last = digest, line.end(), path
+    if at < len(data):
         raise DamageError("is not a list of checksums")
     return checksums
 

@@ -40,7 +40,7 @@ def publish_page(target: Target, kind: Kind) -> None:
     existing = read_index(target)
     files = page_files(kind)
     index = files.pop(INDEX)
-    limits = {name: len(data) + 1 for name, data in files.items()}
+    limits = {name: len(data) for name, data in files.items()}
     stored = {} if existing is None else target.fetch(limits)
     target.put({name: data for name, data in files.items() if stored.get(name) != data})
     if existing != index:

@@ -36,12 +36,14 @@ def fetch_documents(target: Target) -> dict[str, bytes]:
     ExportError
         A document cannot be read.
     """
-    fetched = target.fetch(dict.fromkeys(layout.DOCUMENTS, MAX_BYTES + 1))
+    fetched = target.fetch(dict.fromkeys(layout.DOCUMENTS, MAX_BYTES))
     files = {
         name: content_of(target, name, data)
         for name, data in fetched.items()
         if not isinstance(data, FileNotFoundError | NotADirectoryError)
     }
+    if sum(map(len, files.values())) > MAX_BYTES:
+        raise ExportError(f"The documents of {target} are larger than those of any export.")
     if not files:
         raise no_export(target, f"it has no {names.IDENTITY}")
     return files
@@ -111,8 +113,7 @@ def read_files(target: Target, files: Sequence[schema.File]) -> Iterator[Array]:
     """
     for start in range(0, len(files), _FILES_AT_ONCE):
         batch = files[start : start + _FILES_AT_ONCE]
-        # one byte above the maximum shows that a file is too long
-        fetched = target.fetch({file.path: file.max_bytes + 1 for file in batch})
+        fetched = target.fetch({file.path: file.max_bytes for file in batch})
         for file in batch:
             data = content_of(target, file.path, fetched.pop(file.path))
             try:

@@ -128,8 +128,7 @@ def scan_files(
     target: Target, files: Sequence[schema.File], checksums: Mapping[str, str]
 ) -> list[str]:
     """Read files and report what is wrong with each (task)."""
-    # one byte above the maximum shows that a file is too long
-    fetched = target.fetch({file.path: file.max_bytes + 1 for file in files})
+    fetched = target.fetch({file.path: file.max_bytes for file in files})
     findings = []
     for file in files:
         data = fetched.pop(file.path)
@@ -153,7 +152,7 @@ def _other_content(
 def scan_edges(target: Target, edges: schema.Edges, checksums: Mapping[str, str]) -> list[str]:
     """Read the edges in chunks and report what is wrong with them (task)."""
     files = list(edges.files())
-    fetched = target.fetch({file.path: file.max_bytes + 1 for file in files})
+    fetched = target.fetch({file.path: file.max_bytes for file in files})
     try:
         chunks = zip(*(_chunks(target, file, fetched[file.path]) for file in files), strict=True)
         violations = list(invariants.check_edges(edges, chunks))

@@ -13,6 +13,7 @@ import numpy as np
 
 from cellucid_dask.display import printable
 from cellucid_dask.errors import RequestError, phrase
+from cellucid_dask.format import names
 from cellucid_dask.format.invariants import disagreements
 from cellucid_dask.format.schema import Genes
 from cellucid_dask.output.cellucid_zarr.store import is_store
@@ -194,7 +195,12 @@ def _differences(
         settings = _settings(documents.genes, layer, memory_budget)
         sizes = export.listing or {}
         yield from compare_genes(export.target, documents.genes, genes, source, settings, sizes)
-    if fields := fields_settings(documents, memory_budget):
+    try:
+        fields = fields_settings(documents, memory_budget)
+    except RequestError as error:
+        yield f"{names.IDENTITY} names settings that no export has: {error}"
+        return
+    if fields is not None:
         yield from compare_fields(export.target, documents, source, fields)
 
 

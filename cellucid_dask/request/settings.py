@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from cellucid_dask.display import first_few
@@ -22,6 +23,11 @@ _CHOICES: dict[str, tuple[tuple[Any, ...], str]] = {
     "compression": ((None, *range(10)), "a gzip level from 1 to 9, or none"),
     "format": (("compact_v1", "cellucid-zarr"), "compact_v1 or cellucid-zarr"),
 }
+# By the beginning of its annotation, what an option may be beside None.
+_TYPES: dict[str, tuple[Any, str]] = {
+    "str": (str, "one name"), "Sequence": (Iterable, "a list of names"),
+    "int": (Integral, "a whole number"), "float": (Real, "a number"),
+}  # fmt: skip
 
 
 def _option(section: str, text: str, metavar: str = "", *, default: Any = None, **more: Any) -> Any:
@@ -199,8 +205,8 @@ class Settings:
             value = getattr(self, option)
             if value not in allowed or isinstance(value, bool):
                 raise _invalid(option, value, f"choose {words}")
-        if self.compression == 0:
-            self._set("compression", None)
+        self._check_types()
+        self._set("compression", self.compression or None)
         if not 0 < self.centroid_outlier_quantile <= 1:
             value = self.centroid_outlier_quantile
             raise _invalid("centroid_outlier_quantile", value, "choose a number above 0, at most 1")
@@ -214,10 +220,16 @@ class Settings:
         self._read("timeout", seconds, "a time such as 90s, 10m or 2h")
         self._read("created_at", time_stamp, "UTC time as 2026-01-31T12:00:00Z")
 
+    def _check_types(self) -> None:
+        for option in fields(self):
+            value, kind = getattr(self, option.name), str(option.type)
+            wanted, words = _TYPES.get(kind.partition(" ")[0].partition("[")[0], (object, ""))
+            fits = isinstance(value, wanted) or (value is None and "None" in kind)
+            if option.metadata["section"] in SECTIONS[:2] and not fits:
+                what = type(value).__name__
+                raise RequestError(f"{FLAGS[option.name]} is of type {what}: give {words}.")
+
     def _check_names(self) -> None:
-        if not isinstance(self.connectivities, str | None):
-            what = type(self.connectivities).__name__
-            raise RequestError(f"--connectivities is a {what}: name a matrix of obsp.")
         for option in ("gene_identifiers", "obs_keys", "embeddings", "vector_fields"):
             value, flag = getattr(self, option), FLAGS[option]
             if isinstance(value, str):

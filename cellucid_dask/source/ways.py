@@ -5,10 +5,11 @@ MuData and SpatialData hold several AnnData, of which ``#name`` chooses one.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from cellucid_dask.display import first_few
-from cellucid_dask.errors import RequestError
+from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.format.names import IDENTITY
 from cellucid_dask.source.elements import Elements, encoding_of
 from cellucid_dask.store.location import Location
@@ -45,11 +46,10 @@ def way_on(location: Location) -> str | None:
     for suffixes, way in _SUFFIXES.items():
         if location.name.lower().endswith(suffixes):
             return f"{location} {way}."
-    first = location.fetch({"": 32})[""]
-    if isinstance(first, bytes):
-        for magic, way in _MAGIC.items():
-            if first.lstrip().startswith(magic):
-                return f"{location} {way}."
+    with suppress(ExportError), location.explaining("read"):
+        first = location.beginning(32).lstrip()
+        ways = (way for magic, way in _MAGIC.items() if first.startswith(magic))
+        return next((f"{location} {way}." for way in ways), None)
     return None
 
 

@@ -44,6 +44,28 @@ def open_below(folder: str, name: str) -> FileIO:
     return FileIO(path, "rb", opener=regular)
 
 
+def read_below(folder: str, name: str, max_bytes: int) -> bytes | Exception:
+    """Read a file as `open_below` opens it; return its content, or the error.
+
+    Nothing is read of a file that has more than `max_bytes`.
+    """
+    try:
+        with open_below(folder, name) as file:
+            size = os.fstat(file.fileno()).st_size
+            return file.read(size) if size <= max_bytes else _too_large()
+    except (OSError, ValueError) as error:  # the latter of a name with NUL
+        return error
+
+
+def within(data: bytes, max_bytes: int) -> bytes | OSError:
+    """Return the content of a file, or an error if it has more than `max_bytes`."""
+    return data if len(data) <= max_bytes else _too_large()
+
+
+def _too_large() -> OSError:
+    return OSError(errno.EFBIG, "it is larger than any file of its kind")
+
+
 def is_below(folder: str, path: str) -> bool:
     """Whether a path that begins with a folder's leads to a place in it."""
     real = os.path.realpath(path)

@@ -15,7 +15,7 @@ from cellucid_dask.secrets import shown
 from cellucid_dask.store.address import parse_address
 from cellucid_dask.store.client import Client, Entry
 from cellucid_dask.store.failures import explain, reason
-from cellucid_dask.store.local import list_folder, open_below
+from cellucid_dask.store.local import list_folder, open_below, read_below, within
 from cellucid_dask.store.opening import open_client
 from cellucid_dask.store.retry import limit_of, with_retries
 from cellucid_dask.store.transfer import Range, call, fetch_ranges
@@ -173,19 +173,18 @@ class Location:
         ExportError
             It cannot be read, or has more than `max_bytes`.
         """
-        data = self.fetch({name: max_bytes + 1})[name]
+        data = self.fetch({name: max_bytes})[name]
         if isinstance(data, FileNotFoundError | NotADirectoryError):
             return None
         if isinstance(data, Exception):
             raise ExportError(self.explain(data, "read", name)) from data
-        if len(data) > max_bytes:
-            raise ExportError(f"{self._shown(name)} is larger than any file of its kind.")
         return data
 
     def beginning(self, max_bytes: int) -> bytes:
         """Read the first bytes of the file; errors are raised as they are."""
         if self.is_local:
-            return _read(self.url, "", max_bytes)
+            with open_below(self.url, "") as file:
+                return file.read(max_bytes)
         client, path = self.client, self.path()
         if not self.is_web:
             return bytes(call(client, lambda: client.get(path, 0, max_bytes)))
@@ -236,12 +235,13 @@ class Location:
                     yield os.pread(file.fileno(), stop - start, start)
 
     def fetch(self, max_bytes: Mapping[str, int]) -> dict[str, bytes | Exception]:
-        """Read the beginnings of files, many at once where the store can.
+        """Read files, many at once where the store can.
 
         Parameters
         ----------
         max_bytes
-            By name, how many bytes to read at most.
+            By name, how many bytes a file may have; a larger one takes no memory on a local disk,
+            and no more than this in a store.
 
         Returns
         -------
@@ -249,12 +249,12 @@ class Location:
             By name the contents, or the error that reading met.
         """
         if self.is_local:
-            return {name: _try_read(self.url, name, limit) for name, limit in max_bytes.items()}
-        ranges = [(self.path(name), 0, limit) for name, limit in max_bytes.items()]
+            return {name: read_below(self.url, name, limit) for name, limit in max_bytes.items()}
+        ranges = [(self.path(name), 0, limit + 1) for name, limit in max_bytes.items()]
         found = fetch_ranges(self.client, ranges)
         return {
-            name: data if isinstance(data, Exception) else bytes(data)
-            for name, data in zip(max_bytes, found, strict=True)
+            name: data if isinstance(data, Exception) else within(bytes(data), limit)
+            for (name, limit), data in zip(max_bytes.items(), found, strict=True)
         }
 
     def tree(self) -> dict[str, int] | None:
@@ -280,15 +280,3 @@ class Location:
             for entry in found
             if entry.path.startswith(prefix)
         ]
-
-
-def _read(folder: str, name: str, max_bytes: int) -> bytes:
-    with open_below(folder, name) as file:
-        return file.read(min(max_bytes, os.fstat(file.fileno()).st_size))
-
-
-def _try_read(folder: str, name: str, max_bytes: int) -> bytes | Exception:
-    try:
-        return _read(folder, name, max_bytes)
-    except (OSError, ValueError) as error:  # the latter of a name with NUL
-        return error

@@ -126,7 +126,7 @@ def test_data_without_graphs(tmp_path: Path) -> None:
 
 def test_a_graph_that_is_no_key(tmp_path: Path) -> None:
     adata = small_anndata()
-    with pytest.raises(RequestError, match="name a matrix of obsp"):
+    with pytest.raises(RequestError, match="connectivities is of type csr_matrix: give one name"):
         cellucid_dask.export(adata, tmp_path / "e", connectivities=adata.obsp["connectivities"])
 
 

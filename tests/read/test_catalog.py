@@ -133,7 +133,7 @@ BAD: dict[str, Callable[[Path], object]] = {
     "leads out of the folder": lambda path: path.symlink_to("/dev/zero"),
     "named pipe": os.mkfifo,
     "directory": Path.mkdir,
-    "is larger than any": is_large,
+    "it is larger than any": is_large,
     "is not JSON": lambda path: path.write_text("[" * 100_000),
     "is too deep": lambda path: path.write_text('{"a":' + "[" * 99 + "]" * 99 + "}"),
 }

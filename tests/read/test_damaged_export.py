@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,43 @@ def test_many_cells_that_are_not_there(exported: tuple[Path, ad.AnnData], tmp_pa
         with pytest.raises(cellucid_dask.ExportError):
             ask()
     assert not cellucid_dask.verify(target).ok
+
+
+def test_files_larger_than_they_may_be_are_not_read(
+    exported: tuple[Path, ad.AnnData], tmp_path: Path
+) -> None:
+    target, many = copy(exported, tmp_path / "e"), 10**9
+    add_graph(target, [(0, 1)], 120)
+    for name in ("var", "obs"):
+        edit_json(target / f"{name}_manifest.json", lambda m: m.update(n_points=many))
+    edit_json(target / "dataset_identity.json", lambda m: m["stats"].update(n_cells=many))
+    edit_json(
+        target / "connectivity_manifest.json", lambda m: m.update(n_cells=many, index_bytes=4)
+    )
+    for file in target.rglob("*.gz"):
+        os.truncate(file, 2**40)
+    found = cellucid_dask.open_export(target)
+    tracemalloc.start()
+    for ask in (lambda: found.gene("gene0"), lambda: found.points(2), lambda: found.obs,
+                found.connectivity):  # fmt: skip
+        with pytest.raises(cellucid_dask.ExportError, match="larger than any file of its kind"):
+            ask()
+    assert "larger than any file of its kind" in str(cellucid_dask.verify(target))
+    assert tracemalloc.get_traced_memory()[1] < 2**27
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("nbytes", [17 << 20, 2**40])
+def test_documents_larger_than_any_are_refused(
+    exported: tuple[Path, ad.AnnData], tmp_path: Path, nbytes: int
+) -> None:
+    target = copy(exported, tmp_path / "e")
+    add_graph(target, [(0, 1)], 120)
+    for file in target.glob("*.json"):
+        os.truncate(file, nbytes)
+    for read in (cellucid_dask.open_export, cellucid_dask.verify):
+        with pytest.raises(cellucid_dask.ExportError, match="larger than"):
+            read(target)
 
 
 def test_names_are_shown_without_control_characters(

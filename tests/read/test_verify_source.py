@@ -21,7 +21,7 @@ from cellucid_dask.read.files import read_documents
 from cellucid_dask.request.settings import Settings
 from cellucid_dask.source import open_source
 from cellucid_dask.store.target import Target
-from tests.helpers import forget_checksums, small_anndata, write_zarr
+from tests.helpers import edit_json, forget_checksums, small_anndata, write_zarr
 from tests.read.damage import DAMAGE, GENE, rewrite, swap
 
 
@@ -33,6 +33,21 @@ def test_swapped_genes_are_found_with_the_source(target: Path, adata: ad.AnnData
 
     found = [finding.partition(":")[0] for finding in report.findings]
     assert sorted(found) == ["var/gene3.values.u8.gz", GENE]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"latent": [[]]}, {"connectivities": {}}, {"vector_fields": 7}, {"embeddings": ["a", "a"]},
+        {"centroid_min_points": "7"}, {"obs_continuous_quantization": []}, {"latent": True},
+    ],
+)  # fmt: skip
+def test_settings_that_no_export_has_are_found(
+    target: Path, adata: ad.AnnData, odd: dict[str, Any]
+) -> None:
+    edit_json(target / "dataset_identity.json", lambda m: m["export_settings"].update(odd))
+    report = cellucid_dask.verify(target, adata)
+    assert any("names settings that no export has" in each for each in report.findings)
 
 
 @pytest.mark.parametrize("code", [-1, 1, 255])

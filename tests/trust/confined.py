@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import islice, zip_longest
@@ -201,7 +201,7 @@ def main(
     for module in ("api", "cli.commands", "read.verify", "read.plot", "source.anndata_file"):
         import_module(f"cellucid_dask.{module}")  # not within the bounds of a case
     chance = random.Random(options.seed)
-    outcomes: dict[str, Outcome] = {}
+    outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         outside = folder / "outside"
@@ -214,14 +214,14 @@ def main(
                 continue
             work = folder / "work"
             work.mkdir()
-            outcome = outcomes[case] = look(work)
+            outcomes.append(outcome := look(work))
             if tree_bytes(outside) != before:
                 outcome.faults.append(("foreign bytes", "a file outside was changed"))
             for kind, what in outcome.faults:
                 print(f"{kind}: {case}: {what}", flush=True)
             shutil.rmtree(work)
     print(table(outcomes))
-    return any(each.faults for each in outcomes.values())
+    return any(each.faults for each in outcomes)
 
 
 def _in_turn(chance: random.Random, families: Iterable[list[Case]]) -> Iterator[Case]:
@@ -232,13 +232,13 @@ def _in_turn(chance: random.Random, families: Iterable[list[Case]]) -> Iterator[
     return (case for row in zip_longest(*turns) for case in row if case is not None)
 
 
-def table(outcomes: Mapping[str, Outcome]) -> str:
+def table(outcomes: Sequence[Outcome]) -> str:
     """Return the number of cases with a fault, by kind."""
     found = {
-        kind: sum(any(kind == each for each, _ in outcome.faults) for outcome in outcomes.values())
+        kind: sum(any(kind == each for each, _ in outcome.faults) for outcome in outcomes)
         for kind in KINDS
     }
-    peak = max(each.peak for each in outcomes.values()) / 2**20
-    slowest = max(each.seconds for each in outcomes.values())
+    peak = max(each.peak for each in outcomes) / 2**20
+    slowest = max(each.seconds for each in outcomes)
     lines = [f"{len(outcomes)} cases, at most {peak:.0f} MiB and {slowest:.1f} s each"]
     return "\n".join([*lines, *(f"{kind:18} {number}" for kind, number in found.items())])

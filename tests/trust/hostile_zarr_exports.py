@@ -182,7 +182,12 @@ def names(chance: random.Random, _: Path, __: Path) -> Cases:
     texts = [text for text in TEXTS if text != "\ud800"]  # no name of a file
     chance.shuffle(texts)
     for value in texts:
-        if len(value) < 200 and "/" not in value and "\x00" not in value and value not in ("", "."):
+        if (
+            len(value) < 200
+            and "/" not in value
+            and "\x00" not in value
+            and value not in ("", ".", "..")
+        ):
             yield f"a column called {value!r:.30}", partial(rename, old="obs/score", new=value)
             yield (
                 f"an embedding called {value!r:.30}",

@@ -215,3 +215,20 @@ def test_options_of_a_run() -> None:
         "memory_budget", "timeout", "scratch", "force", "resume", "page", "progress",
         "storage_options", "source_storage_options", "created_at", "allow_links",
     } == RUN_OPTIONS  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("latent", ["X_pca"], "latent is of type list: give one name"),
+        ("layer", 7, "layer is of type int: give one name"),
+        ("var_gene_id_column", {}, "var_gene_id_column is of type dict: give one name"),
+        ("centroid_min_points", "7", "centroid_min_points is of type str: give a whole number"),
+        ("centroid_outlier_quantile", None, "is of type NoneType: give a number"),
+        ("obs_keys", 7, "obs_keys is of type int: give a list of names"),
+        ("vector_fields", True, "vector_fields is of type bool: give a list of names"),
+    ],
+)
+def test_values_of_other_types_are_refused(option: str, value: Any, says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        Settings.of({option: value})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from cellucid_dask.format.checksums import FileDigest
+from cellucid_dask.format.checksums import FileDigest, parse, to_text
+from cellucid_dask.format.decode import DamageError
 from cellucid_dask.output.cellucid_zarr.arrays import Hierarchy
 from cellucid_dask.store.target import Target
 
@@ -30,3 +32,33 @@ def test_digests_of_what_is_written_at_once(tmp_path: Path, *, is_local: bool) -
     store.put("obsp/data/0", CONTENT)
     assert store.files == {"obsp/data/0": (len(CONTENT), SHA256, "" if is_local else MD5)}
     assert target.read("obsp/data/0") == CONTENT
+
+
+def test_lines_are_read_as_they_are_written() -> None:
+    checksums = {"var/a b.gz": SHA256, "obs/x\u2028.gz": SHA256, "var/a": SHA256}
+    assert parse(to_text(checksums)) == checksums
+    assert parse(b"") == {}
+
+
+LINE = f"{SHA256}  var/a\n".encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        LINE[:-1], LINE + LINE, LINE + LINE.replace(b"var", b"obs"), b"\n" + LINE, LINE + b"\n",
+        LINE.upper(), LINE.replace(b"/", b"\\"), LINE.replace(b"a\n", b"\xff\n"), LINE[1:],
+        LINE.replace(b"  ", b" *"), LINE + b"x" + LINE.replace(b"/a", b"/b"),
+    ],
+)  # fmt: skip
+def test_other_lines_are_refused(data: bytes) -> None:
+    with pytest.raises(DamageError, match="is not a list of checksums"):
+        parse(data)
+
+
+def test_a_line_takes_little_more_memory_than_what_it_says() -> None:
+    data = to_text({f"_page/{number:06}": SHA256 for number in range(50_000)})
+    tracemalloc.start()
+    assert len(parse(data)) == 50_000
+    assert tracemalloc.get_traced_memory()[1] < 320 * 50_000
+    tracemalloc.stop()

@@ -84,8 +84,10 @@ def test_reading(target: Target) -> None:
     assert target.read_many(["y", "nowhere", "empty", "x"]) == [b"abc", b"", b"0123456789"]
     assert target.read_many([]) == []
     assert target.read_ranges([("x", 2, 5), ("y", 0, 1), ("x", 9, 10)]) == [b"234", b"a", b"9"]
-    found = target.fetch({"x": 4, "y": 100, "nowhere": 1})
-    assert (found["x"], found["y"]) == (b"0123", b"abc")
+    found = target.fetch({"x": 9, "y": 3, "empty": 0, "nowhere": 1})
+    assert (found["y"], found["empty"]) == (b"abc", b"")
+    assert isinstance(found["x"], OSError)
+    assert "larger than any file of its kind" in str(found["x"])
     assert isinstance(found["nowhere"], FileNotFoundError)
 
 
