@@ -32,6 +32,8 @@ _CANCEL_SECONDS = 1.0
 _STOP_SECONDS = 5.0
 # Seconds that workers have to say what they run.
 _ANSWER = 2.0
+# A result is lost with its worker, and the scheduler then computes it again.
+_UNENDED = {"pending", "lost"}
 _TOPIC = "cellucid-dask-final-error"
 
 
@@ -138,9 +140,18 @@ class _Ended:
         self.left: dict[Any, Any] = {}
 
     def follow(self, futures: Iterable[Any]) -> None:
+        """Tell of these futures as soon as each has ended."""
         self.left.update((each.key, each) for each in futures)
         for future in self.left.values():
-            future.add_done_callback(self.queue.put)
+            self._follow(future)
+
+    def _follow(self, future: Any) -> None:
+        async def wait() -> None:
+            while future.status in _UNENDED:
+                await future._state.wait()  # noqa: SLF001  `wait` would ask from another thread
+            self.queue.put(future)
+
+        future.client.loop.add_callback(wait)
 
     def next(self, vigil: Vigil) -> list[Any]:
         """Wait for futures to end, and return all that have; raise the first failure."""
@@ -152,6 +163,8 @@ class _Ended:
             while True:
                 if isinstance(item, dict):
                     self._raise_if_ours(item)
+                elif item.status in _UNENDED:
+                    self._follow(item)
                 elif item.status != "finished":
                     raise _error_of(item)
                 else:

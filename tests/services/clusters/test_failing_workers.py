@@ -6,9 +6,11 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from scipy import sparse
 
 import cellucid_dask
 from cellucid_dask.errors import ExportError
+from cellucid_dask.runtime.progress import Progress
+from cellucid_dask.runtime.supervise import compute_all
 from tests.helpers import SETTINGS, Tree, tree_bytes
 from tests.services.clusters.cells import IDENTITY, assert_nothing_runs, lazy
 
@@ -60,6 +64,50 @@ def test_worker_is_killed_while_it_reads(
     assert tree_bytes(tmp_path / "out") == expected
     client.wait_for_workers(2, timeout=60)
     assert set(client.run(os.getpid).values()) != before
+
+
+def test_result_that_is_lost_with_its_worker(client: Client, tmp_path: Path) -> None:
+    """It had been told of, is looked at when it is lost, and is computed again."""
+    again = tmp_path / "again"
+
+    def second() -> int:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        if again.exists():
+            time.sleep(2)
+        return os.getpid()
+
+    class Killing(Progress):
+        def add(self, number: int = 1, nbytes: int = 0) -> None:
+            super().add(number, nbytes)
+            if not again.exists():
+                (tmp_path / "begun").touch()
+                _until(lambda: client.futures["second"].status == "finished")
+                again.touch()
+                (holder,) = filter(None, client.run(_pid_if_it_has, "second").values())
+                os.kill(holder, signal.SIGKILL)
+                _until(lambda: client.futures["second"].status == "lost")
+
+    tasks = [
+        dask.delayed(os.getppid)(dask_key_name="first"),
+        dask.delayed(second)(dask_key_name="second"),
+    ]
+    progress = Killing("", 2, "")
+    _, pid = compute_all(client, tasks, progress)
+    assert progress.done == 2
+    client.wait_for_workers(2, timeout=60)
+    assert pid in client.run(os.getpid).values()
+
+
+def _pid_if_it_has(key: str, dask_worker: Any) -> int | None:
+    return os.getpid() if key in dask_worker.data else None
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_worker_is_killed_while_it_encodes(
