@@ -221,10 +221,10 @@ class World:
         """The fault is there now, unless it was before: measure from here."""
         self._faulty = self._faulty or time.monotonic()
 
-    def outcome(self, right: int, bound: float | None = None) -> Outcome:
-        """Wait for the end of the export, by its bound or another, and go on with it."""
+    def outcome(self, right: int, bound: float) -> Outcome:
+        """Wait for the end of the export, which may wait for `bound` seconds, and go on with it."""
         self.fault()
-        bound = (self.bound if bound is None else bound) + ENDING
+        bound += ENDING
         try:
             code: int | None = self.export.wait(bound + 45)
         except subprocess.TimeoutExpired:
@@ -325,6 +325,7 @@ def fault(
     cluster: Happens = World.cluster,
     export: Callable[[World], Any] = World.command,
     before: bool = False,
+    moves: int = 0,
 ) -> Callable[[Happens], Happens]:
     """Add a scene to the table: an export whose reads are held up until something happens.
 
@@ -338,6 +339,8 @@ def fault(
         Start what the export runs on, and the export.
     before
         Whether it happens before the export begins.
+    moves
+        How often something may move again, which the export is right to wait for as long as before.
     """
 
     def add(happens: Happens) -> Happens:
@@ -355,7 +358,7 @@ def fault(
             world.go()
             if before:
                 world.export = export(world)
-            return world.outcome(ends)
+            return world.outcome(ends, bound=world.bound * (1 + moves))
 
         FAULTS[name] = scene
         return happens
@@ -464,14 +467,21 @@ fault("another client shuts the cluster down")(_told("client.shutdown()"))
 fault("workers pause in the middle, their memory is full", cluster=_unspilled)(_told(FILL))
 
 
-@fault("workers have paused, with a limit of 90 MB", cluster=World.start_scheduler, before=True)
-def _(world: World) -> None:
+def _small(world: World, *, nanny: bool = False) -> None:
+    """Start workers with less memory than they need."""
     for _ in range(2):
-        world.start_worker("--memory-limit", "90MB", nanny=True)
+        world.start_worker("--memory-limit", "90MB", nanny=nanny)
     time.sleep(5)
 
 
-fault("there never is a worker", cluster=World.start_scheduler, before=True)(_nothing)
+_alone: Any = {"cluster": World.start_scheduler, "before": True}
+fault("workers have paused, with a limit of 90 MB", **_alone)(_small)
+fault("workers are started again and again, with a limit of 90 MB", moves=3, **_alone)(
+    partial(_small, nanny=True)
+)
+
+
+fault("there never is a worker", **_alone)(_nothing)
 
 
 def _waits_for_worker(world: World) -> Any:
@@ -481,10 +491,7 @@ def _waits_for_worker(world: World) -> Any:
     return export
 
 
-fault(
-    "the first worker comes late", DONE, cluster=World.start_scheduler, export=_waits_for_worker,
-    before=True,
-)(_nothing)  # fmt: skip
+fault("the first worker comes late", DONE, export=_waits_for_worker, **_alone)(_nothing)
 
 
 LOCAL = """
