@@ -6,16 +6,19 @@ import asyncio
 import errno
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import partial
+from typing import NamedTuple, Self
 
 from cellucid_dask.errors import ExportError
 from cellucid_dask.store.client import Client
 from cellucid_dask.store.failures import Failure, failure_of
 from cellucid_dask.store.retry import limit_of
 from cellucid_dask.store.transfer import call, patiently
+
+# Objects for which the event loop is woken once: waking it costs as much as writing one.
+_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,13 @@ class Asked:
 
     is_due: Callable[[], bool]
     ask: Callable[[], None]
+
+
+class _Object(NamedTuple):
+    path: str
+    data: bytes
+    content_type: str
+    cost: int
 
 
 class Uploads:
@@ -65,8 +75,9 @@ class Uploads:
         self._max_bytes = max_bytes
         self._min_cost = max_bytes // max_objects  # small objects count for more than their bytes
         self._changed = threading.Condition()
-        self._under_way: dict[Future[Any], int] = {}
-        self._bytes_under_way = 0
+        self._waiting: list[_Object] = []  # for the event loop
+        self._tasks: set[asyncio.Task[None]] = set()  # touched in the loop only
+        self._under_way = self._bytes_under_way = 0
         self._error: BaseException | None = None
 
     def put(self, path: str, data: bytes, content_type: str) -> None:
@@ -75,27 +86,32 @@ class Uploads:
         if client.loop is None:
             call(client, lambda: self._write(path, data, content_type))
             return
-        cost = max(len(data), self._min_cost)
+        new = _Object(path, data, content_type, max(len(data), self._min_cost))
         with self._changed:
-            self._changed.wait_for(
-                lambda: (
-                    self._error
-                    or not self._under_way
-                    or self._bytes_under_way + cost <= self._max_bytes
-                )
-            )
+            self._wait(lambda: self._bytes_under_way + new.cost <= self._max_bytes)
             self._raise()
-            future = asyncio.run_coroutine_threadsafe(
-                patiently(
-                    client,
-                    lambda: self._write(path, data, content_type),
-                    limit_of(self._max_bytes + len(data)),  # all share one line
-                ),
-                client.loop,
-            )
-            self._under_way[future] = cost
-            self._bytes_under_way += cost
-        future.add_done_callback(self._done)
+            self._under_way += 1
+            self._bytes_under_way += new.cost
+            self._waiting.append(new)
+            if len(self._waiting) == _TOGETHER:
+                client.loop.call_soon_threadsafe(self._start)
+
+    def _wait(self, is_so: Callable[[], bool]) -> None:
+        """Wait for room, for the end of all writes, or for the first failure."""
+        if self._waiting and self._client.loop is not None and not is_so():
+            self._client.loop.call_soon_threadsafe(self._start)
+        self._changed.wait_for(lambda: self._error or not self._under_way or is_so())
+
+    def _start(self) -> None:
+        """Begin to write what waits (in the loop)."""
+        with self._changed:
+            waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            write = partial(self._write, each.path, each.data, each.content_type)
+            limit = limit_of(self._max_bytes + len(each.data))  # all share one line
+            task = asyncio.create_task(patiently(self._client, write, limit))
+            task.add_done_callback(partial(self._done, each.cost))
+            self._tasks.add(task)
 
     async def _write(self, path: str, data: bytes, content_type: str) -> None:
         if (asked := self._asked) is not None:
@@ -139,12 +155,21 @@ class Uploads:
         else:  # not in the loop that the answer is awaited in
             await asyncio.to_thread(asked.ask)
 
-    def _done(self, future: Future[Any]) -> None:
+    def _done(self, cost: int, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         with self._changed:
-            self._bytes_under_way -= self._under_way.pop(future, 0)
-            if not future.cancelled() and self._error is None:
-                self._error = future.exception()
+            self._under_way -= 1
+            self._bytes_under_way -= cost
+            if not task.cancelled() and self._error is None:
+                self._error = task.exception()
             self._changed.notify_all()
+
+    def _cancel(self) -> None:
+        """Give up what is under way (in the loop)."""
+        with self._changed:
+            self._waiting.clear()
+        for task in self._tasks:
+            task.cancel()
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -157,11 +182,9 @@ class Uploads:
         succeeded = raised == (None, None, None)
         if succeeded:
             with self._changed:
-                self._changed.wait_for(lambda: self._error or not self._under_way)
-        with self._changed:
-            left = list(self._under_way)  # empty unless something failed
-        for future in left:
-            future.cancel()
+                self._wait(lambda: not self._under_way)
+        if self._under_way and self._client.loop is not None:  # only where something failed
+            self._client.loop.call_soon_threadsafe(self._cancel)
         if succeeded:
             self._raise()
 
