@@ -20,7 +20,8 @@ from tests.benchmarks.profile import profile
 PROJECT = Path(__file__).parents[2]
 PEERS = Path(__file__).parent / "peers"
 IN_MEMORY = "cellucid==0.9.4"
-CONTENDERS = ("ours", "floor", "naive", "in_memory")  # the floor needs the sizes of ours
+CONTENDERS = ("ours", "unchecked", "floor", "naive", "in_memory")  # floor needs the sizes of ours
+OTHERS = {"unchecked": "unchecked.py", "floor": "floor.py", "naive": "naive_dask.py"}  # need us
 
 Figure = tuple[str, Callable[[Measurement], float], str]
 FIGURES: tuple[Figure, ...] = (
@@ -83,8 +84,8 @@ def _command(name: str, source: Path, target: Path, cache: Path) -> Sequence[str
         python = _python_with(cache / IN_MEMORY.replace("==", "-"), IN_MEMORY)
         return python, PEERS / "in_memory.py", source, target
     python = _python_with(cache / "cellucid-dask", "--editable", PROJECT)
-    if name in {"naive", "floor"}:
-        return python, PEERS / ("naive_dask.py" if name == "naive" else "floor.py"), source, target
+    if name in OTHERS:
+        return python, PEERS / OTHERS[name], source, target
     return python, "-m", "cellucid_dask", "export", source, target, "--no-progress"
 
 
