@@ -49,8 +49,9 @@ def open_zarr(
     opened.enter_context(bounded())
 
     folder = Path(location.url) if location.is_local else None
-    links = SymbolicLinks(Reach(location.name, folder, allow_links))
-    return _open(open_group(location), location, part, links, _zarr_array)
+    reach = Reach(location.name, folder, allow_links)
+    group = open_group(location, reach)
+    return _open(group, location, part, SymbolicLinks(reach), _zarr_array)
 
 
 def _zarr_array(array: Any, what: str) -> ZarrArray:

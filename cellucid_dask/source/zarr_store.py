@@ -13,6 +13,7 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteReque
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
 from cellucid_dask.errors import ExportWarning, RequestError
+from cellucid_dask.source.links import Reach
 from cellucid_dask.source.zarr_codecs import PIPELINE
 from cellucid_dask.store.document import DocumentError, parse_json
 from cellucid_dask.store.failures import Failure, failure_of
@@ -35,11 +36,11 @@ def bounded() -> AbstractContextManager[object]:
     return context
 
 
-def open_group(location: Location) -> zarr.Group:
-    """Open the group that a location is."""
+def open_group(location: Location, reach: Reach) -> zarr.Group:
+    """Open the group that a location is, of which the links may lead as far as `reach` says."""
     if location.is_local:
         # what lies there counts; Zarr misreads consolidated names that differ by case
-        store = _LocalStore(location.url, read_only=True)
+        store = _LocalStore(location.url, reach)
         return zarr.open_group(store, mode="r", use_consolidated=False)
     check_answers(location, "zarr.json")
     remote = _RemoteStore(location)
@@ -78,7 +79,20 @@ def _is_metadata(key: str) -> bool:
 
 
 class _LocalStore(zarr.storage.LocalStore):
-    """A folder of which only regular files are read, and no metadata that are too large."""
+    """A folder of which only regular files are read, and no metadata that are too large.
+
+    Nor are metadata read by a link that leads out of it, unless that is allowed.
+    """
+
+    def __init__(self, folder: str, reach: Reach) -> None:
+        super().__init__(folder, read_only=True)
+        self._reach = reach
+
+    def with_read_only(self, read_only: bool = True) -> _LocalStore:
+        """Return itself; it is always read only."""
+        if not read_only:
+            raise NotImplementedError
+        return self
 
     async def get(
         self,
@@ -92,11 +106,14 @@ class _LocalStore(zarr.storage.LocalStore):
         ------
         ValueError
             It is not a file, or its metadata cannot be used.
+        RequestError
+            It is a link that may not be followed.
         """
         path = self.root / key
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise ValueError(f"{key} is no file")
-        if _is_metadata(key) and path.is_file() and path.stat().st_size > MAX_BYTES:
+        is_document = _is_metadata(key) and path.is_file()
+        if is_document and self._reach.check(key, path).stat().st_size > MAX_BYTES:
             raise DocumentError(f"{key} is too large")
         data = await super().get(key, prototype, byte_range)
         if data is not None and _is_metadata(key):

@@ -386,3 +386,19 @@ def test_not_even_metadata_are_read_through_a_link(
         found.obs("cell_type")
     assert opened
     assert not any(path.resolve().is_relative_to(codes) for path in opened)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("group", ["", "obs", "X"])
+def test_metadata_of_a_store_by_a_link(tmp_path: Path, version: Any, group: str) -> None:
+    store = write_zarr(small_anndata(), tmp_path / "in/a.zarr", version=version)
+    name = ".zattrs" if version == 2 else "zarr.json"
+    document, other = store / group / name, tmp_path / name
+    document.rename(other)
+    document.symlink_to(other)
+    refused(store, tmp_path / "out", r"is a link to .*pass allow_links=True")
+    assert_values(store, tmp_path / "out", small_anndata().X, allow_links=True)
+    (store / "beside").write_bytes(other.read_bytes())
+    document.unlink()
+    document.symlink_to(store / "beside")
+    assert_values(store, tmp_path / "again", small_anndata().X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
+from google_crc32c import value as crc32c
 
 import cellucid_dask
-from cellucid_dask.errors import RequestError
+from cellucid_dask.errors import ExportError, RequestError
+from cellucid_dask.source import open_source
 from cellucid_dask.source.claims import check_chunks, check_rows, check_stored
 from cellucid_dask.source.filters import check_inflation
 from cellucid_dask.source.reading import UnreadableError
 from cellucid_dask.source.zarr_codecs import check_length as check_codec
+from cellucid_dask.source.zarr_store import bounded
 from tests.export.refusing import refused
 from tests.helpers import SETTINGS, edit_json, small_anndata, write_h5ad, write_zarr
 from tests.viewer_reader import check
@@ -89,6 +93,79 @@ def test_chunk_that_inflates_to_more(tmp_path: Path, version: Any, name: str) ->
     else:
         with pytest.raises(Exception, match="would have"):
             export(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("name", ["X/data", "obs/_index", "var/_index", "obs/depth"])
+def test_file_of_a_chunk_that_is_longer_is_not_read(
+    tmp_path: Path, version: Any, name: str
+) -> None:
+    path = write_zarr(small_anndata(), tmp_path / "a.zarr", version=version)
+    for file in chunk_files(path, name):
+        os.truncate(file, 2**40)
+    if name.startswith("obs/d"):
+        with pytest.warns(match=r"obs/depth of a\.zarr .*has 1,099,511,627,776.*skipped"):
+            export(path, tmp_path / "out")
+    else:
+        with pytest.raises((RequestError, ExportError), match="has 1,099,511,627,776"):
+            cellucid_dask.export(path, tmp_path / "out", **SETTINGS, cell_ids=True)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("chunk", [1, 60])
+def test_shards_are_read_and_bounded(tmp_path: Path, chunk: int, *, whole: bool) -> None:
+    values = np.random.default_rng(0).bytes(600)
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=(600,), dtype="u1", chunks=(chunk,), shards=(300,), zarr_format=3
+    )
+    array[:] = np.frombuffer(values, np.uint8)
+    rows = slice(None) if whole else slice(7, 290)
+    with bounded():
+        again = zarr.open_array(tmp_path / "a.zarr", mode="r")
+        assert bytes(again[rows]) == values[rows]
+        for file in (tmp_path / "a.zarr/c").iterdir():
+            index = file.read_bytes()[-300 // chunk * 16 - 4 :]
+            claim = (0).to_bytes(8, "little") + (2**39).to_bytes(8, "little")
+            body = claim + index[16:-4]
+            with file.open("r+b") as opened:
+                opened.truncate(2**40)
+                opened.seek(0, 2)
+                opened.write(body + crc32c(body).to_bytes(4, "little"))
+        with pytest.raises(ValueError, match=r"a chunk of at most [\d,]+ bytes has"):
+            again[rows]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ["obs/_index", "obs/cell_type/categories"])
+def test_texts_that_are_not_there(tmp_path: Path, version: Any, name: str, *, packed: bool) -> None:
+    path = write_zarr(small_anndata(), tmp_path / "a.zarr", version=version)
+    data = b"\xff" * 5000
+    if not packed and version == 2:
+        edit_json(path / name / ".zarray", lambda array: array.update(compressor=None))
+    elif not packed:
+        edit_json(path / name / "zarr.json", lambda array: array["codecs"].pop())
+    else:
+        array = zarr.open_array(path / name, mode="r")
+        kind = "zstd" if version == 3 else array.metadata.compressor.codec_id
+        data = CODECS[kind].encode(data)
+    for file in chunk_files(path, name):
+        file.write_bytes(data)
+    claims = pytest.raises(UnreadableError, match="of 5,000 bytes claims 4,294,967,295 texts")
+    with claims, open_source(path) as source:
+        source.cell_ids() if name == "obs/_index" else source.obs("cell_type")
+
+
+@pytest.mark.parametrize("filter_id", ["json2", "msgpack2"])
+def test_filters_that_can_claim_any_length(tmp_path: Path, filter_id: str) -> None:
+    path = write_zarr(small_anndata(), tmp_path / "a.zarr", version=2)
+    change = {"filters": [{"id": "vlen-utf8"}, {"id": filter_id}], "compressor": None}
+    edit_json(path / "obs/_index/.zarray", lambda array: array.update(change))
+    for file in chunk_files(path, "obs/_index"):
+        file.write_bytes(b'[1,"<f4",[10000000000]]')
+    can_claim = pytest.raises(UnreadableError, match="which can claim any length")
+    with can_claim, open_source(path) as source:
+        source.cell_ids()
 
 
 @pytest.mark.parametrize(
