@@ -444,7 +444,7 @@ def _told(code: str) -> Happens:
     def happens(world: World) -> None:
         client = f"from distributed import Client\nwith Client({world.address!r}) as client:"
         other = world.start("-c", "\n    ".join([client, *code.splitlines()]))
-        _until(lambda: other.poll() is not None)
+        _until(lambda: other.poll() == 0)
 
     return happens
 
@@ -479,8 +479,6 @@ fault("workers have paused, with a limit of 90 MB", **_alone)(_small)
 fault("workers are started again and again, with a limit of 90 MB", moves=3, **_alone)(
     partial(_small, nanny=True)
 )
-
-
 fault("there never is a worker", **_alone)(_nothing)
 
 
