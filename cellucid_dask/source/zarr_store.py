@@ -15,7 +15,7 @@ from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from cellucid_dask.errors import ExportWarning, RequestError
 from cellucid_dask.source.links import Reach
 from cellucid_dask.source.zarr_codecs import PIPELINE
-from cellucid_dask.store.document import DocumentError, parse_json
+from cellucid_dask.store.document import MAX_MEMORY, DocumentError, parse_json
 from cellucid_dask.store.failures import Failure, failure_of
 from cellucid_dask.store.location import MAX_BYTES, Location
 from cellucid_dask.store.preflight import check_answers
@@ -23,6 +23,7 @@ from cellucid_dask.store.transfer import ask_from_anywhere
 
 _GROUP = ("zarr.json", ".zgroup")
 _METADATA = (*_GROUP, ".zmetadata", ".zarray", ".zattrs")
+_MAX_MEMORY = MAX_MEMORY // 3  # of metadata: Zarr makes objects of them again, and copies
 
 
 def bounded() -> AbstractContextManager[object]:
@@ -117,7 +118,7 @@ class _LocalStore(zarr.storage.LocalStore):
             raise DocumentError(f"{key} is too large")
         data = await super().get(key, prototype, byte_range)
         if data is not None and _is_metadata(key):
-            parse_json(data.to_bytes(), allow_nan=True)
+            parse_json(data.to_bytes(), _MAX_MEMORY, allow_nan=True)
         return data
 
 
@@ -163,7 +164,7 @@ class _RemoteStore(Store):
                     return None
                 raise
         if _is_metadata(key):
-            parse_json(bytes(data), allow_nan=True)
+            parse_json(bytes(data), _MAX_MEMORY, allow_nan=True)
         return prototype.buffer.from_bytes(data)
 
     async def get_partial_values(

@@ -245,3 +245,17 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     with pytest.warns(match=r"obs/score of a\.zarr .*skipped"):
         export(path, tmp_path / "out")
     assert not touched.exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [(2, ".zattrs"), (2, "X/data/.zattrs"), (3, "obs/zarr.json"), (3, "X/data/zarr.json")],
+)
+def test_metadata_that_take_much_memory(tmp_path: Path, version: Any, name: str) -> None:
+    path = write_zarr(small_anndata(), tmp_path / "a.zarr", version=version)
+    many: dict[str, list[Any]] = {str(number): [] for number in range(500_000)}
+    edit_json(
+        path / name,
+        lambda found: (found if version == 2 else found["attributes"]).update(odd=many),
+    )
+    refused(path, tmp_path / "out", r"a\.zarr .*(is too large|cannot be read)")
