@@ -39,6 +39,7 @@ def measure(command: Sequence[str | Path], target: Path) -> Measurement:
     the highest of the largest process, which the system knows exactly; pages that processes
     share count once for each. CPU time includes children that have ended.
     """
+    os.sync()  # or who waits for the disk would wait for what others have written
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=ENVIRONMENT)
