@@ -19,7 +19,10 @@ from obstore.exceptions import (
 
 _STATUS = re.compile(r"status code: ((\d{3})[^:\n]*)")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-_ODD = re.compile(r": (Invalid last modified|Last-Modified header missing|Missing last modified)")
+_ODD = re.compile(
+    ": (Invalid last modified|Last-Modified header missing|Missing last modified|"
+    "Failed to parse value for CONTENT_RANGE)"  # of an empty object, in azurite
+)
 _PROVIDER = re.compile(r"External \w+ credential provider: (?:\w+: )?([^\n]*)")
 
 
