@@ -6,7 +6,6 @@ import gc
 import json
 import shlex
 import sys
-import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -244,6 +243,8 @@ def _catalog(ctx: click.Context, root: str, default: str | None, **_: Any) -> in
 )
 def _view(ctx: click.Context, target: str, port: int, no_browser: bool, **_: Any) -> int:
     """Open an export in the browser."""
+    import webbrowser  # noqa: PLC0415  slow to import
+
     from cellucid_dask.read.serve import Server  # noqa: PLC0415
     from cellucid_dask.store.target import Target  # noqa: PLC0415
 
