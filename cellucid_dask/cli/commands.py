@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import shlex
 import sys
@@ -26,7 +25,7 @@ from cellucid_dask.cli.parser import (
     settings_options,
     workers_options,
 )
-from cellucid_dask.cli.running import GuardedCommand
+from cellucid_dask.cli.running import GuardedCommand, importing
 from cellucid_dask.display import printable, say
 from cellucid_dask.errors import RequestError
 
@@ -121,12 +120,9 @@ def _command(
 )
 def _export(ctx: click.Context, source: str, target: str, **options: Any) -> int:
     """Export a data set."""
-    gc.disable()  # there is no garbage among modules: looking for it takes a tenth of their time
-    from cellucid_dask.api import export  # noqa: PLC0415  --help need not wait for it
-    from cellucid_dask.runtime.memory import limit_malloc_cache  # noqa: PLC0415
-
-    gc.freeze()  # nor will there be, which matters most when the program ends
-    gc.enable()
+    with importing():
+        from cellucid_dask.api import export  # noqa: PLC0415  --help need not wait for it
+        from cellucid_dask.runtime.memory import limit_malloc_cache  # noqa: PLC0415
     limit_malloc_cache()
     with _scheduler(options):
         result = export(source, target, **_settings(ctx))

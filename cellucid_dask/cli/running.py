@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shlex
@@ -45,6 +46,20 @@ class GuardedCommand(Command):
                 return _STOPPED
             except Exception as error:  # noqa: BLE001  a traceback would not help the user
                 return _report(error, _FAILED, ctx)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import modules without looking for garbage among them: now, later, and at the end.
+
+    There is none, and to find that out would take a tenth of a second or two.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _how_to_go_on(ctx: click.Context) -> str:
