@@ -39,8 +39,8 @@ class BoundedPipeline(BatchedCodecPipeline):
 
     async def read_batch(
         self, batch_info: Iterable[Any], out: Any, drop_axes: tuple[int, ...] = ()
-    ) -> None:
-        """Read chunks.
+    ) -> Any:
+        """Read chunks; return what Zarr does, which depends on its version.
 
         Raises
         ------
@@ -51,7 +51,7 @@ class BoundedPipeline(BatchedCodecPipeline):
             (_BoundedFile(file, self._longest_file(spec)), spec, *more)
             for file, spec, *more in batch_info
         ]
-        await super().read_batch(bounded, out, drop_axes)
+        return await super().read_batch(bounded, out, drop_axes)
 
     async def decode_batch(self, chunk_bytes_and_specs: Iterable[Any]) -> Any:
         """Decode chunks.
