@@ -58,7 +58,8 @@ def importing() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()
+        if not gc.get_freeze_count():  # a process may run other commands, which leave garbage
+            gc.freeze()
         gc.enable()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -272,3 +274,18 @@ def test_names_do_not_reach_the_terminal_as_commands(tmp_path: Path, command: st
     assert run.returncode == (1 if command == "verify" else 0), run.stderr
     shown = run.stdout + run.stderr
     assert shown.replace("\n", "").isprintable(), repr(shown)
+
+
+def test_garbage_before_another_command_is_collected(tmp_path: Path, target: Path) -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+    arguments = ["export", str(tmp_path / "none.h5ad"), str(target)]
+    assert main(arguments) == 2
+    gc.disable()  # the command enables it again
+    left = weakref.ref(Cycle())
+    assert left() is not None
+    assert main(arguments) == 2
+    gc.collect()
+    assert left() is None

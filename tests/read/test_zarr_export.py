@@ -229,7 +229,9 @@ def test_a_graph_of_another_key(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_a_graph_in_many_blocks(tmp_path: Path) -> None:
     n_cells = 30_000
-    half = sparse.random(n_cells, n_cells, 8 / n_cells, "csr", random_state=3)
+    half = sparse.random(
+        n_cells, n_cells, 8 / n_cells, "csr", random_state=np.random.default_rng(3)
+    )
     adata = ad.AnnData(
         np.ones((n_cells, 1), np.float32), obsm={"X_umap": np.ones((n_cells, 2), np.float32)}
     )

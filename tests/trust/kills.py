@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
+import numpy as np
 from scipy import sparse
 
 import cellucid_dask
@@ -31,7 +32,7 @@ def kills(n_cases: int, folder: Path, kinds: tuple[str, ...] = KINDS) -> Iterato
     few, many, dice = folder / "few.h5ad", folder / "many.h5ad", random.Random(1)
     make("csr", n_cells=6_000, n_genes=36).write_h5ad(few)
     adata = make("csr", n_cells=6_000, n_genes=240)  # of which Zarr makes several chunks
-    half = sparse.random(6_000, 6_000, 1e-3, "csr", random_state=1)
+    half = sparse.random(6_000, 6_000, 1e-3, "csr", random_state=np.random.default_rng(1))
     adata.obsp["connectivities"] = half + half.T
     adata.write_h5ad(many)
     sources = {kind: many if kind.startswith("Zarr") else few for kind in kinds}
