@@ -9,7 +9,7 @@ JOBS ?= 2
 # coverage.py is cheapest with the interpreter's own events, which Python has since 3.12
 COVERAGE_CORE ?= $(shell $(BIN)/python -c "import sys; print('sysmon' if sys.version_info >= (3, 12) else 'ctrace')")
 
-KERNEL := hatch_build.py $(wildcard cellucid_dask/encode/csrc/*.*)
+KERNEL := hatch_build.py $(wildcard cellucid_dask/kernel/csrc/*.*)
 
 .venv/package: pyproject.toml $(KERNEL)
 	$(PYTHON) -m venv .venv

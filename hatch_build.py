@@ -9,7 +9,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_BUILD = "cellucid_dask/encode/csrc/build.py"
+_BUILD = "cellucid_dask/kernel/csrc/build.py"
 
 
 class KernelHook(BuildHookInterface):
@@ -32,6 +32,6 @@ class KernelHook(BuildHookInterface):
             for machine in machines:
                 options += ["-arch", machine]
         runpy.run_path(f"{self.root}/{_BUILD}")["compile_kernel"](options)
-        build_data["artifacts"].append("/cellucid_dask/encode/_kernel.so")
+        build_data["artifacts"].append("/cellucid_dask/kernel/_kernel.so")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{tag}"

@@ -198,7 +198,7 @@ def _staged(staging: Staging, target: Target) -> Callable[[str, bytes], FileDige
 
     def keep(name: str, data: bytes) -> FileDigest:
         staging.add(name, data)
-        return FileDigest.of(data, md5=not target.is_local)
+        return FileDigest.of(data, target.tag(data))
 
     return keep
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from zlib_ng import zlib_ng
 
-from cellucid_dask.encode.library import address, checked, library
+from cellucid_dask.kernel.library import address, checked, library
 from cellucid_dask.types import Array
 
 # No name, no time, unknown system: the same bytes on every machine (RFC 1952).

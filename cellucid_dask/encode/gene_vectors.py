@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from cellucid_dask.encode.kernel_tiles import DAMAGED, Tiles
-from cellucid_dask.encode.library import address, checked, library
 from cellucid_dask.encode.quantize import CODE_DTYPE
 from cellucid_dask.encode.tiles import Tile
+from cellucid_dask.kernel.library import address, checked, library
 from cellucid_dask.types import Array
 
 _FLOAT32 = np.dtype("<f4")

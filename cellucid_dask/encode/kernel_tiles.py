@@ -1,15 +1,15 @@
-"""Tiles as the kernel takes them, checksums of them, and reading them from a local disk."""
+"""Tiles as the kernel takes them, and checksums of them."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from ctypes import POINTER, byref, c_char_p, cast
+from ctypes import POINTER, byref, cast
 from typing import Self, overload
 
 import numpy as np
 
-from cellucid_dask.encode.library import (
+from cellucid_dask.encode.tiles import DenseTile, Tile
+from cellucid_dask.kernel.library import (
     GenesStruct,
     TileStruct,
     address,
@@ -17,13 +17,11 @@ from cellucid_dask.encode.library import (
     library,
     value_type,
 )
-from cellucid_dask.encode.tiles import DenseTile, Tile
 from cellucid_dask.types import Array
 
 DAMAGED = "Values read before are damaged, in memory or in scratch: export again, with --resume."
 # What is stored with a tile for each gene, and for the end: the offset of its values, its checksum.
 HEAD = np.dtype([("offset", "<i8"), ("sum", "<u8")])
-_ALIGNED = 8  # bytes: where the kernel puts each range that it reads
 
 
 class Tiles(Sequence[Tile]):
@@ -92,30 +90,3 @@ class Tiles(Sequence[Tile]):
         sums = np.empty((len(self), self.n_genes), np.uint64)
         checked(library().cellucid_sums(byref(self.struct(n_cells)), address(sums)), DAMAGED)
         return sums
-
-
-def read_local(ranges: Sequence[tuple[str, int, int]]) -> list[Array]:
-    """Read ranges of local files in one call.
-
-    Parameters
-    ----------
-    ranges
-        Path, first byte and the byte after the last of each.
-
-    Returns
-    -------
-    list of ndarray
-        uint8: the content of each, aligned for numbers of any size; of fewer ranges than asked
-        where one cannot be read.
-    """
-    starts = np.array([start for _, start, _ in ranges], np.int64)
-    lengths = np.array([stop for _, _, stop in ranges], np.int64) - starts
-    ends = np.cumsum(lengths + -lengths % _ALIGNED)
-    contents = np.empty(int(ends[-1]), np.uint8)
-    paths = (c_char_p * len(ranges))(*[os.fsencode(path) for path, _, _ in ranges])
-    n_read = library().cellucid_read(
-        paths, address(starts), address(lengths), len(ranges), address(contents)
-    )
-    firsts = [0, *ends.tolist()]
-    sizes = lengths[:n_read].tolist()
-    return [contents[at : at + size] for at, size in zip(firsts, sizes, strict=False)]

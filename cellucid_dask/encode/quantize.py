@@ -1,4 +1,4 @@
-"""Numbers that float32 holds, and their codes of 8 and 16 bits; `csrc/genes.h` has the rule."""
+"""Numbers that float32 holds, and their codes of 8 and 16 bits (rule: `kernel/csrc/genes.h`)."""
 
 from typing import Any
 

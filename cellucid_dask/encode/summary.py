@@ -17,7 +17,7 @@ _DTYPES: dict[str, Any] = {
     "n_missing": np.int64,
     "nbytes": np.int64,
     "sha256": np.dtype("S64"),
-    "md5": np.dtype("S32"),
+    "tag": np.dtype("S32"),
 }
 
 
@@ -37,11 +37,10 @@ class GeneSummary:
         int64, (n_genes,): size of the file.
     sha256
         S64, (n_genes,): SHA-256 of the file in hexadecimal.
-    md5
-        S32, (n_genes,): MD5 of the file in hexadecimal, as object stores report it; empty for
-        local files.
+    tag
+        S32, (n_genes,): what the target can compare with the file, see `Target.tag`.
     shared
-        Size, SHA-256 and MD5 of the files that hold several genes, by path; in a format of such
+        Size, SHA-256 and tag of the files that hold several genes, by path; in a format of such
         files those of each gene are empty.
     """
 
@@ -51,7 +50,7 @@ class GeneSummary:
     n_missing: Array
     nbytes: Array
     sha256: Array
-    md5: Array
+    tag: Array
     shared: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)
 
     @property
@@ -82,7 +81,7 @@ class GeneSummary:
     def to_lists(self) -> dict[str, list[Any]]:
         """Return all but the columns, for JSON: a receipt identifies genes by their files."""
         lists = {name: getattr(self, name).tolist() for name in _DTYPES if name != "column"}
-        lists |= {name: [each.decode() for each in lists[name]] for name in ("sha256", "md5")}
+        lists |= {name: [each.decode() for each in lists[name]] for name in ("sha256", "tag")}
         return lists | {"shared": [[path, *digest] for path, digest in self.shared.items()]}
 
     @classmethod
@@ -102,6 +101,6 @@ class GeneSummary:
         if any(values.shape != column.shape for values in columns.values()):
             raise ValueError("columns of different lengths")
         shared = {
-            str(path): (int(n), str(sha256), str(md5)) for path, n, sha256, md5 in lists["shared"]
+            str(path): (int(n), str(sha256), str(tag)) for path, n, sha256, tag in lists["shared"]
         }
         return cls(column=column, **columns, shared=shared)

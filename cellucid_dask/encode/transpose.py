@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.encode.library import UNSORTED, RowsStruct, address, checked, library, value_type
 from cellucid_dask.encode.quantize import as_float32, value_dtype
+from cellucid_dask.kernel.library import UNSORTED, RowsStruct, address, checked, library, value_type
 from cellucid_dask.types import Array
 
 DAMAGED = "The sparse matrix is damaged: it holds indices outside its shape. Create the file again."

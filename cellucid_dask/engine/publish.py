@@ -50,7 +50,7 @@ def publish(
     *first, last = documents
     for name in first:
         target.publish(name, documents[name])
-    digests = {name: FileDigest.of(documents[name], md5=not target.is_local) for name in first}
+    digests = {name: FileDigest.of(documents[name], target.tag(documents[name])) for name in first}
     with ThreadPoolExecutor(1) as pool:
         flushed = pool.submit(target.flush)  # the disk writes while the files are read
         written = {**payloads, **digests}

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from cellucid_dask.encode.kernel_tiles import HEAD, Tiles, read_local
+from cellucid_dask.encode.kernel_tiles import HEAD, Tiles
 from cellucid_dask.encode.tiles import DenseTile, SparseTile, Tile, narrowed
 from cellucid_dask.errors import ExportError
+from cellucid_dask.kernel.files import read_ranges
 from cellucid_dask.store.scratch import Scratch
 from cellucid_dask.types import Array
 
@@ -196,7 +197,7 @@ class StoredGenes:
 
     def _read(self, ranges: Sequence[_Range]) -> list[Array]:
         if self._scratch.is_local:
-            found = read_local(
+            found = read_ranges(
                 [(self._scratch.path(name), first, last) for name, first, last in ranges]
             )
             if len(found) == len(ranges):

@@ -62,7 +62,7 @@ def write_files(
             target.writer() as out,
         ):
             for name, data in progress.count(staging):
-                out.put(name, data)
+                out.put({name: data})
         staging.close()
         graph = output.graph(request, target)
         release_memory()  # the genes will need it

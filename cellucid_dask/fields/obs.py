@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from cellucid_dask.encode.kernel import quantize
+from cellucid_dask.encode.genes import quantize
 from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.errors import RequestError
 from cellucid_dask.fields.categories import encode_categories, is_text

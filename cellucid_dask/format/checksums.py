@@ -29,19 +29,21 @@ class FileDigest(NamedTuple):
     ----------
     nbytes
         Its size.
-    sha256, md5
-        In hexadecimal; empty where nothing will compare it. Object stores report the MD5.
+    sha256
+        In hexadecimal; empty where nothing will compare it.
+    tag
+        What tells at little cost whether the file still has the content, see `Target.tag`; may be
+        empty.
     """
 
     nbytes: int
     sha256: str
-    md5: str = ""
+    tag: str = ""
 
     @classmethod
-    def of(cls, data: bytes, *, md5: bool) -> FileDigest:
-        """Compute the digest of a content, with its MD5 if a store may report that."""
-        of_store = hashlib.md5(data, usedforsecurity=False).hexdigest() if md5 else ""
-        return cls(len(data), sha256(data), of_store)
+    def of(cls, data: bytes | memoryview, tag: str = "") -> FileDigest:
+        """Compute the digest of a content."""
+        return cls(len(data), sha256(data), tag)
 
     @classmethod
     def size_of(cls, data: bytes) -> FileDigest:
@@ -49,7 +51,7 @@ class FileDigest(NamedTuple):
         return cls(len(data), "")
 
 
-def sha256(data: bytes) -> str:
+def sha256(data: bytes | memoryview) -> str:
     """Return the SHA-256 of a content in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 

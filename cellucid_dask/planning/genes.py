@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from dask.utils import format_bytes
 
-from cellucid_dask.encode.kernel import working_bytes
+from cellucid_dask.encode.genes import working_bytes
 from cellucid_dask.encode.kernel_tiles import HEAD
 from cellucid_dask.encode.tiles import TILE_CELLS
 from cellucid_dask.errors import RequestError

@@ -57,7 +57,7 @@ def _other_tables(export: CheckedStore, request: Request) -> set[str]:
     other: set[str] = set()
 
     def compare(path: str, made: bytes) -> FileDigest:
-        digest = FileDigest.of(made, md5=False)
+        digest = FileDigest.of(made)
         if sums.get(path) != digest.sha256:  # otherwise the files of the export are not read
             found = target.read(path)
             if found is None or not same_content(path, found, made):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from cellucid_dask.kernel.files import write_files
 from cellucid_dask.store.durable import flush_file
 from cellucid_dask.store.local import regular, write_local
 
@@ -32,6 +34,24 @@ class LocalWriter:
     def __init__(self, root: str, own: str | None) -> None:
         self._root, self._is_shared = root, own is not None
         self._own = f"{root}/{own}" if own else root
+        token = uuid.uuid4().hex
+        self._unfinished = (f"{self._own}/.{token}-{n}.part" for n in itertools.count())
+
+    def write_all(self, files: Mapping[str, bytes | memoryview]) -> None:
+        """Write files one after the other.
+
+        Raises
+        ------
+        FileNotFoundError
+            The folder has been taken.
+        """
+        names, contents = list(files), list(files.values())
+        while names:
+            paths = [f"{self._root}/{name}" for name in names]
+            n_done = write_files([self._temporary() for _ in names], paths, contents)
+            for name, data in zip(names[n_done:][:1], contents[n_done:], strict=False):
+                self.write(name, data)  # says what hinders it, or makes its folder
+            names, contents = names[n_done + 1 :], contents[n_done + 1 :]
 
     def write(self, name: str, data: bytes | memoryview, *, flush: bool = False) -> None:
         """Write a file; with `flush` its content is on the disk before its name is.
@@ -83,7 +103,7 @@ class LocalWriter:
     def _temporary(self) -> str:
         if not self._is_shared:
             Path(self._own).mkdir(parents=True, exist_ok=True)
-        return f"{self._own}/.{uuid.uuid4().hex}.part"
+        return next(self._unfinished)
 
     def _rename(self, temporary: str, name: str) -> None:
         path = f"{self._root}/{name}"

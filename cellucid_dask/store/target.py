@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from cellucid_dask.errors import ExportError
+from cellucid_dask.kernel.files import checksum
 from cellucid_dask.store.durable import flush_file_system
 from cellucid_dask.store.local import write_local
 from cellucid_dask.store.local_writer import LocalWriter
@@ -94,8 +96,7 @@ class Target(Location):
     def put(self, files: Mapping[str, bytes]) -> None:
         """Write files that no manifest names yet, many at once where the store can."""
         with self.writer() as out:
-            for name, data in files.items():
-                out.put(name, data)
+            out.put(files)
         self._take_back(files)
 
     def _take_back(self, names: Iterable[str]) -> None:
@@ -161,6 +162,15 @@ class Target(Location):
         )
         return [data for data in contents if data is not None]
 
+    def tag(self, data: bytes | memoryview) -> str:
+        """Return what tells at little cost whether a file still has a content.
+
+        This is the MD5 of an object, which stores report, and a faster checksum of a local file.
+        """
+        if self.is_local:
+            return checksum(data)
+        return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
     def files(self, folder: str = "") -> dict[str, tuple[int, str | None]]:
         """Return size, and MD5 where the store gives one, of every file in a folder, by name."""
         prefix = f"{folder}/" if folder else ""
@@ -205,12 +215,13 @@ class Writer:
         self._target, self._local = target, target.local_writer
         self._uploads = None if target.is_local else Uploads(target.client, target.asked)
 
-    def put(self, name: str, data: bytes | memoryview) -> None:
-        """Write a file, or begin to."""
+    def put(self, files: Mapping[str, bytes | memoryview]) -> None:
+        """Write files, or begin to."""
         with self._target.explaining_writes():
             if self._uploads is None:
-                self._local.write(name, data)
-            else:
+                self._local.write_all(files)
+                return
+            for name, data in files.items():
                 self._uploads.put(self._target.path(name), bytes(data), content_type(name))
 
     def __enter__(self) -> Self:

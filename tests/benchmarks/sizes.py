@@ -15,7 +15,7 @@ import numpy as np
 from zlib_ng import zlib_ng
 
 from cellucid_dask.encode.compress import compress
-from cellucid_dask.encode.kernel import quantize
+from cellucid_dask.encode.genes import quantize
 
 _MAX_GENES = 400
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +107,12 @@ def test_nothing_is_left_when_a_gene_cannot_be_written(
     put, target = Writer.put, tmp_path / "out"
     waiting: list[Path] = []
 
-    def fill_up(self: Writer, name: str, data: bytes) -> None:
-        if name.startswith("var/"):
+    def fill_up(self: Writer, files: Mapping[str, bytes]) -> None:
+        if any(name.startswith("var/") for name in files):
             waiting.extend(scratch.glob("*/*.tiles"))
             with self._target.explaining_writes():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        put(self, name, data)
+        put(self, files)
 
     monkeypatch.setattr(Writer, "put", fill_up)
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the handlers of this process stay

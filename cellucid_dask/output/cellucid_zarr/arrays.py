@@ -177,7 +177,7 @@ class Hierarchy:
 
         def keep(path: str, data: bytes) -> FileDigest:
             target.put({path: data})
-            return FileDigest.of(data, md5=not target.is_local)
+            return FileDigest.of(data, target.tag(data))
 
         return cls(keep)
 

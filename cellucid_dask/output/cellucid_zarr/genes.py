@@ -137,8 +137,8 @@ class GeneChunks:
             for piece in _pieces(expression, genes, slots):
                 whole = expression.is_whole(piece)
                 for path, data in expression.files(piece) if whole else [_fragment(piece)]:
-                    out.put(path, data)
-                    files[path] = FileDigest.of(data, md5=not target.is_local)
+                    out.put({path: data})
+                    files[path] = FileDigest.of(data, target.tag(data))
         return GeneSummary(
             self.columns[first : first + n_genes],
             genes.lowest,
@@ -240,8 +240,8 @@ def join_chunks(
         for fragments in chunks:
             piece = _joined(target, expression, fragments)
             for path, data in expression.files(piece):
-                out.put(path, data)
-                digests[path] = FileDigest.of(data, md5=not target.is_local)
+                out.put({path: data})
+                digests[path] = FileDigest.of(data, target.tag(data))
     return digests
 
 

@@ -21,6 +21,7 @@ from cellucid_dask.encode.gzip_blocks import GzipWriter, Sink
 from cellucid_dask.format import names
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.format.edges import index_dtype
+from cellucid_dask.kernel.files import Checksum
 from cellucid_dask.planning.edges import EdgePlan
 from cellucid_dask.request.resolve import Request
 from cellucid_dask.runtime.compute import run_all
@@ -172,7 +173,11 @@ def export_edges(
         max_neighbors=int(n_neighbors.max(initial=0)),
         # stores report no MD5 of what is written in parts
         files={
-            name: FileDigest(writer.nbytes, out.sha256.hexdigest())
+            name: FileDigest(
+                writer.nbytes,
+                out.sha256.hexdigest(),
+                out.checksum.hexdigest() if target.is_local else "",
+            )
             for name, writer, out in zip(files, (sources, destinations), outs, strict=True)
         },
         scratch_bytes=scratch.nbytes() if scratch else 0,
@@ -180,16 +185,17 @@ def export_edges(
 
 
 class _Digesting:
-    """A sink that passes on what is written, and computes its SHA-256."""
+    """A sink that passes on what is written, and computes its SHA-256 and `Target.tag`."""
 
     def __init__(self, out: Sink) -> None:
         self._out = out
-        self.sha256 = hashlib.sha256()
+        self.sha256, self.checksum = hashlib.sha256(), Checksum()
 
     def write(self, data: bytes) -> None:
         """Write the next bytes."""
         self._out.write(data)
         self.sha256.update(data)
+        self.checksum.update(data)
 
 
 def _blocks(array: Any) -> Iterator[tuple[int, Delayed, int, int]]:

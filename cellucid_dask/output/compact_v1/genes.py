@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -10,9 +9,10 @@ from typing import Self
 import numpy as np
 
 from cellucid_dask.encode.counts import GeneCounts
-from cellucid_dask.encode.kernel import encode_genes
+from cellucid_dask.encode.genes import encode_genes
 from cellucid_dask.encode.summary import GeneSummary
 from cellucid_dask.encode.tiles import Tile
+from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array
 
@@ -51,22 +51,24 @@ class GeneFiles:
     def write(self, target: Target, tiles: Sequence[Tile], first: int) -> GeneSummary:
         """Encode and put the genes of some tiles, the first at position `first`."""
         encoded = encode_genes(tiles, self.n_cells, self.bits, self.level)
-        n_genes = tiles[0].n_genes
-        nbytes = np.zeros(n_genes, np.int64)
-        sha256, md5 = np.zeros(n_genes, "S64"), np.zeros(n_genes, "S32")
+        digests: list[FileDigest] = []
         with target.writer() as out:
-            for gene, data in enumerate(encoded.files):
-                nbytes[gene] = len(data)
-                sha256[gene] = hashlib.sha256(data).hexdigest().encode()
-                if not target.is_local:  # stores give it back when the run is resumed
-                    md5[gene] = hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
-                out.put(self.keys[first + gene], data)
-        columns = self.columns[first : first + n_genes]
+            for some in encoded.files:
+                at = first + len(digests)
+                out.put(dict(zip(self.keys[at : at + len(some)], some, strict=True)))
+                digests += (FileDigest.of(data, target.tag(data)) for data in some)
+        nbytes, sha256, tags = zip(*digests, strict=True)
         return GeneSummary(
-            columns, encoded.lowest, encoded.highest, encoded.n_missing, nbytes, sha256, md5
+            self.columns[first : first + len(digests)],
+            encoded.lowest,
+            encoded.highest,
+            encoded.n_missing,
+            np.array(nbytes),
+            np.array(sha256, "S64"),
+            np.array(tags, "S32"),
         )
 
     def sizes(self, tiles: Sequence[Tile], n_cells: int) -> list[int]:
         """Return the size of the file of each gene, if there were `n_cells` cells."""
         encoded = encode_genes(tiles, n_cells, self.bits, self.level)
-        return [len(data) for data in encoded.files]
+        return [len(data) for some in encoded.files for data in some]

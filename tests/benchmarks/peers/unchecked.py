@@ -37,6 +37,7 @@ for module, name, instead in (
     (publish, "_look", _nothing),
     (local_writer, "flush_file", _nothing),
     (Target, "flush", _nothing),
+    (Target, "tag", lambda *_: ""),
 ):
     assert hasattr(module, name)
     setattr(module, name, instead)

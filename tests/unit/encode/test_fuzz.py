@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cellucid_dask import RequestError
-from cellucid_dask.encode.library import library
+from cellucid_dask.kernel.library import library
 from tests.fuzz_kernel import run, sanitizer
 
 

@@ -1,40 +1,11 @@
-"""Checksums of tiles, and reading ranges of local files in one call."""
+"""Checksums of tiles."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 
-from cellucid_dask.encode.kernel_tiles import Tiles, read_local
+from cellucid_dask.encode.kernel_tiles import Tiles
 from cellucid_dask.encode.tiles import DenseTile, SparseTile
-
-
-def test_ranges_are_read_in_order(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(bytes(range(100)))
-    (tmp_path / "b").write_bytes(b"xyz")
-    a, b = str(tmp_path / "a"), str(tmp_path / "b")
-    found = read_local([(a, 3, 14), (a, 0, 8), (b, 1, 3), (b, 2, 2), (a, 99, 100)])
-    assert len(found) == 5
-    assert [part.tobytes() for part in found] == [
-        bytes(range(3, 14)), bytes(range(8)), b"yz", b"", b"c",
-    ]  # fmt: skip
-    assert all(part.ctypes.data % 8 == 0 for part in found if part.size)
-
-
-@pytest.mark.parametrize("kind", ["short", "missing", "link", "folder"])
-def test_what_cannot_be_read_is_counted(tmp_path: Path, kind: str) -> None:
-    good, bad = tmp_path / "good", tmp_path / "bad"
-    good.write_bytes(bytes(8))
-    if kind == "short":
-        bad.write_bytes(bytes(7))
-    elif kind == "link":
-        bad.symlink_to(good)
-    elif kind == "folder":
-        bad.mkdir()
-    found = read_local([(str(good), 0, 8), (str(bad), 0, 8), (str(good), 0, 8)])
-    assert [part.tobytes() for part in found] == [bytes(8)]
 
 
 def _sums(cells: list[int], values: list[float]) -> list[int]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cellucid_dask.encode.kernel import quantize
+from cellucid_dask.encode.genes import quantize
 from cellucid_dask.encode.quantize import CODE_DTYPE, MAX_CODE, MISSING_CODE, as_float32
 
 BITS = pytest.mark.parametrize("bits", [8, 16])

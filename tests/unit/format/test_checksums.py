@@ -10,6 +10,7 @@ import pytest
 
 from cellucid_dask.format.checksums import FileDigest, parse, to_text
 from cellucid_dask.format.decode import DamageError
+from cellucid_dask.kernel.files import checksum
 from cellucid_dask.output.cellucid_zarr.arrays import Hierarchy
 from cellucid_dask.store.target import Target
 
@@ -18,9 +19,9 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 
 
-def test_only_stores_report_an_md5() -> None:
-    assert FileDigest.of(CONTENT, md5=True) == (len(CONTENT), SHA256, MD5)
-    assert FileDigest.of(CONTENT, md5=False) == (len(CONTENT), SHA256, "")
+def test_digests_of_a_content() -> None:
+    assert FileDigest.of(CONTENT, MD5) == (len(CONTENT), SHA256, MD5)
+    assert FileDigest.of(CONTENT) == (len(CONTENT), SHA256, "")
     assert FileDigest.size_of(CONTENT) == (len(CONTENT), "", "")
 
 
@@ -30,7 +31,8 @@ def test_digests_of_what_is_written_at_once(tmp_path: Path, *, is_local: bool) -
     target = Target.of(url, {})
     store = Hierarchy.in_target(target)
     store.put("obsp/data/0", CONTENT)
-    assert store.files == {"obsp/data/0": (len(CONTENT), SHA256, "" if is_local else MD5)}
+    assert store.files == {"obsp/data/0": (len(CONTENT), SHA256, target.tag(CONTENT))}
+    assert target.tag(CONTENT) == (checksum(CONTENT) if is_local else MD5)
     assert target.read("obsp/data/0") == CONTENT
 
 

@@ -1,7 +1,7 @@
 """The boundary between the engine and the kernel: tiles of some genes -> the bytes of their files.
 
 Whoever encodes genes, for a run or for a forecast, calls `encode_genes`; whoever plans memory
-calls `working_bytes`. What is compiled is in `csrc/`.
+calls `working_bytes`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class EncodedGenes:
     Attributes
     ----------
     files
-        Bytes of each gene's file, in order; they are made some at a time, when taken.
+        Bytes of each gene's file, in order; some at a time, which are made when they are taken.
     lowest, highest
         float64, (n_genes,): the range of the finite float32 values.
     n_missing
         int64, (n_genes,): number of values that are NaN or infinite.
     """
 
-    files: Iterator[memoryview]
+    files: Iterator[list[memoryview]]
     lowest: Array
     highest: Array
     n_missing: Array
@@ -65,26 +65,27 @@ def encode_genes(
     return EncodedGenes(files, genes.lowest, genes.highest, genes.n_missing)
 
 
-def _files(genes: GeneVectors, bits: int | None, level: int | None) -> Iterator[memoryview]:
+def _files(genes: GeneVectors, bits: int | None, level: int | None) -> Iterator[list[memoryview]]:
     n_together = max(1, _FILES_BYTES // max(1, vector_bytes(genes.n_cells, bits)))
     for first in range(0, genes.n_genes, n_together):
-        for vector in genes.vectors(first, min(first + n_together, genes.n_genes), bits):
-            yield compress(vector, level)
+        last = min(first + n_together, genes.n_genes)
+        yield [compress(vector, level) for vector in genes.vectors(first, last, bits)]
 
 
-def _members(genes: GeneVectors, level: int) -> Iterator[memoryview]:
+def _members(genes: GeneVectors, level: int) -> Iterator[list[memoryview]]:
     first = 0
     while first < genes.n_genes:
         buffer = np.empty(max(_FILES_BYTES, member_bound(genes.n_cells)), np.uint8)
         ends, repetitive = genes.members(first, buffer)
-        start = 0
+        start, members = 0, []
         for gene, (end, again) in enumerate(zip(ends.tolist(), repetitive.tolist(), strict=True)):
             member = buffer[start:end].data
             if again:
                 (vector,) = genes.vectors(first + gene, first + gene + 1, 8)
                 member = smaller_member(member, vector, level)
-            yield member
+            members.append(member)
             start = end
+        yield members
         first += len(ends)
 
 

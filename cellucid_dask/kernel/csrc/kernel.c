@@ -1,6 +1,8 @@
-/* The functions that Python calls; encode/library.py declares them once more. */
+/* The functions that Python calls; library.py declares them once more. */
 
 #include "common.h"
+#include "checksum.h"
+#include "files.h"
 #include "huffman.h"
 #include "tokens.h"
 #include "crc32.h"
@@ -8,9 +10,9 @@
 #include "genes.h"
 #include "columns.h"
 #include "transpose.h"
-#include "scratch.h"
+#include "sums.h"
 
-#define VERSION 4 /* of these functions; library.py refuses another */
+#define VERSION 5 /* of these functions; library.py refuses another */
 
 EXPORTED int32_t cellucid_version(void) { return VERSION; }
 
@@ -118,11 +120,26 @@ EXPORTED int32_t cellucid_transpose(const Rows *rows, const int64_t *starts, uin
   return result;
 }
 
-/* Reads ranges of local files, each to the next multiple of 8 in `out`; returns how many were read. */
+/* Checksums of each gene in each tile, (n_tiles, n_genes). */
+EXPORTED int32_t cellucid_sums(const Genes *genes, uint64_t *sums) { return sum_genes(genes, sums); }
+
+/* Continues a checksum, 0 at first; all calls but the last add whole pieces. */
+EXPORTED uint64_t cellucid_add(uint64_t sum, const uint8_t *bytes, int64_t n) {
+  return add_pieces(sum, bytes, n);
+}
+
+/* Of local files, see files.h. */
 EXPORTED int64_t cellucid_read(const char *const *paths, const int64_t *starts, const int64_t *lengths,
                                int64_t n_ranges, uint8_t *out) {
   return read_ranges(paths, starts, lengths, n_ranges, out);
 }
 
-/* Checksums of each gene in each tile, (n_tiles, n_genes). */
-EXPORTED int32_t cellucid_sums(const Genes *genes, uint64_t *sums) { return sum_genes(genes, sums); }
+EXPORTED int64_t cellucid_write(const char *const *unfinished, const char *const *paths,
+                                const uint8_t *const *contents, const int64_t *sizes, int64_t n_files) {
+  return write_files(unfinished, paths, contents, sizes, n_files);
+}
+
+EXPORTED int64_t cellucid_sum_files(const char *const *paths, const int64_t *sizes, int64_t n_files,
+                                    uint64_t *sums) {
+  return sum_files(paths, sizes, n_files, sums);
+}

@@ -1,4 +1,4 @@
-"""Compile the kernel into the package: ``python cellucid_dask/encode/csrc/build.py``."""
+"""Compile the kernel into the package: ``python cellucid_dask/kernel/csrc/build.py``."""
 
 from __future__ import annotations
 

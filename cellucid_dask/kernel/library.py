@@ -6,7 +6,7 @@ ctypes lets go of Python's lock during each call, so that threads run side by si
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import CDLL, POINTER, Structure, c_char_p, c_int32, c_int64, c_void_p
+from ctypes import CDLL, POINTER, Structure, c_char_p, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.types import Array
 
 PATH = Path(__file__).with_name("_kernel.so")  # on every system: nothing but this module loads it
-_VERSION = 4
+_VERSION = 5
 
 _OUT_OF_MEMORY, _DAMAGED, UNSORTED, _INCONSISTENT = -1, -2, -3, -4
 
@@ -55,7 +55,7 @@ class RowsStruct(Structure):
     )  # fmt: skip
 
 
-_GENES, _ROWS = POINTER(GenesStruct), POINTER(RowsStruct)
+_GENES, _ROWS, _TEXTS = POINTER(GenesStruct), POINTER(RowsStruct), POINTER(c_char_p)
 _SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     "cellucid_version": (c_int32, ()),
     "cellucid_member_bound": (c_int64, (c_int64,)),
@@ -74,9 +74,12 @@ _SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     ),
     "cellucid_member": (c_int64, (c_void_p, c_int64, c_void_p, c_int64, c_void_p)),
     "cellucid_count": (c_int32, (_ROWS, c_void_p)),
-    "cellucid_read": (c_int64, (POINTER(c_char_p), c_void_p, c_void_p, c_int64, c_void_p)),
-    "cellucid_sums": (c_int32, (_GENES, c_void_p)),
     "cellucid_transpose": (c_int32, (_ROWS, c_void_p, c_void_p, c_void_p)),
+    "cellucid_sums": (c_int32, (_GENES, c_void_p)),
+    "cellucid_add": (c_uint64, (c_uint64, c_void_p, c_int64)),
+    "cellucid_read": (c_int64, (_TEXTS, c_void_p, c_void_p, c_int64, c_void_p)),
+    "cellucid_write": (c_int64, (_TEXTS, _TEXTS, POINTER(c_void_p), c_void_p, c_int64)),
+    "cellucid_sum_files": (c_int64, (_TEXTS, c_void_p, c_int64, c_void_p)),
 }
 
 

@@ -1,7 +1,8 @@
 /* What all parts of the kernel share.
 
    Plain C11 of one translation unit (kernel.c), loaded with ctypes: no Python.h, no global state, and
-   no I/O but that of scratch.h. Every function gets its arrays from the caller and returns OK or one of the codes below. */
+   no I/O but that of files.h. Every function gets its arrays from the caller and returns OK or one of the
+   codes below. */
 
 #define _POSIX_C_SOURCE 200809L /* pread, O_NOFOLLOW */
 
