@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from typing import Any, Literal
 import anndata as ad
 import numpy as np
 import pandas as pd
+import zarr
+from anndata.io import read_elem, write_elem
 from scipy import sparse
 
 ROOT = Path(__file__).parents[1]
@@ -157,11 +160,39 @@ def write_zarr(
     *,
     version: Literal[2, 3] = 3,
     chunks: tuple[int, int] | None = None,
+    plain: bool = False,
 ) -> Path:
-    with ad.settings.override(zarr_write_format=version), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of changes to come in what anndata writes
+    """Write a Zarr store as the installed anndata does.
+
+    A `plain` one is alike whatever anndata that is: no shards, and each text is one array.
+    """
+    layout = {"allow_write_nullable_strings": False, "auto_shard_zarr_v3": False} if plain else {}
+    with _writing(zarr_write_format=version, **layout):
         adata.write_zarr(path, chunks=chunks)
     return path
+
+
+def make_nullable(group: Any, *tables: str) -> None:
+    """Store the index of tables as anndata does with pandas 3: values, and which are missing."""
+    with _writing(allow_write_nullable_strings=True, auto_shard_zarr_v3=False):
+        for table in tables:
+            index = group[table].attrs["_index"]
+            values = read_elem(group[table][index])
+            if isinstance(values, np.ndarray):
+                del group[table][index]
+                write_elem(group[table], index, pd.array(values, "string"))
+        if isinstance(group, zarr.Group):
+            zarr.consolidate_metadata(group.store)
+
+
+@contextmanager
+def _writing(**settings: Any) -> Iterator[None]:
+    """Return a context in which anndata writes by the settings that it has of these."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of changes to come in what anndata writes
+        known = {key: value for key, value in settings.items() if hasattr(ad.settings, key)}
+        with ad.settings.override(**known):
+            yield
 
 
 def tree_bytes(folder: Path) -> Tree:

@@ -62,8 +62,8 @@ class AnnDataSource:
             named = {}
         named["raw"] = None if adata.raw is None else adata.raw.X
         found = {name: matrix for name, matrix in named.items() if matrix is not None}
-        # anndata 0.13 lists X among the layers, as None
-        layers = _by_name({key: each for key, each in adata.layers.items() if key is not None})
+        # anndata 0.13 has X among the layers, as None; of a file without X, it cannot be read
+        layers = _by_name({key: adata.layers[key] for key in adata.layers if key is not None})
         return found | {name: layers[name] for name in sorted(layers) if name not in found}
 
     @property

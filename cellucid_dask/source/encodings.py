@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 
 def read_element(element: Any) -> Any:
     """Read an element as anndata's `read_elem` does.
 
-    Nearly all columns and embeddings are in one of three encodings. These are read here, since
+    Nearly all columns and embeddings are in one of four encodings. These are read here, since
     importing anndata takes longer than exporting a small atlas; anndata reads all others.
 
     Parameters
@@ -22,8 +23,13 @@ def read_element(element: Any) -> Any:
     match attributes.get("encoding-type"), attributes.get("encoding-version"):
         case "array", "0.2.0":
             return element[()]
-        case "string-array", "0.2.0" if hasattr(element, "asstr"):  # of h5py
-            return element.asstr()[()]
+        case "string-array", "0.2.0":
+            return (element.asstr() if hasattr(element, "asstr") else element)[()]
+        case "nullable-string-array", "0.1.0":  # with pandas 3, any text of anndata
+            missing = np.nan if attributes.get("na-value") == "NaN" else pd.NA
+            values = read_element(element["values"]).astype(object)
+            values[read_element(element["mask"])] = missing
+            return pd.array(values, dtype=pd.StringDtype(na_value=missing))
         case "categorical", "0.2.0":
             return pd.Categorical.from_codes(
                 codes=read_element(element["codes"]),

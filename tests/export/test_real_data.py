@@ -13,7 +13,16 @@ import pytest
 import zarr
 
 import cellucid_dask
-from tests.helpers import SETTINGS, dense, expression, read_source
+from tests.helpers import (
+    SETTINGS,
+    dense,
+    expression,
+    make_nullable,
+    read_source,
+    tree_bytes,
+    write_h5ad,
+    write_zarr,
+)
 from tests.viewer_reader import assert_gene, check
 
 QUANTIZATIONS = [8, 16, None]
@@ -304,3 +313,27 @@ def test_chosen_genes_in_the_given_order(shared_data: Path, tmp_path: Path) -> N
     assert export.genes == genes
     for gene in genes:
         assert_gene(export, gene, dense(adata[:, gene].X).ravel(), 8)
+
+
+@pytest.mark.parametrize("output", ["compact_v1", "cellucid-zarr"])
+@pytest.mark.parametrize("name", ["pbmc_small.h5ad", "ventolab_no_x.h5ad"])
+def test_written_again_by_the_installed_anndata(
+    shared_data: Path, tmp_path: Path, name: str, output: str
+) -> None:
+    """By any route the export is that of the file, which older versions wrote."""
+    cellucid_dask.export(shared_data / name, tmp_path / "expected", format=output, **SETTINGS)
+    adata, h5ad, store = read_source(shared_data / name), tmp_path / "a.h5ad", tmp_path / "a.zarr"
+    with h5py.File(write_h5ad(adata, h5ad), "a") as file:
+        make_nullable(file, "obs", "var")
+    make_nullable(zarr.open_group(write_zarr(adata, store), use_consolidated=False), "obs", "var")
+    backed = ad.read_h5ad(h5ad, backed="r")
+
+    for source in (h5ad, store, read_source(h5ad), read_source(store), backed):
+        target = tmp_path / "export"
+        cellucid_dask.export(source, target, format=output, **SETTINGS)
+
+        assert tree_bytes(target) == tree_bytes(tmp_path / "expected")
+        if isinstance(source, Path):
+            assert cellucid_dask.verify(target, source, progress=False).ok
+        shutil.rmtree(target)
+    backed.file.close()

@@ -23,9 +23,24 @@ from cellucid_dask.source.reading import UnreadableError
 from cellucid_dask.source.zarr_codecs import check_length as check_codec
 from cellucid_dask.source.zarr_store import bounded
 from tests.export.refusing import refused
-from tests.helpers import SETTINGS, edit_json, small_anndata, write_h5ad, write_zarr
+from tests.helpers import (
+    SETTINGS,
+    edit_json,
+    make_nullable,
+    small_anndata,
+    write_h5ad,
+    write_zarr,
+)
 from tests.viewer_reader import check
 
+NAMES = [
+    "X/data",
+    "obs/_index",
+    "obs/_index/values",
+    "var/_index",
+    "var/_index/values",
+    "obs/depth",
+]
 CODECS: dict[str, Any] = {
     "zstd": numcodecs.Zstd(), "blosc": numcodecs.Blosc(), "lz4": numcodecs.LZ4(),
     "gzip": numcodecs.GZip(), "zlib": numcodecs.Zlib(), "bz2": numcodecs.BZ2(),
@@ -74,6 +89,14 @@ def test_frames_without_length() -> None:
         check_codec("zstd", frame, 11)
 
 
+def plain_zarr(path: Path, version: Any, name: str) -> Path:
+    """Write a store of plain chunks; text whose values are `name` is nullable."""
+    write_zarr(small_anndata(), path, version=version, plain=True)
+    if name.endswith("/values"):
+        make_nullable(zarr.open_group(path, use_consolidated=False), name.partition("/")[0])
+    return path
+
+
 def chunk_files(store: Path, name: str) -> list[Path]:
     found = [*store.glob(f"{name}/c/**/*"), *store.glob(f"{name}/[0-9]*")]
     return [file for file in found if file.is_file()]
@@ -82,7 +105,7 @@ def chunk_files(store: Path, name: str) -> list[Path]:
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("name", ["X/data", "X/indices", "obs/depth"])
 def test_chunk_that_inflates_to_more(tmp_path: Path, version: Any, name: str) -> None:
-    path = write_zarr(small_anndata(), tmp_path / "a.zarr", version=version)
+    path = plain_zarr(tmp_path / "a.zarr", version, name)
     array = zarr.open_array(path / name, mode="r")
     kind = "zstd" if version == 3 else array.metadata.compressor.codec_id
     for file in chunk_files(path, name):
@@ -96,11 +119,11 @@ def test_chunk_that_inflates_to_more(tmp_path: Path, version: Any, name: str) ->
 
 
 @pytest.mark.parametrize("version", [2, 3])
-@pytest.mark.parametrize("name", ["X/data", "obs/_index", "var/_index", "obs/depth"])
+@pytest.mark.parametrize("name", NAMES)
 def test_file_of_a_chunk_that_is_longer_is_not_read(
     tmp_path: Path, version: Any, name: str
 ) -> None:
-    path = write_zarr(small_anndata(), tmp_path / "a.zarr", version=version)
+    path = plain_zarr(tmp_path / "a.zarr", version, name)
     for file in chunk_files(path, name):
         os.truncate(file, 2**40)
     if name.startswith("obs/d"):
@@ -137,9 +160,9 @@ def test_shards_are_read_and_bounded(tmp_path: Path, chunk: int, *, whole: bool)
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("name", ["obs/_index", "obs/cell_type/categories"])
+@pytest.mark.parametrize("name", ["obs/_index", "obs/_index/values", "obs/cell_type/categories"])
 def test_texts_that_are_not_there(tmp_path: Path, version: Any, name: str, *, packed: bool) -> None:
-    path = write_zarr(small_anndata(), tmp_path / "a.zarr", version=version)
+    path = plain_zarr(tmp_path / "a.zarr", version, name)
     data = b"\xff" * 5000
     if not packed and version == 2:
         edit_json(path / name / ".zarray", lambda array: array.update(compressor=None))
@@ -153,15 +176,16 @@ def test_texts_that_are_not_there(tmp_path: Path, version: Any, name: str, *, pa
         file.write_bytes(data)
     claims = pytest.raises(UnreadableError, match="of 5,000 bytes claims 4,294,967,295 texts")
     with claims, open_source(path) as source:
-        source.cell_ids() if name == "obs/_index" else source.obs("cell_type")
+        source.cell_ids() if name.startswith("obs/_index") else source.obs("cell_type")
 
 
+@pytest.mark.parametrize("name", ["obs/_index", "obs/_index/values"])
 @pytest.mark.parametrize("filter_id", ["json2", "msgpack2"])
-def test_filters_that_can_claim_any_length(tmp_path: Path, filter_id: str) -> None:
-    path = write_zarr(small_anndata(), tmp_path / "a.zarr", version=2)
+def test_filters_that_can_claim_any_length(tmp_path: Path, filter_id: str, name: str) -> None:
+    path = plain_zarr(tmp_path / "a.zarr", 2, name)
     change = {"filters": [{"id": "vlen-utf8"}, {"id": filter_id}], "compressor": None}
-    edit_json(path / "obs/_index/.zarray", lambda array: array.update(change))
-    for file in chunk_files(path, "obs/_index"):
+    edit_json(path / name / ".zarray", lambda array: array.update(change))
+    for file in chunk_files(path, name):
         file.write_bytes(b'[1,"<f4",[10000000000]]')
     can_claim = pytest.raises(UnreadableError, match="which can claim any length")
     with can_claim, open_source(path) as source:
