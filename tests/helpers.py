@@ -167,14 +167,14 @@ def write_zarr(
     A `plain` one is alike whatever anndata that is: no shards, and each text is one array.
     """
     layout = {"allow_write_nullable_strings": False, "auto_shard_zarr_v3": False} if plain else {}
-    with _writing(zarr_write_format=version, **layout):
+    with writing(zarr_write_format=version, **layout):
         adata.write_zarr(path, chunks=chunks)
     return path
 
 
 def make_nullable(group: Any, *tables: str) -> None:
     """Store the index of tables as anndata does with pandas 3: values, and which are missing."""
-    with _writing(allow_write_nullable_strings=True, auto_shard_zarr_v3=False):
+    with writing(allow_write_nullable_strings=True, auto_shard_zarr_v3=False):
         for table in tables:
             index = group[table].attrs["_index"]
             values = read_elem(group[table][index])
@@ -186,7 +186,7 @@ def make_nullable(group: Any, *tables: str) -> None:
 
 
 @contextmanager
-def _writing(**settings: Any) -> Iterator[None]:
+def writing(**settings: Any) -> Iterator[None]:
     """Return a context in which anndata writes by the settings that it has of these."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of changes to come in what anndata writes

@@ -41,7 +41,15 @@ def open_file(file: Location) -> Iterator[h5py.File]:
         stored: Any = file.url
         if not file.is_local:
             stored = opened.enter_context(RemoteHdf5(file.client, file.path()))
-        yield opened.enter_context(h5py.File(stored, "r"))
+        yield opened.enter_context(_open(stored))
+
+
+def _open(stored: Any) -> h5py.File:
+    try:
+        return h5py.File(stored, "r")
+    except Exception as error:  # noqa: BLE001  some are of the store
+        # frames of h5py in the traceback would keep the remote file open until HDF5 ends
+        raise error.with_traceback(None) from None
 
 
 @dataclass(frozen=True)

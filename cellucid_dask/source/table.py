@@ -88,13 +88,14 @@ class StoredTable:
             return int(self._element.shape[0])
         if not self._by_column:
             return len(self._frame)
-        names = self._elements.glance(self._index_path)
-        # pandas 3 has nullable strings, which anndata writes as a group of values and mask
-        return int((names if hasattr(names, "shape") else names["values"]).shape[0])
+        return int(self._elements.glance(self._index_path).shape[0])
 
-    @property
+    @cached_property
     def _index_path(self) -> str:
-        return f"{self._path}/{_plain(self._attributes['_index'])}"
+        path = f"{self._path}/{_plain(self._attributes['_index'])}"
+        is_nullable = encoding_of(self._elements.glance(path)).startswith("nullable-")
+        # of pandas 3; no name is missing, so that a store may not have the mask, all false
+        return f"{path}/values" if is_nullable else path
 
     @property
     def index(self) -> pd.Index[Any]:

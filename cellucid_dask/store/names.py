@@ -72,7 +72,8 @@ def _check_case(location: Location, paths: Iterable[str]) -> None:
 
 
 def _existing(folder: Path) -> Path:
-    return next(each for each in (folder, *folder.parents) if each.exists())
+    exists = os.path.exists  # not of Path, which may raise that a path is too long
+    return next(each for each in (folder, *folder.parents) if exists(each))
 
 
 def _length(path: str) -> int:

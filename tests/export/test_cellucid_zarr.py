@@ -6,6 +6,8 @@ import itertools
 import json
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,24 @@ ZARR: dict[str, Any] = {**SETTINGS, "format": "cellucid-zarr"}
 N_CELLS, N_GENES = 5000, 150
 
 
-def read(target: Path) -> ad.AnnData:
+@contextmanager
+def without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # what anndata 0.13 asks pandas for, whatever it reads
+        warnings.filterwarnings("ignore", "The '.*' option is deprecated", DeprecationWarning)
+        yield
+
+
+def read(target: Path) -> ad.AnnData:
+    with without_warnings():
         return ad.read_zarr(target)
+
+
+def text_as_objects(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose texts have the dtype that pandas gave them before version 3."""
+    texts = [key for key, dtype in table.dtypes.items() if isinstance(dtype, pd.StringDtype)]
+    return table.astype(dict.fromkeys(texts, object))
 
 
 def plain(matrix: Any) -> Any:
@@ -61,17 +77,16 @@ def test_values_are_those_of_the_source(target: Path) -> None:
     assert (found.X != adata.X).nnz == 0
     assert found.X.format == "csc"
     assert found.X.dtype == np.float32
-    obs = adata.obs.assign(sample=pd.Categorical(adata.obs["sample"]))
-    pd.testing.assert_frame_equal(found.obs, obs, check_index_type=False)
-    pd.testing.assert_frame_equal(found.var, adata.var, check_index_type=False)
+    adata.obs["sample"] = pd.Categorical(adata.obs["sample"])
+    pd.testing.assert_frame_equal(found.obs, text_as_objects(adata.obs), check_index_type=False)
+    pd.testing.assert_frame_equal(found.var, text_as_objects(adata.var), check_index_type=False)
     for key, values in adata.obsm.items():
         np.testing.assert_array_equal(found.obsm[key], values.astype(np.float32))
     expected = adata.obsp["connectivities"].astype(np.float32)
     assert (found.obsp["connectivities"] != expected).nnz == 0
     assert found.uns["title"] == found.uns["cellucid"]["name"] == "Cells"
     assert "citation" not in found.uns["cellucid"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with without_warnings():
         lazy = ad.experimental.read_lazy(target)
     assert (lazy.X.compute() != adata.X).nnz == 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import Mock
 
 import anndata as ad
@@ -26,7 +26,7 @@ from cellucid_dask.runtime.resources import Resources
 from cellucid_dask.source import open_source
 from cellucid_dask.store.target import Target
 from tests.graphs import assert_edges, graphs, kept_as, neighbors
-from tests.helpers import SETTINGS, Tree, small_anndata, tree_bytes
+from tests.helpers import SETTINGS, Tree, small_anndata, tree_bytes, write_zarr
 from tests.viewer_reader import check
 
 FEW = settings(max_examples=15, suppress_health_check=list(HealthCheck))
@@ -98,12 +98,10 @@ def in_h5ad(form: Callable[[Any], Any]) -> Callable[[Any, Path], Path]:
     return make
 
 
-def in_zarr(form: Callable[[Any], Any], version: int) -> Callable[[Any, Path], Path]:
+def in_zarr(form: Callable[[Any], Any], version: Literal[2, 3]) -> Callable[[Any, Path], Path]:
     def make(matrix: Any, folder: Path) -> Path:
         path = folder / "cells.zarr"
-        with ad.settings.override(zarr_write_format=version):
-            kept_as(form(matrix)).write_zarr(path)
-        return path
+        return write_zarr(kept_as(form(matrix)), path, version=version)
 
     return make
 

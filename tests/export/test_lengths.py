@@ -8,18 +8,21 @@ from typing import Any
 import anndata as ad
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
+from anndata.io import write_elem
 
 import cellucid_dask
 from cellucid_dask import ExportError, RequestError
 from cellucid_dask.format import identity, names
 from cellucid_dask.output.compact_v1 import manifests
 from tests.export.refusing import refused
-from tests.helpers import SETTINGS, small_anndata, write_h5ad, write_zarr
+from tests.helpers import SETTINGS, small_anndata, write_h5ad, write_zarr, writing
 from tests.viewer_reader import check
 
-ARRAYS = ["obs/score", "obs/cell_type/codes", "obs/note", "obsm/X_umap", "obsm/X_pca"]
+ARRAYS = ["obs/score", "obs/cell_type/codes", "obsm/X_umap", "obsm/X_pca"]
+TEXTS = ["obs/note", "obs/note/values", "obs/note/mask"]  # of pandas 2, and of pandas 3
 OPTIONS: dict[str, dict[str, Any]] = {
     "obs/_index": {"cell_ids": True, "obs_keys": []},
     "obsm/velocity_umap": {"vector_fields": ["velocity_umap"]},
@@ -47,12 +50,14 @@ def _data() -> ad.AnnData:
 
 
 @pytest.mark.parametrize("n_rows", [30, 45])
-@pytest.mark.parametrize("path", [*ARRAYS, "obsm/velocity_umap"])
+@pytest.mark.parametrize("path", [*ARRAYS, *TEXTS, "obsm/velocity_umap"])
 def test_rows_that_are_not_the_cells_of_h5ad(
     tmp_path: Path, target: Path, path: str, n_rows: int
 ) -> None:
     source = write_h5ad(_data(), tmp_path / "a.h5ad")
-    with h5py.File(source, "a") as file:
+    with h5py.File(source, "a") as file, writing(allow_write_nullable_strings=True):
+        notes = np.array([f"note {i}" for i in range(40)], object)
+        write_elem(file["obs"], "note", notes if path == TEXTS[0] else pd.array(notes, "string"))
         _other_length(file, path, n_rows)
     name = path.split("/")[1]
     options = OPTIONS.get(path, {})

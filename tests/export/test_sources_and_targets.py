@@ -8,7 +8,6 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import fsspec
 import h5py
 import numpy as np
@@ -17,7 +16,7 @@ import pytest
 import cellucid_dask
 from cellucid_dask import RequestError
 from tests.export.refusing import refused
-from tests.helpers import small_anndata, tree_bytes
+from tests.helpers import small_anndata, tree_bytes, write_zarr
 from tests.viewer_reader import check
 
 # Targets
@@ -188,8 +187,7 @@ def test_zarr_that_brings_a_pickle(tmp_path: Path, target: Path) -> None:
             return Path.touch, (tmp_path / "sprung",)
 
     store = tmp_path / "trap.zarr"
-    with ad.settings.override(zarr_write_format=2):
-        small_anndata().write_zarr(store)
+    write_zarr(small_anndata(), store, version=2)
     (store / ".zmetadata").unlink()
     names = store / "obs/cell_type/categories"
     layout = json.loads((names / ".zarray").read_text())

@@ -21,7 +21,7 @@ import zarr
 import cellucid_dask
 from cellucid_dask.engine import genes
 from cellucid_dask.errors import RequestError
-from tests.helpers import SETTINGS, small_anndata, tree_bytes
+from tests.helpers import SETTINGS, small_anndata, tree_bytes, write_h5ad, write_zarr
 from tests.viewer_reader import check
 
 pytest.importorskip("aiohttp")
@@ -119,10 +119,9 @@ def test_h5ad_of_any_address(
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_consolidated_zarr_that_is_not_listed(
-    serve: Serve, tmp_path: Path, expected: dict[str, bytes], version: int
+    serve: Serve, tmp_path: Path, expected: dict[str, bytes], version: Any
 ) -> None:
-    with ad.settings.override(zarr_write_format=version):
-        small_anndata().write_zarr(tmp_path / "cells")
+    write_zarr(small_anndata(), tmp_path / "cells", version=version)
     zarr.consolidate_metadata(tmp_path / "cells")
     denied = r"cells(/zarr\.json)?$" if version == 2 else "cells$"
     for number, answers in enumerate(({}, {denied: 403})):
@@ -245,9 +244,8 @@ def test_source_that_changes_while_it_is_exported(
     serve: Serve, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / ("a.zarr" if form == "zarr" else "a.h5ad")
-    with ad.settings.override(zarr_write_format=2):
-        adata = small_anndata()
-        adata.write_zarr(path) if form == "zarr" else adata.write_h5ad(path)
+    adata = small_anndata()
+    write_zarr(adata, path, version=2) if form == "zarr" else write_h5ad(adata, path)
     source: Any = {"web": f"{serve()}/a.h5ad"}.get(form, path)
     if form == "backed":
         source = ad.read_h5ad(path, backed="r")
