@@ -30,7 +30,7 @@ class ZarrExport(Export):
         self._genes = stored.genes
         self._points, self._vectors = stored.shown, stored.vector_fields
         self._obs_keys = stored.source.obs_keys
-        graph = self._graph()
+        graph = stored.graph
         self._n_edges = 0 if graph is None else graph.nnz // 2
 
     def _read_gene(self, name: str) -> Float32:
@@ -42,10 +42,6 @@ class ZarrExport(Export):
     def _read_vectors(self, field: str, dimension: int) -> Float32:
         return self._stored.vectors(field, dimension)
 
-    def _graph(self) -> Any:
-        source = self._stored.source
-        return source.obsp(_GRAPH) if _GRAPH in source.obsp_keys else None
-
     @cached_property
     def obs(self) -> pd.DataFrame:
         """Cell metadata, (n_cells, n_fields), as stored, with the names of the cells."""
@@ -54,7 +50,7 @@ class ZarrExport(Export):
         return pd.DataFrame(frame, index=pd.Index(list(self._stored.source.cell_ids())))
 
     def _read_graph(self) -> sparse.csr_matrix | None:
-        graph = self._graph()
+        graph = self._stored.graph
         if graph is None:
             return None
         every = slice(0, self.n_cells)

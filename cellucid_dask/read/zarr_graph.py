@@ -30,8 +30,7 @@ def graph_findings(stored: StoredExport) -> Iterator[str]:
     n_bad = n_loops = balance = 0
     is_sorted = True
     try:
-        with stored.reading():
-            matrix = stored.source.obsp(GRAPH.partition("/")[2])
+        matrix = stored.graph
         if matrix is None or matrix.shape != (stored.source.n_cells, stored.source.n_cells):
             yield f"{GRAPH} is not cells x cells"
             return

@@ -14,9 +14,9 @@ from scipy import sparse
 
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.fields.points import unfit
-from cellucid_dask.format import layout
+from cellucid_dask.format import layout, names
 from cellucid_dask.format.checksums import sha256
-from cellucid_dask.output.cellucid_zarr.arrays import ARRAY, METADATA, ArraySpec
+from cellucid_dask.output.cellucid_zarr.arrays import ARRAY, METADATA, ArraySpec, consolidated
 from cellucid_dask.output.cellucid_zarr.store import StoredExport
 from cellucid_dask.planning import make_plan, split_by_cost
 from cellucid_dask.read.checked import OTHER_CONTENT, read_checksums
@@ -62,7 +62,11 @@ class CheckedStore:
     def read(cls, target: Target) -> CheckedStore:
         """Read the metadata and the checksums, and list the files."""
         stored = StoredExport.open(target)
-        _, sums, findings = read_checksums(target)
+        data, sums, findings = read_checksums(target)
+        if stored.is_ours and data is None:
+            findings.append(f"{names.CHECKSUMS} is missing: cellucid-dask wrote it")
+        if stored.is_ours and target.read(METADATA) != consolidated(stored.metadata):
+            findings.append(f"{METADATA} is not the file that was written")
         listing = target.tree()
         n_files = len(sums or ()) if listing is None else len(listing)
         arrays: dict[str, ArraySpec] = {}

@@ -88,7 +88,9 @@ class StoredTable:
             return int(self._element.shape[0])
         if not self._by_column:
             return len(self._frame)
-        return int(self._elements.glance(self._index_path).shape[0])
+        names = self._elements.glance(self._index_path)
+        with explaining(self._elements.title(self._index_path)):
+            return int(names.shape[0])
 
     @cached_property
     def _index_path(self) -> str:

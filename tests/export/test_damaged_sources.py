@@ -245,3 +245,26 @@ def test_file_that_another_process_writes(tmp_path: Path) -> None:
         refused(path, tmp_path / "out", r"a\.h5ad is being written by another program")
         writer.communicate(b"\n")
     cellucid_dask.export(path, tmp_path / "out", **SETTINGS)
+
+
+@pytest.mark.parametrize("table", ["obs", "var"])
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+@pytest.mark.parametrize("name", ["an empty group", "a scalar"])
+def test_names_of_rows_that_are_no_array(
+    tmp_path: Path, target: Path, table: str, kind: str, name: str
+) -> None:
+    path = tmp_path / f"a.{kind}"
+    (write_h5ad if kind == "h5ad" else write_zarr)(small_anndata(), path)
+    file = (
+        h5py.File(path, "a")
+        if kind == "h5ad"
+        else zarr.open_group(path, mode="a", use_consolidated=False)
+    )
+    if name == "a scalar":
+        put(file[table], "_index", np.float32(7))
+    else:
+        del file[table]["_index"]
+        file[table].create_group("_index")
+    if isinstance(file, h5py.File):
+        file.close()
+    refused(path, target, rf"{table}/_index of a\.{kind} cannot be read")

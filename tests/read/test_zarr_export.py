@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import zarr
 from scipy import sparse
 
 import cellucid_dask
-from cellucid_dask import RequestError
+from cellucid_dask import ExportError, RequestError
 from tests.helpers import SETTINGS, dense, edit_json, write_h5ad
 from tests.ready import ready_anndata
 
@@ -118,6 +119,15 @@ def _rewrite(target: Path, path: str, change: Callable[[Any], Any]) -> None:
     array[...] = change(array[...])
 
 
+def _make_graph_dense(target: Path) -> None:
+    group = zarr.open_group(target, mode="a", use_consolidated=False)["obsp"]
+    n_cells = len(ready_anndata())
+    del group["connectivities"]
+    group.create_array("connectivities", data=np.ones((n_cells, n_cells), np.float32))
+    encoding = {"encoding-type": "array", "encoding-version": "0.2.0"}
+    group["connectivities"].attrs.update(encoding)
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a bit": (lambda t: _flip(t / "X/data/0"), "X/data/0 "),
     "a chunk": (lambda t: (t / "obsm/X_pca/0.0").unlink(), "obsm/X_pca/0.0 is missing"),
@@ -160,6 +170,27 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda t: _rewrite(t, "obs/stage/codes", lambda codes: codes + 5),
         "obs/stage cannot be read",
     ),
+    "no group of graphs": (
+        lambda t: (t / "obsp/.zgroup").unlink(),
+        "obsp/.zgroup is missing",
+    ),
+    "no graph": (
+        lambda t: (t / "obsp/connectivities/.zgroup").unlink(),
+        "obsp/connectivities is not cells x cells",
+    ),
+    "a dense graph": (_make_graph_dense, "obsp/connectivities cannot be read"),
+    "no checksums": (
+        lambda t: (t / "checksums.sha256").unlink(),
+        "checksums.sha256 is missing: cellucid-dask wrote it",
+    ),
+    "a blank": (
+        lambda t: (t / ".zmetadata").write_text((t / ".zmetadata").read_text() + " "),
+        ".zmetadata is not the file that was written",
+    ),
+    "a key": (
+        lambda t: edit_json(t / ".zmetadata", lambda each: each.update(other=1)),
+        ".zmetadata is not the file that was written",
+    ),
     "coordinates": (
         lambda t: _rewrite(t, "obsm/X_umap", lambda points: points / 0),
         "obsm/X_umap is not finite",
@@ -174,6 +205,30 @@ def test_damage_is_found(target: Path, kind: str) -> None:
     damage(target)
     findings = cellucid_dask.verify(target, progress=False).findings
     assert any(words in each for each in findings), findings
+
+
+def test_a_dense_graph_is_not_opened(target: Path) -> None:
+    _make_graph_dense(target)
+    with pytest.raises(ExportError, match=r"obsp/connectivities is not a sparse matrix\.$"):
+        cellucid_dask.open_export(target)
+
+
+def test_exports_of_others_have_no_checksums(target: Path) -> None:
+    (target / "checksums.sha256").unlink()
+    shutil.rmtree(target / "uns/cellucid_dask")
+    edit_json(
+        target / ".zmetadata",
+        lambda found: found.update(
+            metadata={
+                path: each
+                for path, each in found["metadata"].items()
+                if not path.startswith("uns/cellucid_dask")
+            }
+        ),
+    )
+    report = cellucid_dask.verify(target, progress=False)
+    assert report.findings == ()
+    assert not report.has_checksums
 
 
 def _other_gene(adata: ad.AnnData) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import cycle, islice, pairwise
 from pathlib import Path
@@ -145,7 +145,7 @@ def _unsign(target: Path, dice: random.Random) -> None:
     edit_json(target / "dataset_identity.json", edit)
 
 
-def _edit_checksums(target: Path, dice: random.Random) -> None:
+def edit_checksums(target: Path, dice: random.Random) -> None:
     file = target / "checksums.sha256"
     lines = file.read_text().splitlines(keepends=True)
     del lines[dice.randrange(len(lines))]
@@ -157,11 +157,13 @@ WELL_FORMED: dict[str, Damage] = {
     "limits swapped": _swap_limits, "category renamed": _rename_category,
     "centroid moved": _move_centroid, "alias renamed": _rename_gene,
     "identity edited": _edit_identity, "identity unsigned": _unsign,
-    "checksum removed": _edit_checksums,
+    "checksum removed": edit_checksums,
 }  # fmt: skip
 
 
-def all_damages(whole: Path, older: Path) -> Iterator[tuple[str, Callable[[Path], object]]]:
+def all_damages(
+    whole: Path, older: Path, well_formed: Mapping[str, Damage]
+) -> Iterator[tuple[str, Callable[[Path], object]]]:
     """Yield kinds of damages, and what does them to a copy of `whole`; without an end."""
     dice, files = random.Random(4), files_of(whole)
     for name in files:
@@ -172,7 +174,7 @@ def all_damages(whole: Path, older: Path) -> Iterator[tuple[str, Callable[[Path]
     for one, other in pairwise(files):
         if (whole / one).read_bytes() != (whole / other).read_bytes():
             yield "swapped", partial(_swap, one, other)
-    for kind, edit in cycle(WELL_FORMED.items()):
+    for kind, edit in cycle(well_formed.items()):
         yield kind, partial(_edit, edit, dice)
 
 
@@ -192,18 +194,33 @@ def _edit(edit: Damage, dice: random.Random, copy: Path) -> None:
     edit(copy, dice)
 
 
-def damages(n_cases: int, folder: Path, every: int = 1) -> Iterator[Case]:
+def damages(
+    n_cases: int,
+    folder: Path,
+    every: int = 1,
+    make: Callable[[int], ad.AnnData] = full_adata,
+    settings: Mapping[str, Any] = FULL,
+    well_formed: Mapping[str, Damage] = WELL_FORMED,
+) -> Iterator[Case]:
     """Damage as many copies of an export that has everything, or every so many of them."""
     whole, older = folder / "whole", folder / "older"
-    cellucid_dask.export(full_adata(), whole, **FULL)
-    cellucid_dask.export(full_adata(seed=8), older, **FULL)
-    for number, (kind, damage) in enumerate(islice(all_damages(whole, older), 0, n_cases, every)):
+    cellucid_dask.export(make(7), whole, **settings)
+    cellucid_dask.export(make(8), older, **settings)
+    tried = islice(all_damages(whole, older, well_formed), 0, n_cases, every)
+    for number, (kind, damage) in enumerate(tried):
         copy = folder / str(number)
         shutil.copytree(whole, copy)
         damage(copy)
-        ok = cellucid_dask.verify(copy).ok
+        ok = _is_well(copy)
         yield Case(kind, "not found" if ok else "found", f"damage {number}" if ok else "")
         shutil.rmtree(copy)
+
+
+def _is_well(export: Path) -> bool:
+    try:
+        return cellucid_dask.verify(export, progress=False).ok
+    except (cellucid_dask.RequestError, cellucid_dask.ExportError):
+        return False
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from tests.trust.leases import leases
 from tests.trust.pauses import pauses
 from tests.trust.power import IS_POSSIBLE, power
 from tests.trust.wrong_bits import wrong_bits
+from tests.trust.zarr_damages import zarr_damages
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -68,3 +69,9 @@ def test_wrong_bits_of_scratch(tmp_path: Path) -> None:
 def test_damages_of_single_files(tmp_path: Path) -> None:
     tried = _without_faults(damages(380, tmp_path, every=7))
     assert len({each.kind for each in tried}) > 10
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
+def test_damages_of_single_files_of_zarr(tmp_path: Path) -> None:
+    tried = _without_faults(zarr_damages(900, tmp_path, every=29))
+    assert len({each.kind for each in tried}) > 8

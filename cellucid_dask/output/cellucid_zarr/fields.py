@@ -27,6 +27,7 @@ from cellucid_dask.types import Json
 _SHOWN = ("X_umap", "X_UMAP", "X_wnn.umap", "X_ref.umap")
 # What cannot be part of a path in every store, on every disk.
 _FORBIDDEN = re.compile(r'[/\\<>:"|?*\x00-\x1f]')
+OURS = "cellucid_dask"  # of uns
 _TAKEN = {"_index", ".", "..", ".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json"}
 
 
@@ -239,7 +240,7 @@ def _uns(request: Request, target: str, written: dict[str, int]) -> Json:
     if settings.normalize is not None:
         made_of["normalize"] = settings.normalize
     made_of |= made_of_graph(settings.connectivities)
-    return {"title": name, "cellucid": about, "cellucid_dask": made_of}
+    return {"title": name, "cellucid": about, OURS: made_of}
 
 
 def _defaults(request: Request, written: dict[str, int]) -> Json:

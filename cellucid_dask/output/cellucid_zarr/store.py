@@ -23,15 +23,17 @@ from cellucid_dask.output.cellucid_zarr.arrays import (
     WHOLE,
     decode_text,
 )
-from cellucid_dask.output.cellucid_zarr.fields import shown_by_default
+from cellucid_dask.output.cellucid_zarr.fields import OURS, shown_by_default
+from cellucid_dask.output.cellucid_zarr.graph import GRAPH
 from cellucid_dask.source.anndata_file import FileSource, open_zarr
-from cellucid_dask.source.matrix import Matrix
+from cellucid_dask.source.matrix import Matrix, SparseMatrix
 from cellucid_dask.source.reading import UnreadableError, explaining
 from cellucid_dask.store.document import DocumentError, parse_json
 from cellucid_dask.store.preflight import check_answers
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array, Json
 
+_GRAPH = GRAPH.partition("/")[2]
 _MANY_ROWS = 2**23  # a gene of so many cells takes 32 MiB
 
 
@@ -139,8 +141,13 @@ class StoredExport:
     def made_of(self) -> Json:
         """Layer and normalization of the values of its source."""
         with self.reading():
-            made_of = self.source.uns().get("cellucid_dask", {})
+            made_of = self.source.uns().get(OURS, {})
         return _plain(made_of) if isinstance(made_of, Mapping) else {}
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this package wrote it: exports of others have no checksums."""
+        return f"uns/{OURS}/{GROUP}" in self.metadata
 
     @property
     def gene_column(self) -> str:
@@ -166,6 +173,15 @@ class StoredExport:
         if matrix is None:
             raise ExportError(f"{self.target} holds no matrix.")
         return matrix
+
+    @property
+    def graph(self) -> SparseMatrix | None:
+        """The neighbor graph; ``None`` if there is none."""
+        with self.reading():
+            graph = self.source.obsp(_GRAPH) if _GRAPH in self.source.obsp_keys else None
+        if graph is None or isinstance(graph, SparseMatrix):
+            return graph
+        raise ExportError(f"{self.target}/{GRAPH} is not a sparse matrix.")
 
     def columns(self, first: int, last: int) -> Any:
         """Read genes: ``X[:, first:last]``, CSC or dense."""
