@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cellucid_dask.source.claims import (
     check_stored,
 )
 from cellucid_dask.source.filters import check_filters
+from cellucid_dask.source.hdf5_heaps import has_large_texts
 from cellucid_dask.source.links import Reach
 from cellucid_dask.source.reading import UnreadableError
 
@@ -31,6 +32,7 @@ class Hdf5Links:
     """The links in an HDF5 file, and the data sets that have their values in other files."""
 
     reach: Reach
+    _small: set[Any] = field(default_factory=set)  # whose attributes were found to be
 
     def below(self, _: str) -> Hdf5Links:
         """Return the same for the group at a path."""
@@ -40,7 +42,7 @@ class Hdf5Links:
         """Check the links on the way to an element; whether it is there."""
         element = self._follow(group, path)
         if element is not None:
-            _check_attributes(element, f"{path} of {self.reach.name}")
+            self._check_attributes(element, f"{path} of {self.reach.name}")
         return element is not None
 
     def check(self, group: h5py.Group, path: str) -> None:
@@ -118,9 +120,19 @@ class Hdf5Links:
             what, next((each for each in candidates if each.exists()), candidates[0])
         )
 
+    def _check_attributes(self, element: Any, what: str) -> None:
+        """Check that attributes, which are read whole, are small; large ones have a heap."""
+        info = h5py.h5o.get_info(element.id)
+        if (info.fileno, info.addr) in self._small:
+            return
+        is_large = info.meta_size.attr.heap_size > MAX_ATTRIBUTES
+        if is_large or has_large_texts(file_of(element), element.name):
+            raise UnreadableError(f"{what} is damaged: its attributes are too large.")
+        self._small.add((info.fileno, info.addr))
+
     def _check_below(self, element: Any, seen: set[Any]) -> None:
         if hasattr(element, "id"):
-            _check_attributes(element, f"{_path_of(element)} of {self.reach.name}")
+            self._check_attributes(element, f"{_path_of(element)} of {self.reach.name}")
         if isinstance(element, h5py.Dataset):
             self._check_dataset(element, seen)
         elif isinstance(element, h5py.Group):
@@ -187,12 +199,6 @@ def _check_size(dataset: h5py.Dataset, what: str) -> None:
         filters = dataset.id.get_create_plist().get_nfilters()
         ratio = DEFLATE_RATIO if dataset.compression == "gzip" or not filters else ANY_RATIO
         check_stored(what, shape, itemsize, dataset.id.get_storage_size(), ratio)
-
-
-def _check_attributes(element: Any, what: str) -> None:
-    """Check that attributes, which are read whole, are small; large ones have a heap."""
-    if h5py.h5o.get_info(element.id).meta_size.attr.heap_size > MAX_ATTRIBUTES:
-        raise UnreadableError(f"{what} is damaged: its attributes are too large.")
 
 
 def file_of(element: Any) -> Path:

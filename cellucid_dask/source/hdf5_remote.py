@@ -11,6 +11,7 @@ import io
 import struct
 from typing import Any
 
+from cellucid_dask.source.hdf5_heaps import is_large_heap
 from cellucid_dask.store.blocks import BlockReader
 from cellucid_dask.store.client import Client
 from cellucid_dask.store.transfer import fetch_ranges
@@ -44,6 +45,8 @@ class RemoteHdf5(BlockReader):
             n_read = super().readinto(buffer)
             if n_read < len(buffer):
                 return n_read
+        if is_large_heap(bytes(buffer[:16])):
+            raise OSError("a text of it is too large")
         self._read_ahead(children(bytes(buffer)), len(buffer))
         return len(buffer)
 

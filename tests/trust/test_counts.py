@@ -73,5 +73,5 @@ def test_damages_of_single_files(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
 def test_damages_of_single_files_of_zarr(tmp_path: Path) -> None:
-    tried = _without_faults(zarr_damages(900, tmp_path, every=29))
+    tried = _without_faults(zarr_damages(900, tmp_path, every=41))
     assert len({each.kind for each in tried}) > 8

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import h5py
 import numcodecs
 import numpy as np
@@ -19,6 +20,7 @@ from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.source import open_source
 from cellucid_dask.source.claims import check_chunks, check_rows, check_stored
 from cellucid_dask.source.filters import check_inflation
+from cellucid_dask.source.hdf5_heaps import has_large_texts
 from cellucid_dask.source.reading import UnreadableError
 from cellucid_dask.source.zarr_codecs import check_length as check_codec
 from cellucid_dask.source.zarr_store import bounded
@@ -284,3 +286,52 @@ def test_metadata_that_take_much_memory(tmp_path: Path, version: Any, name: str)
         lambda found: (found if version == 2 else found["attributes"]).update(odd=many),
     )
     refused(path, tmp_path / "out", r"a\.zarr .*(is too large|cannot be read)")
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("obs", "_index"), ("var", "_index"), ("X", "encoding-type"), ("obs", "encoding-version")],
+)
+def test_a_long_text_in_an_attribute(tmp_path: Path, name: str, key: str, remote: bool) -> None:
+    path = write_h5ad(small_anndata(), tmp_path / "a.h5ad")
+    with h5py.File(path, "a") as file:
+        file[name].attrs[key] = "x" * (17 << 20)
+    source: Path | str = path
+    if remote:
+        source = f"memory://long-texts/{name}-{key}/a.h5ad"
+        fsspec.filesystem("memory").pipe(source, path.read_bytes())
+    refused(source, tmp_path / "out", rf"{name} of .*a\.h5ad .*too large")
+
+
+def test_many_long_texts_in_an_attribute(tmp_path: Path) -> None:
+    path = write_h5ad(small_anndata(), tmp_path / "a.h5ad")
+    with h5py.File(path, "a") as file:
+        file["obs"].attrs["column-order"] = ["x" * 60_000] * 300
+    refused(path, tmp_path / "out", r"obs of a\.h5ad .*too large")
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_attributes_of_a_large_file(tmp_path: Path, libver: str) -> None:
+    small = write_h5ad(small_anndata(), tmp_path / "small.h5ad")
+    with h5py.File(small) as file, h5py.File(tmp_path / "a.h5ad", "w", libver=libver) as other:
+        for name in file:
+            file.copy(name, other)
+        other.attrs.update(file.attrs)
+        other["uns"].create_dataset("large", data=np.ones(5_000_000))
+        for number in range(20):  # of the latest version they lie elsewhere
+            other["obs"].attrs[f"of mine {number}"] = "x" * 1000
+    assert not has_large_texts(tmp_path / "a.h5ad", "/obs")
+    export(tmp_path / "a.h5ad", tmp_path / "out")
+    with h5py.File(tmp_path / "a.h5ad", "a", libver=libver) as file:
+        file["obs"].attrs["of mine 12"] = "x" * (17 << 20)
+    assert has_large_texts(tmp_path / "a.h5ad", "/obs")
+
+
+def test_a_long_text_in_an_attribute_that_nobody_needs(tmp_path: Path) -> None:
+    path = write_h5ad(small_anndata(), tmp_path / "a.h5ad")
+    with h5py.File(path, "a") as file:
+        file.create_dataset("uns/large", data=np.ones(5_000_000))
+        file["obs/score"].attrs["long"] = "x" * (17 << 20)
+    with pytest.warns(match=r"obs/score of a\.h5ad .*skipped"):
+        export(path, tmp_path / "out")
