@@ -64,7 +64,7 @@ def run(n_cases: int, seed: int = 0) -> subprocess.CompletedProcess[str]:
 
 def cases(n_cases: int, seed: int) -> None:
     """Run all kinds of cases in this process."""
-    kinds = [vector, vector, genes, rows]
+    kinds = [vector, numbers, genes, rows]
     for case in range(seed, seed + n_cases):
         try:
             kinds[case % len(kinds)](np.random.default_rng(case))
@@ -95,6 +95,24 @@ def vector(random: Random) -> None:
     small = np.empty(int(random.integers(0, size)), np.uint8)
     pointers = address(small), small.size, address(again)
     assert library().cellucid_member(address(codes), codes.size, *pointers) == -1
+
+
+def numbers(random: Random) -> None:
+    """Compress numbers of few kinds, that ascend, or that come again, as a zlib stream."""
+    from cellucid_dask.encode.compress import compress_numbers
+
+    length = int(random.integers(0, random.choice([20, 2_000, 40_000])))
+    kinds = random.integers(0, 2 ** random.integers(1, 33), random.choice([1, 3, 50, 20_000]))
+    values = random.choice(kinds, length)
+    if random.random() < 0.5:
+        values = np.cumsum(values % random.choice([2, 30, 3_000]))
+    if random.random() < 0.3:
+        values = np.resize(values[: random.integers(0, length + 1)], length)
+    values = exact(values.astype(random.choice(["<i4", "<f4", "<f8"])))
+    for shuffled in (False, True):
+        plain = values.view(np.uint8).reshape(-1, values.itemsize)
+        stream = exact(np.frombuffer(compress_numbers(values, shuffled=shuffled), np.uint8))
+        assert zlib.decompress(stream) == (plain.T if shuffled else plain).tobytes()
 
 
 def genes(random: Random) -> None:

@@ -55,6 +55,25 @@ def smaller_member(member: memoryview, vector: Array, level: int) -> memoryview:
     return memoryview(found) if len(found) < len(member) else member
 
 
+def compress_numbers(numbers: Array, *, shuffled: bool) -> bytes:
+    """Return numbers as one zlib stream, by a search that suits those of genes.
+
+    Parameters
+    ----------
+    numbers
+        Of 4 or 8 bytes each, contiguous.
+    shuffled
+        Whether the first bytes of all come first, then the second ones, and so on.
+    """
+    if numbers.itemsize not in (4, 8):
+        raise ValueError("numbers of another size")
+    buffer = np.empty(int(library().cellucid_stream_bound(numbers.nbytes)), np.uint8)
+    size = library().cellucid_stream(
+        address(numbers), numbers.nbytes, numbers.itemsize, shuffled, address(buffer), buffer.size
+    )
+    return buffer[: checked(size, "")].tobytes()
+
+
 def _codes_member(codes: Array, level: int) -> memoryview:
     buffer = np.empty(member_bound(codes.size), np.uint8)
     repetitive = np.empty(1, bool)

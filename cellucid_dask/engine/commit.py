@@ -133,6 +133,8 @@ def check(target: Target, request: Request) -> TargetState:
 
 
 def _check_format(target: Target, settings: Settings, existing: set[str]) -> None:
+    if not existing:
+        return  # and no other format is imported
     for name in FORMATS:
         if name != settings.format and not existing.isdisjoint(output_of(name).documents):
             raise RequestError(

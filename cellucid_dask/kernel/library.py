@@ -73,6 +73,8 @@ _SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
         (_GENES, c_int64, c_int64, c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_void_p),
     ),
     "cellucid_member": (c_int64, (c_void_p, c_int64, c_void_p, c_int64, c_void_p)),
+    "cellucid_stream_bound": (c_int64, (c_int64,)),
+    "cellucid_stream": (c_int64, (c_void_p, c_int64, c_int32, c_int32, c_void_p, c_int64)),
     "cellucid_count": (c_int32, (_ROWS, c_void_p)),
     "cellucid_transpose": (c_int32, (_ROWS, c_void_p, c_void_p, c_void_p)),
     "cellucid_sums": (c_int32, (_GENES, c_void_p)),

@@ -147,6 +147,18 @@ def list_folder(path: str) -> list[Entry]:
         return [_entry(each) for each in entries]
 
 
+def file_names(path: str) -> list[str]:
+    """Return the names of the files of a folder, as `list_folder` without looking at each.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        It is not there, or no folder.
+    """
+    with os.scandir(path) as entries:
+        return [each.name for each in entries if not each.is_dir(follow_symlinks=False)]
+
+
 def _entry(found: os.DirEntry[str]) -> Entry:
     is_folder = found.is_dir(follow_symlinks=False)
     try:

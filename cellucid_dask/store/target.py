@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 from cellucid_dask.errors import ExportError
 from cellucid_dask.kernel.files import checksum
 from cellucid_dask.store.durable import flush_file_system
-from cellucid_dask.store.local import write_local
+from cellucid_dask.store.local import file_names, write_local
 from cellucid_dask.store.local_writer import LocalWriter
 from cellucid_dask.store.location import MAX_BYTES, Location
 from cellucid_dask.store.transfer import call, content_type, delete
@@ -183,7 +183,15 @@ class Target(Location):
 
     def names(self, *folders: str) -> set[str]:
         """Return the names of the files at the top and in some folders."""
-        return {name for folder in ("", *folders) for name in self.files(folder)}
+        return {name for folder in ("", *folders) for name in self._names(folder)}
+
+    def _names(self, folder: str) -> Iterable[str]:
+        if not self.is_local:
+            return self.files(folder)
+        prefix = f"{folder}/" if folder else ""
+        with self.explaining("listed"), suppress(FileNotFoundError, NotADirectoryError):
+            return [prefix + name for name in file_names(self.path(folder))]
+        return []
 
     def folders(self, folder: str = "") -> set[str]:
         """Return the names of the folders in a folder, by default at the top."""

@@ -68,10 +68,13 @@ def is_over(target: Path) -> bool:
 
 
 def _dying(write: Callable[..., Any], dies: Callable[[], bool]) -> Callable[..., Any]:
-    def wrapper(*arguments: Any) -> Any:
-        if dies():
-            os._exit(9)
-        return write(*arguments)
+    def wrapper(self: Any, what: Any, *more: Any) -> Any:
+        result = None
+        for each in [{name: what[name]} for name in what] if isinstance(what, dict) else [what]:
+            if dies():
+                os._exit(9)
+            result = write(self, each, *more)
+        return result
 
     return wrapper
 

@@ -7,14 +7,9 @@
 
 enum {
   MAX_GAP = MAX_MATCH + 1, /* the longest gap that one literal and one match can say */
-  N_LENGTHS = 29,          /* symbols of match lengths */
-  END_OF_BLOCK = 256,
-  FIRST_LENGTH = 257,
   SEGMENT_TOKENS = 8192,   /* blocks consist of whole segments */
   STRING_BITS = 41,        /* of a gap: with a literal and 7 bits left over, below a word */
-  LONG_STRING = 0xff,      /* in place of a number of bits: written symbol by symbol */
-  MAX_STORED = 65535,
-  WORD_SLACK = 16          /* bytes that may be written after the end of the stream */
+  LONG_STRING = 0xff       /* in place of a number of bits: written symbol by symbol */
 };
 
 typedef struct {
@@ -24,42 +19,16 @@ typedef struct {
   int64_t n_cells;
 } Histogram;
 
-typedef enum { STORED, FIXED, DYNAMIC } BlockKind;
-
 typedef struct {
   BlockKind kind;
   uint64_t bits;                   /* of the whole block */
   bool matched[MAX_GAP + 1];       /* whether a gap of this length is a match */
   uint8_t lengths[MAX_SYMBOLS];    /* of the codes of literals and match lengths */
   uint8_t distance_bits;           /* of the one code of distance 1 */
-  int n_header;                    /* symbols of the code lengths in the header, with extra bits */
-  uint8_t header[MAX_SYMBOLS + 1], header_extra[MAX_SYMBOLS + 1];
-  uint8_t header_lengths[19];
+  Header header;
 } Block;
 
-typedef struct {
-  uint8_t *at, *end;
-  uint64_t word;
-  int n_bits; /* below 8 between two calls of flush */
-} Output;
-
-static const uint8_t HEADER_ORDER[19] = {16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
-                                         11, 4,  12, 3, 13, 2, 14, 1, 15};
-
 /* ---- Symbols ------------------------------------------------------------------------------- */
-
-/* The index of a match length's symbol; its extra bits are the low ones of length - MIN_MATCH. */
-static inline int length_index(uint32_t length) {
-  const uint32_t rest = length - MIN_MATCH;
-  if (length == MAX_MATCH) return N_LENGTHS - 1;
-  if (rest < 8) return (int)rest;
-  const int extra = 29 - __builtin_clz(rest);
-  return 4 * extra + (int)(rest >> extra);
-}
-
-static inline int extra_bits(int index) {
-  return index < 8 || index == N_LENGTHS - 1 ? 0 : index / 4 - 1;
-}
 
 /* Counts `length` copies of the code before; what is left after the last match are literals. */
 static void count_copies(Histogram *histogram, uint32_t length, uint8_t code) {
@@ -149,41 +118,6 @@ static uint64_t plan_gaps(Block *block, const Histogram *histogram, uint8_t back
   return extra;
 }
 
-/* Encodes the code lengths by runs; returns the bits of the header. */
-static uint64_t plan_header(Block *block) {
-  uint8_t all[MAX_SYMBOLS + 1];
-  int n_symbols = MAX_SYMBOLS;
-  while (n_symbols > FIRST_LENGTH && !block->lengths[n_symbols - 1]) n_symbols--;
-  memcpy(all, block->lengths, (size_t)n_symbols);
-  all[n_symbols] = block->distance_bits;
-  const int n = n_symbols + 1;
-  uint32_t counts[19] = {0};
-  uint64_t bits = 0;
-  block->n_header = 0;
-  for (int i = 0; i < n;) {
-    int run = 1;
-    while (i + run < n && all[i + run] == all[i]) run++;
-    const bool again = i > 0 && all[i] == all[i - 1];
-    int symbol = all[i], extra = 0, length = 1;
-    if (all[i] == 0 && run >= 11) {
-      length = run < 138 ? run : 138, symbol = 18, extra = length - 11, bits += 7;
-    } else if (all[i] == 0 && run >= 3) {
-      length = run, symbol = 17, extra = length - 3, bits += 3;
-    } else if (all[i] && again && run >= 3) {
-      length = run < 6 ? run : 6, symbol = 16, extra = length - 3, bits += 2;
-    }
-    counts[symbol]++;
-    block->header[block->n_header] = (uint8_t)symbol;
-    block->header_extra[block->n_header++] = (uint8_t)extra;
-    i += length;
-  }
-  code_lengths(counts, 19, 7, block->header_lengths);
-  for (int i = 0; i < 19; i++) bits += (uint64_t)counts[i] * block->header_lengths[i];
-  int n_lengths = 19;
-  while (n_lengths > 4 && !block->header_lengths[HEADER_ORDER[n_lengths - 1]]) n_lengths--;
-  return bits + 5 + 5 + 4 + 3 * (uint64_t)n_lengths;
-}
-
 /* Plans a block with codes of its own, its gaps by the code lengths that are given. */
 static void plan_dynamic(Block *block, const Histogram *histogram, uint8_t background,
                          const uint8_t *lengths, int distance_bits) {
@@ -193,7 +127,8 @@ static void plan_dynamic(Block *block, const Histogram *histogram, uint8_t backg
   code_lengths(counts, MAX_SYMBOLS, MAX_CODE_BITS, block->lengths);
   block->distance_bits = n_matches > 0;
   for (int i = 0; i < MAX_SYMBOLS; i++) block->bits += (uint64_t)counts[i] * block->lengths[i];
-  block->bits += (uint64_t)n_matches * block->distance_bits + plan_header(block);
+  block->bits += (uint64_t)n_matches * block->distance_bits +
+                 plan_header(&block->header, block->lengths, &block->distance_bits, 1);
 }
 
 static void plan_fixed(Block *block, const Histogram *histogram, uint8_t background) {
@@ -228,40 +163,6 @@ static void choose_form(Block *block, const Histogram *histogram, uint8_t backgr
 }
 
 /* ---- Writing ------------------------------------------------------------------------------- */
-
-static inline void put(Output *out, uint64_t bits, int n_bits) {
-  out->word |= bits << out->n_bits;
-  out->n_bits += n_bits;
-}
-
-static inline void flush(Output *out) { /* whole bytes of the word; below 64 bits are in it */
-  memcpy(out->at, &out->word, 8);
-  out->at += out->n_bits >> 3;
-  out->word >>= out->n_bits & 56;
-  out->n_bits &= 7;
-}
-
-static void put_header(Output *out, const Block *block) {
-  uint16_t codes[19];
-  canonical_codes(block->header_lengths, 19, codes);
-  int n_symbols = MAX_SYMBOLS, n_lengths = 19;
-  while (n_symbols > FIRST_LENGTH && !block->lengths[n_symbols - 1]) n_symbols--;
-  while (n_lengths > 4 && !block->header_lengths[HEADER_ORDER[n_lengths - 1]]) n_lengths--;
-  put(out, (uint64_t)(n_symbols - FIRST_LENGTH), 5);
-  put(out, 0, 5); /* one distance */
-  put(out, (uint64_t)(n_lengths - 4), 4);
-  flush(out);
-  for (int i = 0; i < n_lengths; i++) {
-    put(out, block->header_lengths[HEADER_ORDER[i]], 3);
-    flush(out);
-  }
-  for (int i = 0; i < block->n_header; i++) {
-    const int symbol = block->header[i];
-    put(out, codes[symbol], block->header_lengths[symbol]);
-    if (symbol >= 16) put(out, block->header_extra[i], symbol == 16 ? 2 : symbol == 17 ? 3 : 7);
-    flush(out);
-  }
-}
 
 typedef struct {
   uint8_t lengths[MAX_SYMBOLS];
@@ -410,7 +311,7 @@ static int put_block(Output *out, const Block *block, const Tokens *tokens, int6
   } else {
     put(out, (uint64_t)final | (uint64_t)block->kind << 1, 3);
     flush(out);
-    if (block->kind == DYNAMIC) put_header(out, block);
+    if (block->kind == DYNAMIC) put_header(out, &block->header);
     put_tokens(out, block, tokens, first, last);
   }
   /* ... and a string that was planned with one code and written with another cannot pass. */

@@ -4,9 +4,11 @@
 #include "checksum.h"
 #include "files.h"
 #include "huffman.h"
+#include "stream.h"
 #include "tokens.h"
 #include "crc32.h"
 #include "deflate.h"
+#include "numbers.h"
 #include "genes.h"
 #include "columns.h"
 #include "transpose.h"
@@ -101,6 +103,16 @@ EXPORTED int64_t cellucid_member(const uint8_t *vector, int64_t n_cells, uint8_t
   tokens_of_vector(&work->tokens, vector, n_cells);
   const int result = put_member(out, capacity, &work->tokens, &work->crc, &size, repetitive);
   free(work);
+  return result ? result : size;
+}
+
+EXPORTED int64_t cellucid_stream_bound(int64_t n_bytes) { return stream_bound(n_bytes); }
+
+/* Compresses numbers of 4 or 8 bytes (width), as they are or as planes; returns the size of the stream. */
+EXPORTED int64_t cellucid_stream(const uint8_t *data, int64_t n_bytes, int32_t width, int32_t as_planes,
+                                 uint8_t *out, int64_t capacity) {
+  int64_t size = 0;
+  const int result = put_stream(out, capacity, data, n_bytes, width, as_planes, &size);
   return result ? result : size;
 }
 

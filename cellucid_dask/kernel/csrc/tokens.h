@@ -4,7 +4,6 @@
    A token is a gap (cells with the background code) and the code after it. A gap with the bit REPEAT
    says instead how often the code before comes again; its token has that same code. */
 
-enum { MIN_MATCH = 3, MAX_MATCH = 258 };
 #define REPEAT 0x80000000u
 #define MAX_CELLS 0x7fffffff
 
@@ -44,13 +43,31 @@ static void tokens_of_vector(Tokens *tokens, const uint8_t *vector, int64_t n_ce
   tokens->background = background;
 }
 
+/* Whether any of some tokens has the code before it, without a gap. No branch: the compiler compares
+   several at once. */
+static bool has_copies(const Tokens *tokens, int64_t first, int64_t last) {
+  uint32_t found = 0;
+  for (int64_t i = first; i < last; i++)
+    found |= (uint32_t)(tokens->gaps[i] == 0) & (uint32_t)(tokens->codes[i] == tokens->codes[i - 1]);
+  return found;
+}
+
 /* Replaces runs of one code by its first token and one for the copies. */
 static void fold_repeats(Tokens *tokens) {
+  enum { STRETCH = 64 }; /* tokens, most of which have no copies */
   const int64_t n = tokens->n_tokens;
   uint32_t *gaps = tokens->gaps;
   uint8_t *codes = tokens->codes;
   int64_t kept = 0, moved = 0, run = 0; /* moved: tokens that were kept or folded */
-  for (int64_t i = 1; i < n; i++) {
+  for (int64_t i = 1, stop = 1; i < n; i++) {
+    if (i >= stop) {
+      stop = n - i < STRETCH ? n : i + STRETCH;
+      if (!has_copies(tokens, i, stop)) {
+        i = stop - 1;
+        run = 0;
+        continue;
+      }
+    }
     run = gaps[i] == 0 && codes[i] == codes[i - 1] ? run + 1 : 0;
     if (run < MIN_MATCH) continue;
     const int64_t first = i + 1 - run; /* of the copies */

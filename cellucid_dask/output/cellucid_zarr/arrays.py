@@ -12,6 +12,7 @@ from typing import Any, Self
 import deflate
 import numpy as np
 
+from cellucid_dask.encode.compress import compress_numbers
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.format.manifests import to_json
 from cellucid_dask.store.target import Target
@@ -21,10 +22,8 @@ GROUP, ARRAY, ATTRIBUTES, METADATA = ".zgroup", ".zarray", ".zattrs", ".zmetadat
 # Elements of a chunk of an array that is read by slices, and of one that is read whole.
 SLICED, WHOLE = 2**16, 2**18
 
-# What readers are told, and what libdeflate is asked for: together about as small as level 6 of
-# zlib. On numbers that are not shuffled its higher levels take three times as long and gain some
-# percent for small counts, and nothing for others.
-_LEVEL, _EFFORT, _PLAIN_EFFORT = 6, 5, 1
+# What readers are told, and what libdeflate is asked for: about as small as level 6 of zlib.
+_LEVEL, _EFFORT = 6, 5
 _TEXT_BYTES = 2**20  # of the text of a scalar
 _TEXT = np.dtype(object)
 
@@ -51,6 +50,9 @@ class ArraySpec:
         Little-endian numbers, booleans, or objects: text.
     shuffled
         Whether the bytes of items that are wider than one are shuffled.
+    of_genes
+        Whether these are the values or cells of genes, which the kernel compresses: of all that
+        is compressed nearly everything.
     """
 
     path: str
@@ -58,6 +60,7 @@ class ArraySpec:
     chunks: tuple[int, ...]
     dtype: np.dtype[Any]
     shuffled: bool = True
+    of_genes: bool = False
 
     @classmethod
     def vector(cls, path: str, length: int, dtype: Any, target: int = WHOLE) -> ArraySpec:
@@ -124,11 +127,14 @@ class ArraySpec:
             from numcodecs import VLenUTF8  # noqa: PLC0415  slow to import
 
             plain: Any = bytes(VLenUTF8().encode(values.reshape(-1)))
-        else:
-            plain = np.ascontiguousarray(values, self.dtype).reshape(-1).view(np.uint8)
-            if self._shuffles:
-                plain = np.ascontiguousarray(plain.reshape(-1, self.dtype.itemsize).T).reshape(-1)
-        return bytes(deflate.zlib_compress(plain, _EFFORT if self.shuffled else _PLAIN_EFFORT))
+            return bytes(deflate.zlib_compress(plain, _EFFORT))
+        numbers = np.ascontiguousarray(values, self.dtype).reshape(-1)
+        if self.of_genes:
+            return compress_numbers(numbers, shuffled=self.shuffled)
+        plain = numbers.view(np.uint8)
+        if self._shuffles:
+            plain = np.ascontiguousarray(plain.reshape(-1, self.dtype.itemsize).T).reshape(-1)
+        return bytes(deflate.zlib_compress(plain, _EFFORT))
 
 
 def decode_text(data: bytes) -> str:

@@ -89,11 +89,11 @@ class Expression:
             rows = max(1, min(self.n_cells, WHOLE))
             chunks = (rows, max(1, min(self.n_genes, WHOLE // rows)))
             shape = (self.n_cells, self.n_genes)
-            return (ArraySpec("X", shape, chunks, self.dtype, shuffled=False),)
+            return (ArraySpec("X", shape, chunks, self.dtype, shuffled=False, of_genes=True),)
         chunk = (max(1, min(self.n_stored, SLICED)),)
         return (
-            ArraySpec("X/data", (self.n_stored,), chunk, self.dtype, shuffled=False),
-            ArraySpec("X/indices", (self.n_stored,), chunk, np.dtype("<i4")),
+            ArraySpec("X/data", (self.n_stored,), chunk, self.dtype, shuffled=False, of_genes=True),
+            ArraySpec("X/indices", (self.n_stored,), chunk, np.dtype("<i4"), of_genes=True),
         )
 
     def indptr(self) -> tuple[ArraySpec, Array]:

@@ -23,7 +23,6 @@ from cellucid_dask.encode.tiles import Tile
 from cellucid_dask.errors import ExportError
 from cellucid_dask.format.checksums import FileDigest
 from cellucid_dask.output.base import NOTES, is_note
-from cellucid_dask.output.cellucid_zarr.arrays import ArraySpec
 from cellucid_dask.output.cellucid_zarr.expression import (
     FLOAT32,
     FLOAT64,
@@ -41,7 +40,7 @@ from cellucid_dask.types import Array
 _EXACT = 2**53
 _LAYOUT = f"{NOTES}/layout.json"
 # Chunks that a task joins.
-_JOINED_CHUNKS = 64
+_JOINED_CHUNKS = 4
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,7 @@ class GeneChunks:
             one = Expression(n_cells, np.array([count]))
             arrays = one.values(genes, 0, gene, gene + 1).arrays
             specs = [
-                ArraySpec("", each.shape, each.shape, each.dtype, each.dtype.kind == "i")
-                for each in arrays
+                replace(spec, chunks=x.shape) for spec, x in zip(one.arrays, arrays, strict=True)
             ]
             sizes.append(sum(len(spec.encode(x)) for spec, x in zip(specs, arrays, strict=True)))
         return sizes
