@@ -104,7 +104,7 @@ def export_graph(neighbors: Matrix, plan: EdgePlan, target: Target, key: str) ->
                 store.put(spec.key(piece.start // WHOLE), spec.encode(values))
     if balance % 2**64:
         raise RequestError(
-            f"The graph {key!r} is not symmetric: name one that is, such as connectivities."
+            f"The graph {key!r} is not symmetric: name another, or store (graph + graph.T) / 2."
         )
     indptr = np.cumsum(np.concatenate(counts))
     n_stored = int(indptr[-1])
