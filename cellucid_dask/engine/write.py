@@ -70,6 +70,7 @@ def write_files(
         if rest is not None:
             genes = GeneSummary.joined([done, export_genes(request, rest, left, target, scratch)])
         scratch_bytes = scratch.nbytes() if scratch else 0
+    target.begin_flush()  # after scratch is gone, which need not reach the disk
     files = {
         **fields.files,
         **(graph.files if graph else {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -139,6 +140,16 @@ class Target(Location):
         if self.is_local:
             with self.explaining("written to"):
                 flush_file_system(Path(self.url))
+
+    def begin_flush(self) -> None:
+        """Let the disk of a local target begin to write, beside what comes before `flush`."""
+
+        def begin() -> None:
+            with suppress(OSError):  # explained by `flush`
+                flush_file_system(Path(self.url))
+
+        if self.is_local:
+            threading.Thread(target=begin, daemon=True, name="cellucid-dask-flush").start()
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file unless there is one, in one step where the store can; say whether."""

@@ -12,6 +12,7 @@ import pytest
 import cellucid_dask
 from cellucid_dask import ExportError, api
 from cellucid_dask.output.compact_v1 import documents, output
+from cellucid_dask.store import target as target_module
 from tests.helpers import SETTINGS, small_anndata, tree_bytes
 from tests.viewer_reader import check
 
@@ -87,3 +88,19 @@ def test_an_object_that_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ExportError, match=GENE):
         cellucid_dask.export(small_anndata(), url, **SETTINGS)
     assert not fs.exists("/last-look/export/dataset_identity.json")
+
+
+def test_the_disk_writes_files_before_documents_and_all_before_the_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, ...]] = []
+
+    def watch(folder: Path) -> None:
+        names = (GENE, "var_manifest.json", "dataset_identity.json")
+        seen.append(tuple((folder / name).exists() for name in names))
+        if len(seen) == 1:
+            raise OSError("a disk that is full shows it when it must")
+
+    monkeypatch.setattr(target_module, "flush_file_system", watch)
+    cellucid_dask.export(small_anndata(), tmp_path / "export", **SETTINGS)
+    assert seen == [(True, False, False), (True, True, False), (True, True, True)]
