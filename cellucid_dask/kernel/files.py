@@ -1,7 +1,7 @@
 """Local files, many in one call of the kernel.
 
-For each function there is a slower way, one file at a time, by which the caller goes on where the
-kernel ends early. That way says what is wrong.
+Where the kernel ends early, the caller reads or writes the next file by itself, which says what is
+wrong, or takes it for one that was altered. Then it goes on.
 """
 
 from __future__ import annotations

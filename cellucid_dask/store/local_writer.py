@@ -49,8 +49,8 @@ class LocalWriter:
         while names:
             paths = [f"{self._root}/{name}" for name in names]
             n_done = write_files([self._temporary() for _ in names], paths, contents)
-            for name, data in zip(names[n_done:][:1], contents[n_done:], strict=False):
-                self.write(name, data)  # says what hinders it, or makes its folder
+            if n_done < len(names):
+                self.write(names[n_done], contents[n_done])  # says why, or makes its folder
             names, contents = names[n_done + 1 :], contents[n_done + 1 :]
 
     def write(self, name: str, data: bytes | memoryview, *, flush: bool = False) -> None:

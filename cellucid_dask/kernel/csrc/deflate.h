@@ -126,7 +126,7 @@ static void plan_dynamic(Block *block, const Histogram *histogram, uint8_t backg
   block->bits = 3 + plan_gaps(block, histogram, background, lengths, distance_bits, counts, &n_matches);
   code_lengths(counts, MAX_SYMBOLS, MAX_CODE_BITS, block->lengths);
   block->distance_bits = n_matches > 0;
-  for (int i = 0; i < MAX_SYMBOLS; i++) block->bits += (uint64_t)counts[i] * block->lengths[i];
+  block->bits += coded_bits(counts, MAX_SYMBOLS, block->lengths);
   block->bits += (uint64_t)n_matches * block->distance_bits +
                  plan_header(&block->header, block->lengths, &block->distance_bits, 1);
 }
@@ -138,7 +138,7 @@ static void plan_fixed(Block *block, const Histogram *histogram, uint8_t backgro
   for (int i = 0; i < MAX_SYMBOLS; i++)
     block->lengths[i] = i < 144 ? 8 : i < END_OF_BLOCK ? 9 : i < 280 ? 7 : 8;
   block->bits = 3 + plan_gaps(block, histogram, background, block->lengths, 5, counts, &n_matches);
-  for (int i = 0; i < MAX_SYMBOLS; i++) block->bits += (uint64_t)counts[i] * block->lengths[i];
+  block->bits += coded_bits(counts, MAX_SYMBOLS, block->lengths);
   block->bits += (uint64_t)n_matches * 5;
 }
 
@@ -276,11 +276,7 @@ static void put_stored(Output *out, const Tokens *tokens, int64_t first, int64_t
   for (int64_t left = n_cells; left > 0; left--, room--) {
     if (room == 0) {
       room = left < MAX_STORED ? left : MAX_STORED;
-      put(out, final && room == left, 3);
-      if (out->n_bits & 7) put(out, 0, 8 - (out->n_bits & 7));
-      flush(out);
-      put(out, (uint64_t)room | (uint64_t)(~room & 0xffff) << 16, 32);
-      flush(out);
+      put_stored_head(out, room, final && room == left);
     }
     while (background == 0 && copies == 0) {
       if (token == last) {

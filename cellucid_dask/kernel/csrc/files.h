@@ -1,9 +1,9 @@
 /* Local files, many in one call: Python would let go of its lock, and wait for it, at each step.
 
-   Whatever fails ends the call, which returns how far it got: the caller tries that one again, and says
-   what is wrong. */
+   Whatever fails ends the call, which returns how far it got: the caller reads or writes that one itself,
+   and says what is wrong, or takes it for another file. */
 
-#if defined _WIN32 /* Python does all of it */
+#if defined _WIN32 /* does none of it */
 static int64_t read_ranges(const char *const *paths, const int64_t *starts, const int64_t *lengths,
                            int64_t n_ranges, uint8_t *out) {
   (void)paths, (void)starts, (void)lengths, (void)n_ranges, (void)out;

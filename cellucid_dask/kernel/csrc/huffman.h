@@ -101,6 +101,13 @@ static void code_lengths(const uint32_t *counts, int n_symbols, int limit, uint8
     for (int left = of_length[length]; left > 0; left--) lengths[keys[i++] & 511] = (uint8_t)length;
 }
 
+/* The bits of all symbols that were counted, without extra ones. */
+static uint64_t coded_bits(const uint32_t *counts, int n_symbols, const uint8_t *lengths) {
+  uint64_t bits = 0;
+  for (int symbol = 0; symbol < n_symbols; symbol++) bits += (uint64_t)counts[symbol] * lengths[symbol];
+  return bits;
+}
+
 /* Computes the canonical codes of some lengths, with their bits in the order of the stream. */
 static void canonical_codes(const uint8_t *lengths, int n_symbols, uint16_t *codes) {
   uint32_t next[MAX_CODE_BITS + 1] = {0};

@@ -175,11 +175,7 @@ static void put_sequences(Output *result, const Search *search, const Strings *s
 static void put_plain(Output *out, const uint8_t *data, int64_t n, bool final) {
   do {
     const int64_t length = n < MAX_STORED ? n : MAX_STORED;
-    put(out, final && length == n, 3);
-    if (out->n_bits & 7) put(out, 0, 8 - (out->n_bits & 7));
-    flush(out);
-    put(out, (uint64_t)length | (uint64_t)(~length & 0xffff) << 16, 32);
-    flush(out);
+    put_stored_head(out, length, final && length == n);
     memcpy(out->at, data, (size_t)length);
     out->at += length, data += length, n -= length;
   } while (n > 0);
@@ -194,11 +190,12 @@ static int put_numbers(Output *out, Search *search, const uint8_t *data, int64_t
   code_lengths(search->literals, MAX_SYMBOLS, MAX_CODE_BITS, lengths);
   code_lengths(search->distances, N_DISTANCES, MAX_CODE_BITS, distance_lengths);
   uint64_t bits = 3 + plan_header(&header, lengths, distance_lengths, N_DISTANCES);
-  for (int i = 0; i < MAX_SYMBOLS; i++) bits += (uint64_t)search->literals[i] * lengths[i];
+  bits += coded_bits(search->literals, MAX_SYMBOLS, lengths);
+  bits += coded_bits(search->distances, N_DISTANCES, distance_lengths);
   for (int i = 0; i < N_LENGTHS; i++)
     bits += (uint64_t)search->literals[FIRST_LENGTH + i] * (uint64_t)extra_bits(i);
   for (int i = 0; i < N_DISTANCES; i++)
-    bits += (uint64_t)search->distances[i] * (uint64_t)(distance_lengths[i] + distance_bits(i));
+    bits += (uint64_t)search->distances[i] * (uint64_t)distance_bits(i);
   const uint64_t plain = (uint64_t)n + 5 * (uint64_t)(n / MAX_STORED + 1);
   const uint64_t needed = bits / 8 < plain ? bits / 8 : plain;
   if (needed + WORD_SLACK > (uint64_t)(out->end - out->at)) return OUT_OF_MEMORY;

@@ -31,6 +31,15 @@ static inline void flush(Output *out) { /* whole bytes of the word; below 64 bit
   out->n_bits &= 7;
 }
 
+/* Begins a block of up to MAX_STORED bytes as they are. */
+static void put_stored_head(Output *out, int64_t length, bool final) {
+  put(out, final, 3);
+  if (out->n_bits & 7) put(out, 0, 8 - (out->n_bits & 7));
+  flush(out);
+  put(out, (uint64_t)length | (uint64_t)(~length & 0xffff) << 16, 32);
+  flush(out);
+}
+
 /* The index of a match length's symbol; its extra bits are the low ones of length - MIN_MATCH. */
 static inline int length_index(uint32_t length) {
   const uint32_t rest = length - MIN_MATCH;
@@ -88,7 +97,7 @@ static uint64_t plan_header(Header *header, const uint8_t *lengths, const uint8_
     i += length;
   }
   code_lengths(counts, 19, 7, header->lengths);
-  for (int i = 0; i < 19; i++) bits += (uint64_t)counts[i] * header->lengths[i];
+  bits += coded_bits(counts, 19, header->lengths);
   header->n_lengths = 19;
   while (header->n_lengths > 4 && !header->lengths[HEADER_ORDER[header->n_lengths - 1]])
     header->n_lengths--;
