@@ -11,7 +11,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -147,17 +147,20 @@ def ready(page: Any) -> None:
     assert state == "ready", page.inner_text("body")[-300:]
 
 
-def _holds(page: Any, condition: str) -> bool:
+def _holds(page: Any, condition: str | Callable[[], object]) -> bool:
     try:
-        return bool(page.evaluate(condition))
+        return bool(condition() if callable(condition) else page.evaluate(condition))
     except Exception as error:  # another page comes in its place
         if "context was destroyed" not in str(error):
             raise
         return False
 
 
-def until(page: Any, condition: str) -> None:
-    """Wait for JavaScript to be true; the page's policy keeps playwright's own way out."""
+def until(page: Any, condition: str | Callable[[], object]) -> None:
+    """Wait until JavaScript, or a function, says so, and what the address says is drawn.
+
+    The page's policy keeps playwright's own way out.
+    """
     end = time.monotonic() + SECONDS
     while not _holds(page, condition):
         assert time.monotonic() < end, condition
@@ -167,8 +170,14 @@ def until(page: Any, condition: str) -> None:
 
 def go(page: Any, **state: object) -> None:
     """Change the address, as a link or the back button does, and wait until that is drawn."""
-    page.evaluate("hash => { location.hash = hash }", urlencode(state))
-    page.wait_for_timeout(20)
+    page.evaluate(
+        """hash => new Promise((heard) => {
+            if (location.hash === `#${hash}`) return heard();
+            addEventListener("hashchange", heard, { once: true }); // after the page has
+            location.hash = hash;
+        })""",
+        urlencode(state),
+    )
     ready(page)
 
 

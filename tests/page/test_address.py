@@ -140,9 +140,7 @@ def test_the_page_says_when_it_is_ready(look: Looker, browser: Any, site: Any) -
     page.goto(f"{site.url}/8/#gene=LYZ")
     ready(page)
     assert page.evaluate("states") == ["loading", "ready"]
-    page.evaluate("location.hash = 'gene=CD3D'")
-    page.wait_for_timeout(20)
-    ready(page)
+    go(page, gene="CD3D")
     assert page.evaluate("states") == ["loading", "ready", "loading", "ready"]
     context.close()
     assert not look.wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,7 @@ def gene_of(page: Any, query: str) -> None:
     """Choose the first thing of that name."""
     page.fill("#query", query)
     page.press("#query", "Enter")
-    page.wait_for_timeout(20)
-    until(page, "!document.querySelector('#bar').hidden")
+    until(page, f"document.querySelector('#bar h2')?.textContent === {json.dumps(query)}")
 
 
 def test_without_genes(look: Looker, site: Site) -> None:
@@ -102,7 +102,6 @@ def test_names_of_any_characters(look: Looker, site: Site) -> None:
     adata = cellucid_dask.open_export(target)
     for gene in ODD:
         gene_of(page, gene)
-        until(page, f"document.querySelector('#bar h2')?.textContent === {gene!r}")
         again = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('gene')")
         assert again == gene
     assert len(adata.genes) == len(ODD)

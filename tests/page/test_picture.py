@@ -267,12 +267,14 @@ def test_hover_lights_up_and_tells_of_a_cell(
     where = places(page, exports / "8")
     cells = alone(where, 16)
     page.hover("#legend li:nth-child(1)")
-    page.wait_for_timeout(50)
-    page.evaluate("new Promise(requestAnimationFrame)")
-    faded = at(pixels(page), where[cells])
     kinds = names_of(atlas.obs.cell_type)
     lit = legend(page)["T"][0]
-    np.testing.assert_array_equal((faded == lit).all(-1), kinds[cells] == "T")
+
+    def only_lit() -> bool:
+        are_lit = (at(pixels(page), where[cells]) == lit).all(-1)
+        return np.array_equal(are_lit, kinds[cells] == "T")
+
+    until(page, only_lit)
 
     go(page, dim=2, gene="LYZ", group="cell_type", labels=0)
     left = page.locator("#cells").bounding_box()["x"]
@@ -356,9 +358,7 @@ def test_the_picture_follows_the_system_theme(look: Looker) -> None:
     page = look(8, dim=2, context={"color_scheme": "dark"})
     assert tuple(pixels(page)[-1, -1]) == (0x17, 0x18, 0x1C)
     page.emulate_media(color_scheme="light")
-    page.wait_for_timeout(50)
-    until(page, "document.documentElement.dataset.state === 'ready'")
-    assert tuple(pixels(page)[-1, -1]) == (255, 255, 255)
+    until(page, lambda: tuple(pixels(page)[-1, -1]) == (255, 255, 255))
     assert size_of(page)[0] > 0
 
 
