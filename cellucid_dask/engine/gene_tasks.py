@@ -122,7 +122,7 @@ class GeneJob:
     def finish(self, parts: Iterable[GeneSummary], first: int) -> GeneSummary:
         """Leave a receipt for the genes of a task, once they are all in the target."""
         summary = GeneSummary.joined(list(parts))
-        keys = self.writer.keys[first : first + len(summary.column)]
+        keys = self.writer.keys(first, first + len(summary.column))
         write_receipt(self.target, keys, summary)
         return summary
 

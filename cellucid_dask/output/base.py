@@ -69,8 +69,6 @@ class GeneWriter(Protocol):
 
     Attributes
     ----------
-    keys
-        What receipts call each gene, see `Output.gene_keys`.
     counts
         Whether all values must be counted before any gene is written.
     exact
@@ -78,11 +76,12 @@ class GeneWriter(Protocol):
     """
 
     @property
-    def keys(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
     def counts(self) -> bool: ...  # noqa: D102
     @property
     def exact(self) -> bool: ...  # noqa: D102
+
+    def keys(self, first: int, last: int) -> Sequence[str]:
+        """Return what receipts call some genes, see `Output.gene_keys`."""
 
     def check(self, counts: GeneCounts) -> None:
         """Refuse values that the format does not hold.

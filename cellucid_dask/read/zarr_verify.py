@@ -206,7 +206,7 @@ def _plain_bytes(spec: ArraySpec) -> int:
     """Return the bytes of a chunk; of text as many as may be."""
     if spec.dtype == object:
         return 2**28
-    return int(np.prod(spec.chunks)) * spec.dtype.itemsize
+    return math.prod(spec.chunks) * spec.dtype.itemsize
 
 
 def _elements(stored: StoredExport) -> Iterator[str]:

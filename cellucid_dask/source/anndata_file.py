@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property, partial
@@ -105,7 +106,7 @@ class FileSource:
 
     def cell_ids(self) -> Sequence[str]:
         """Read the index of obs."""
-        return [str(name) for name in self._obs.index]
+        return list(map(str, self._obs.index))
 
     @property
     def layers(self) -> Collection[str]:
@@ -150,9 +151,7 @@ class FileSource:
             return {}
         obsm = self._elements.glance("obsm")
         if legacy.is_table(obsm):
-            return {
-                str(name): int(np.prod(obsm.dtype[name].shape)) for name in obsm.dtype.names or ()
-            }
+            return {str(name): math.prod(obsm.dtype[name].shape) for name in obsm.dtype.names or ()}
         return Lookup(self._obsm_width, partial(self._elements.names, "obsm"))
 
     def _obsm_width(self, name: str) -> int | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 
 import deflate
 import h5py
-import numpy as np
 
 from cellucid_dask.source.claims import DEFLATE_RATIO
 from cellucid_dask.source.reading import UnreadableError
@@ -79,7 +79,7 @@ def check_inflation(dataset: h5py.Dataset, what: str) -> None:
     filters = filters_of(dataset)
     if not filters or filters[-1] != h5py.h5z.FILTER_DEFLATE:
         return
-    nbytes = int(np.prod(dataset.chunks)) * dataset.id.get_type().get_size()
+    nbytes = math.prod(dataset.chunks) * dataset.id.get_type().get_size()
     large: list[tuple[int, ...]] = []
 
     def note(chunk: h5py.h5d.StoreInfo) -> None:

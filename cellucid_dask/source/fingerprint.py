@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -92,7 +93,7 @@ def checksum(array: Any) -> int:
     if isinstance(array, np.ndarray):
         rows = [(0, length)]
     else:
-        count = max(_SAMPLE_VALUES // max(int(np.prod(array.shape[1:])), 1), 1)
+        count = max(_SAMPLE_VALUES // max(math.prod(array.shape[1:]), 1), 1)
         starts = np.unique(np.linspace(0, max(length - count, 0), _N_SAMPLES, dtype=np.int64))
         rows = [(int(start), min(int(start) + count, length)) for start in starts]
     crc = 0

@@ -8,6 +8,7 @@ file (or of an object in a store), inflated by libdeflate outside any lock.
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -116,7 +117,7 @@ class ChunkedDataset:
         return out
 
     def _decode(self, data: bytes, skipped: int) -> Array:
-        length = int(np.prod(self.chunks)) * self.dtype.itemsize
+        length = math.prod(self.chunks) * self.dtype.itemsize
         values = np.frombuffer(data, np.uint8)
         for position in reversed(range(len(self.filters))):
             if skipped >> position & 1:
@@ -152,7 +153,7 @@ class ContiguousDataset:
     def __getitem__(self, selection: slice | tuple[slice, ...]) -> Array:
         """Read a region given by slices of step 1: whole rows, then their columns."""
         (start, stop), *rest = _bounds(selection, self.shape)
-        row = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        row = math.prod(self.shape[1:]) * self.dtype.itemsize
         if stop == start:
             return np.empty([0, *(b - a for a, b in rest)], self.dtype.newbyteorder("="))
         first = self.offset + start * row
@@ -228,10 +229,10 @@ def _contiguous(dataset: h5py.Dataset, file: Location) -> ContiguousDataset | Li
 def _chunked(dataset: h5py.Dataset, file: Location, filters: tuple[int, ...]) -> ChunkedDataset:
     chunks = dataset.chunks  # asked for once: the library asks the file each time
     grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, chunks, strict=True)]
-    count = int(np.prod(grid))
+    count = math.prod(grid)
     offsets = np.full(count, _ABSENT, np.uint64)
     sizes, skipped = np.zeros(count, np.uint64), np.zeros(count, np.uint32)
-    strides = [int(np.prod(grid[axis + 1 :])) for axis in range(len(grid))]
+    strides = [math.prod(grid[axis + 1 :]) for axis in range(len(grid))]
 
     def note(chunk: Any) -> None:
         number = sum(

@@ -89,11 +89,11 @@ class Expression:
             rows = max(1, min(self.n_cells, WHOLE))
             chunks = (rows, max(1, min(self.n_genes, WHOLE // rows)))
             shape = (self.n_cells, self.n_genes)
-            return (ArraySpec("X", shape, chunks, self.dtype, shuffled=False, of_genes=True),)
+            return (ArraySpec("X", shape, chunks, self.dtype, shuffled=False, varied=True),)
         chunk = (max(1, min(self.n_stored, SLICED)),)
         return (
-            ArraySpec("X/data", (self.n_stored,), chunk, self.dtype, shuffled=False, of_genes=True),
-            ArraySpec("X/indices", (self.n_stored,), chunk, np.dtype("<i4"), of_genes=True),
+            ArraySpec("X/data", (self.n_stored,), chunk, self.dtype, shuffled=False, varied=True),
+            ArraySpec("X/indices", (self.n_stored,), chunk, np.dtype("<i4"), varied=True),
         )
 
     def indptr(self) -> tuple[ArraySpec, Array]:
@@ -175,6 +175,9 @@ class Cutter:
     def rest(self) -> Iterator[Piece]:
         """Yield what waits for the end of its chunk."""
         if self._parts:
-            columns: Any = zip(*self._parts, strict=True)
-            yield Piece(self._start, tuple(map(np.concatenate, columns)))
+            yield Piece(self._start, tuple(map(_joined, zip(*self._parts, strict=True))))
             self._start, self._parts = self._at, []
+
+
+def _joined(parts: tuple[Array, ...]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,11 +89,11 @@ def _check_name(what: str, name: str) -> None:
 
 def _write_obs(store: Hierarchy, request: Request, warnings: list[str]) -> None:
     source = request.source
-    index: pd.Index[Any] = pd.Index(np.array(source.cell_ids(), dtype=object))
-    check_rows("The index of obs", len(index), source.n_cells)
-    if not index.is_unique:
+    ids = source.cell_ids()
+    check_rows("The index of obs", len(ids), source.n_cells)
+    index = _told_apart(ids)
+    if index is not ids:
         warnings.append("Some cells have the same name: they are told apart by a number.")
-        index = _unique(index)
     for key in request.obs_keys:
         _check_name("The obs column", key)
     unknown: list[str] = []
@@ -165,20 +165,22 @@ def _write_var(store: Hierarchy, request: Request, warnings: list[str]) -> None:
     write_table(store, "var", _gene_names(request), columns.items())
 
 
-def _gene_names(request: Request) -> Any:
+def _gene_names(request: Request) -> Sequence[str]:
     """Return the index of var: the ids, or if a column has them what it was."""
     genes = request.genes
     if genes is None or request.settings.var_gene_id_column == "index":
         return [] if genes is None else list(genes.ids)
-    index = pd.Index(request.source.var(request.settings.layer).index).astype(str)[genes.columns]
-    return _unique(index)
+    index = pd.Index(request.source.var(request.settings.layer).index)[genes.columns]
+    return _told_apart(index.astype(str).tolist())
 
 
-def _unique(names: pd.Index[Any]) -> pd.Index[Any]:
-    """Tell names that come more than once apart, as anndata does."""
+def _told_apart(names: Sequence[str]) -> Sequence[str]:
+    """Return names, with a number where one came before, as anndata does."""
+    if len(set(names)) == len(names):
+        return names
     from anndata.utils import make_index_unique  # noqa: PLC0415  slow to import
 
-    return names if names.is_unique else make_index_unique(names.astype(object))
+    return list(make_index_unique(pd.Index(np.array(names, object))))
 
 
 def _write_obsm(store: Hierarchy, request: Request, warnings: list[str]) -> dict[str, int]:

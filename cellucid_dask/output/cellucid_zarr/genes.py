@@ -39,8 +39,9 @@ from cellucid_dask.types import Array
 # float64 represents all whole numbers up to this one.
 _EXACT = 2**53
 _LAYOUT = f"{NOTES}/layout.json"
-# Chunks that a task joins.
+# Chunks that a task joins, and files that are put at once.
 _JOINED_CHUNKS = 4
+_FILES_PUT = 8
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,9 @@ class GeneChunks:
     exact: bool
     expression: Expression | None = None
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """What receipts call each gene."""
-        return tuple(map(gene_key, self.columns.tolist()))
+    def keys(self, first: int, last: int) -> list[str]:
+        """Return what receipts call some genes."""
+        return list(map(gene_key, self.columns[first:last].tolist()))
 
     @property
     def counts(self) -> bool:
@@ -131,13 +131,10 @@ class GeneChunks:
         genes = GeneVectors(tiles, self.n_cells)
         n_genes = genes.n_genes
         slots = self.slots[first : first + n_genes]
-        files: dict[str, FileDigest] = {}
-        with target.writer() as out:
-            for piece in _pieces(expression, genes, slots):
-                whole = expression.is_whole(piece)
-                for path, data in expression.files(piece) if whole else [_fragment(piece)]:
-                    out.put({path: data})
-                    files[path] = FileDigest.of(data, target.tag(data))
+        files = itertools.chain.from_iterable(
+            expression.files(piece) if expression.is_whole(piece) else [_fragment(piece)]
+            for piece in _pieces(expression, genes, slots)
+        )
         return GeneSummary(
             self.columns[first : first + n_genes],
             genes.lowest,
@@ -146,7 +143,7 @@ class GeneChunks:
             np.zeros(n_genes, np.int64),
             np.zeros(n_genes, "S64"),
             np.zeros(n_genes, "S32"),
-            files,
+            _put(target, files),
         )
 
     def sizes(self, tiles: Sequence[Tile], n_cells: int) -> list[int]:
@@ -193,6 +190,16 @@ def _pieces(expression: Expression, genes: GeneVectors, slots: Array) -> Iterato
         yield from cutter.rest()
 
 
+def _put(target: Target, files: Iterator[tuple[str, bytes]]) -> dict[str, FileDigest]:
+    """Write files as they are made, and return their digests."""
+    digests: dict[str, FileDigest] = {}
+    with target.writer() as out:
+        while some := dict(itertools.islice(files, _FILES_PUT)):
+            out.put(some)
+            digests |= {path: FileDigest.of(data, target.tag(data)) for path, data in some.items()}
+    return digests
+
+
 def _fragment(piece: Piece) -> tuple[str, bytes]:
     """Return path and content of a piece that is not a whole chunk."""
     data = b"".join(array.tobytes() for array in piece.arrays)
@@ -233,14 +240,8 @@ def join_chunks(
     target: Target, expression: Expression, chunks: Sequence[Sequence[tuple[int, int, str]]]
 ) -> dict[str, FileDigest]:
     """Join the fragments of some chunks: of each its start, its stop and its path (task)."""
-    digests: dict[str, FileDigest] = {}
-    with target.writer() as out:
-        for fragments in chunks:
-            piece = _joined(target, expression, fragments)
-            for path, data in expression.files(piece):
-                out.put({path: data})
-                digests[path] = FileDigest.of(data, target.tag(data))
-    return digests
+    pieces = (_joined(target, expression, fragments) for fragments in chunks)
+    return _put(target, itertools.chain.from_iterable(map(expression.files, pieces)))
 
 
 def _joined(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,7 @@ def _write_array(store: Hierarchy, path: str, values: Any) -> None:
 
 
 def write_table(
-    store: Hierarchy, path: str, index: Any, columns: Iterable[tuple[str, Any]]
+    store: Hierarchy, path: str, index: Sequence[str], columns: Iterable[tuple[str, Any]]
 ) -> None:
     """Add a table to a store; its columns are as `as_stored` returns them."""
     _write_array(store, f"{path}/_index", np.asarray(index, dtype=object))

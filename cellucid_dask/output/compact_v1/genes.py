@@ -25,8 +25,8 @@ class GeneFiles:
     ----------
     columns
         int64: matrix columns of the genes, ascending.
-    keys
-        Path of the file of each.
+    paths
+        Of the file of each.
     n_cells
         Values of a gene.
     bits, level
@@ -34,12 +34,16 @@ class GeneFiles:
     """
 
     columns: Array
-    keys: tuple[str, ...]
+    paths: tuple[str, ...]
     n_cells: int
     bits: int | None
     level: int | None
 
     counts = exact = False
+
+    def keys(self, first: int, last: int) -> tuple[str, ...]:
+        """Return what receipts call some genes: their paths."""
+        return self.paths[first:last]
 
     def check(self, counts: GeneCounts) -> None:
         """Accept all values: what is not finite is shown as missing."""
@@ -55,7 +59,7 @@ class GeneFiles:
         with target.writer() as out:
             for some in encoded.files:
                 at = first + len(digests)
-                out.put(dict(zip(self.keys[at : at + len(some)], some, strict=True)))
+                out.put(dict(zip(self.paths[at : at + len(some)], some, strict=True)))
                 digests += (FileDigest.of(data, target.tag(data)) for data in some)
         nbytes, sha256, tags = zip(*digests, strict=True)
         return GeneSummary(
