@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
@@ -143,8 +144,27 @@ def list_folder(path: str) -> list[Entry]:
     FileNotFoundError, NotADirectoryError
         It is not there, or no folder.
     """
-    with os.scandir(path) as entries:
-        return [_entry(each) for each in entries]
+    return _listed(path, "")
+
+
+def list_below(path: str) -> list[Entry]:
+    """List all files below a folder, of which the paths are relative to it; no link is followed.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        It is not there, or no folder.
+    """
+    files: list[Entry] = []
+    left = _listed(path, "")
+    while left:
+        entry = left.pop()
+        if not entry.is_folder:
+            files.append(entry)
+            continue
+        with suppress(OSError):  # it was removed meanwhile, or only its owner may look at it
+            left += _listed(f"{path}/{entry.path}", f"{entry.path}/")
+    return files
 
 
 def file_names(path: str) -> list[str]:
@@ -159,14 +179,19 @@ def file_names(path: str) -> list[str]:
         return [each.name for each in entries if not each.is_dir(follow_symlinks=False)]
 
 
-def _entry(found: os.DirEntry[str]) -> Entry:
+def _listed(folder: str, prefix: str) -> list[Entry]:
+    with os.scandir(folder) as entries:
+        return [_entry(each, prefix) for each in entries]
+
+
+def _entry(found: os.DirEntry[str], prefix: str) -> Entry:
     is_folder = found.is_dir(follow_symlinks=False)
     try:
         status = found.stat()
     except OSError:  # a link that leads nowhere
         status = found.stat(follow_symlinks=False)
     state = (str(status.st_mtime_ns), str(status.st_ino))
-    return Entry(found.name, 0 if is_folder else status.st_size, is_folder, state=state)
+    return Entry(prefix + found.name, 0 if is_folder else status.st_size, is_folder, state=state)
 
 
 def write_local(path: str, data: bytes | memoryview, *, exclusive: bool = False) -> None:

@@ -15,7 +15,7 @@ from cellucid_dask.secrets import shown
 from cellucid_dask.store.address import parse_address
 from cellucid_dask.store.client import Client, Entry
 from cellucid_dask.store.failures import explain, reason
-from cellucid_dask.store.local import list_folder, open_below, read_below, within
+from cellucid_dask.store.local import list_below, list_folder, open_below, read_below, within
 from cellucid_dask.store.opening import open_client
 from cellucid_dask.store.retry import limit_of, with_retries
 from cellucid_dask.store.transfer import Range, call, fetch_ranges
@@ -111,7 +111,7 @@ class Location:
     @property
     def is_web(self) -> bool:
         """Whether it is on a web server: it has no listings to rely on, nor always byte ranges."""
-        return bool({"http", "https"} & self.client.protocols)
+        return not self.is_local and bool({"http", "https"} & self.client.protocols)
 
     def holds(self, other: Location) -> bool:
         """Whether another location is this one or lies in it, as far as paths tell."""
@@ -268,8 +268,8 @@ class Location:
         """List a folder, or all files below; of each entry the path is relative to it."""
         path = self.path(folder)
         try:
-            if self.is_local and not below:
-                return list_folder(path)
+            if self.is_local:
+                return list_below(path) if below else list_folder(path)
             client = self.client
             found = call(client, lambda: client.entries(path, below=below), limit_of(MAX_BYTES))
         except (FileNotFoundError, NotADirectoryError):

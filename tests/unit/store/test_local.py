@@ -162,6 +162,20 @@ def test_a_folder_is_listed_as_fsspec_lists_it(tmp_path: Path) -> None:
     os.utime(tmp_path / "a", (1, 1))
     assert {entry.path: entry for entry in list_folder(str(tmp_path))}["a"].state != before
 
+    (tmp_path / "folder" / "empty").mkdir()
+    (tmp_path / "folder" / "another").mkdir()
+    (tmp_path / "folder" / "another" / "c").write_bytes(b"12")
+    (tmp_path / "folder" / "to above").symlink_to("..")
+    (tmp_path / "to nowhere").unlink()
+    below = {
+        str(Path(path).relative_to(tmp_path)): info["size"]
+        for path, info in LocalFileSystem().find(str(tmp_path), detail=True).items()
+    }
+    assert {
+        entry.path: entry.size for entry in Location(str(tmp_path)).entries(below=True)
+    } == below
+    assert below.keys() > {"folder/b", "folder/another/c"}
+
 
 def test_only_folders_are_listed(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"123")
