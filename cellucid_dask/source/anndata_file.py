@@ -106,7 +106,8 @@ class FileSource:
 
     def cell_ids(self) -> Sequence[str]:
         """Read the index of obs."""
-        return list(map(str, self._obs.index))
+        names = self._obs.index.astype(object)
+        return names.tolist() if names.inferred_type == "string" else list(map(str, names))
 
     @property
     def layers(self) -> Collection[str]:
