@@ -48,7 +48,7 @@ def limit_malloc_cache() -> None:
     """
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
+        libc.mallopt(_M_MMAP_THRESHOLD, 16 * 2**20)
         libc.mallopt(_M_TRIM_THRESHOLD, 32 * 2**20)
 
 
