@@ -91,19 +91,25 @@ class ChunkedDataset:
         ]
         positions = list(itertools.product(*touched))
         numbers = np.ravel_multi_index(np.array(positions).T, grid)
-        ranges = [
-            ("", int(self.offsets[number]), int(self.offsets[number]) + int(self.sizes[number]))
-            for number in numbers
-            if self.offsets[number] != _ABSENT
-        ]
-        stored = iter(self.file.read_ranges(ranges))
-        for number, position in zip(numbers, positions, strict=True):
+        offsets, sizes, skipped = (
+            each[numbers].tolist() for each in (self.offsets, self.sizes, self.skipped)
+        )
+        stored = iter(
+            self.file.read_ranges(
+                [
+                    ("", offset, offset + size)
+                    for offset, size in zip(offsets, sizes, strict=True)
+                    if offset != _ABSENT
+                ]
+            )
+        )
+        for position, offset, without in zip(positions, offsets, skipped, strict=True):
             source, target = _overlap(position, self.chunks, wanted)
-            if self.offsets[number] == _ABSENT:
+            if offset == _ABSENT:
                 out[target] = self.fill
             else:
                 try:
-                    values = self._decode(next(stored), int(self.skipped[number]))
+                    values = self._decode(next(stored), without)
                 except (ValueError, deflate.DeflateError) as error:
                     first = ", ".join(
                         str(at * size) for at, size in zip(position, self.chunks, strict=True)

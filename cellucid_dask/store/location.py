@@ -228,11 +228,13 @@ class Location:
             results.append(data)
         return results
 
-    def _read_local(self, ranges: Sequence[tuple[str, int, int]]) -> Iterator[bytes]:
+    def _read_local(self, ranges: Sequence[Range]) -> Iterator[bytes]:
         for name, group in groupby(ranges, key=lambda each: each[0]):
             with open_below(self.url, name) as file:
+                size = os.fstat(file.fileno()).st_size  # no more is read, whatever is asked for
                 for _, start, stop in group:
-                    yield os.pread(file.fileno(), stop - start, start)
+                    first = min(start, size)
+                    yield os.pread(file.fileno(), min(stop, size) - first, first)
 
     def fetch(self, max_bytes: Mapping[str, int]) -> dict[str, bytes | Exception]:
         """Read files, many at once where the store can.

@@ -131,6 +131,21 @@ def test_file_cut_short(tmp_path: Path, options: dict[str, Any]) -> None:
         reader[0:100_000]
 
 
+@pytest.mark.parametrize(
+    ("offset", "size"), [(2**64 - 2, 10), (2**63 + 5, 10), (2**40, 10), (100, 2**62), (100, 2**40)]
+)
+def test_an_index_that_claims_more_than_the_file_has(
+    tmp_path: Path, offset: int, size: int
+) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dataset = file.create_dataset("x", data=np.arange(100), chunks=(10,), compression="gzip")
+        reader = open_reader(dataset)
+    reader.offsets[3], reader.sizes[3] = offset, size
+    with pytest.raises(ExportError, match=f"is truncated: it ends before byte {offset + size:,}"):
+        reader[0:100]
+    np.testing.assert_array_equal(reader[0:30], np.arange(30))
+
+
 @pytest.mark.parametrize("n_others", [0, 1, 3])
 def test_other_handles_of_a_dataset_stay_good(tmp_path: Path, n_others: int) -> None:
     path = tmp_path / "a.h5"
