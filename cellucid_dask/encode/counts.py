@@ -43,18 +43,21 @@ class GeneCounts(NamedTuple):
     def of(cls, tile: Tile) -> Self:
         """Count the values of a tile."""
         values = tile.values
-        is_value = values != 0
-        n_values = _per_gene(tile, is_value)
+        if not values.size:
+            return cls.none(tile.n_genes)
+        lowest, highest = values.min(), values.max()  # NaN if one is
+        has_zeros = not (lowest > 0 or highest < 0)
+        n_values = _per_gene(tile, values != 0 if has_zeros else None)
         if values.dtype.kind != "f":
             return cls(n_values, np.zeros_like(n_values))  # of at most 16 bits
-        finite = np.isfinite(values)
-        good = finite.all()
-        numbers = values if good else values[finite]
-        n_bad = np.zeros_like(n_values) if good else _per_gene(tile, ~finite)
-        largest_value = max(float(numbers.max(initial=0)), -float(numbers.min(initial=0)))
+        numbers, n_bad = values, np.zeros_like(n_values)
+        if not np.isfinite([lowest, highest]).all():
+            finite = np.isfinite(values)
+            numbers, n_bad = values[finite], _per_gene(tile, ~finite)
+            lowest, highest = numbers.min(initial=0), numbers.max(initial=0)
         sample = numbers.reshape(-1)[:_SAMPLE]
         whole = bool(np.all(sample == np.rint(sample)) and np.all(numbers == np.rint(numbers)))
-        return cls(n_values, n_bad, largest_value, whole)
+        return cls(n_values, n_bad, max(float(highest), -float(lowest)), whole)
 
     def beside(self, other: GeneCounts) -> GeneCounts:
         """Add counts of the same genes in other cells."""
@@ -94,14 +97,14 @@ class Counting:
             yield tile
 
 
-def _per_gene(tile: Tile, chosen: Array) -> Array:
-    """Count chosen values: bool, in the shape of the tile's."""
+def _per_gene(tile: Tile, chosen: Array | None) -> Array:
+    """Count chosen values: bool, in the shape of the tile's; all if omitted."""
     if isinstance(tile, DenseTile):
-        by_gene: Array = np.count_nonzero(chosen, axis=1).astype(np.int64)
-        return by_gene
+        counts = [tile.n_cells] * tile.n_genes if chosen is None else np.count_nonzero(chosen, 1)
+        return np.array(counts, np.int64)
     indptr = np.asarray(tile.indptr, np.int64)
-    if chosen.all():
+    if chosen is None:
         return np.diff(indptr)
     before = np.concatenate(([0], np.cumsum(chosen)))
-    counts: Array = np.diff(before[indptr])
-    return counts
+    by_gene: Array = np.diff(before[indptr])
+    return by_gene
