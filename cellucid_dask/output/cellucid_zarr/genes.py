@@ -40,7 +40,7 @@ from cellucid_dask.types import Array
 _EXACT = 2**53
 _LAYOUT = f"{NOTES}/layout.json"
 # Chunks that a task joins, and files that are put at once.
-_JOINED_CHUNKS = 4
+_JOINED_CHUNKS = 2
 _FILES_PUT = 8
 
 
