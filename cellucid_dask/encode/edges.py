@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
+from cellucid_dask.encode.compressed import is_sparse
 from cellucid_dask.encode.gzip_blocks import GzipBlocks, compress_blocks
 from cellucid_dask.encode.tiles import check_indices
 from cellucid_dask.types import Array
@@ -44,7 +44,7 @@ def edge_keys(block: Any, first_row: int, first_column: int) -> Array:
     ExportError
         A sparse block has indices outside its shape.
     """
-    rows, columns = _non_zeros(block) if sparse.issparse(block) else np.nonzero(np.asarray(block))
+    rows, columns = _non_zeros(block) if is_sparse(block) else np.nonzero(np.asarray(block))
     first = rows.astype(np.uint64)
     first += np.uint64(first_row)
     second = columns.astype(np.uint64)

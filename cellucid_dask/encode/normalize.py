@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
+from cellucid_dask.encode.compressed import is_sparse
 from cellucid_dask.encode.tiles import check_indices
 from cellucid_dask.errors import ExportError
 from cellucid_dask.types import Array
@@ -31,7 +31,7 @@ def as_counts(block: Any, layer: str) -> Any:
     Parameters
     ----------
     block
-        (cells, genes): scipy sparse of any format, or anything numpy reads.
+        (cells, genes): `Compressed`, scipy sparse of any format, or anything numpy reads.
     layer
         Name of the block's layer, for the error.
 
@@ -45,10 +45,10 @@ def as_counts(block: Any, layer: str) -> Any:
     ExportError
         A value is negative or not finite, or a sparse block has indices outside its shape.
     """
-    if not sparse.issparse(block):
+    if not is_sparse(block):
         values = counts = np.asarray(block)
     else:
-        counts = block if block.format in ("csr", "csc") else block.tocsr()
+        counts = block.tocsc() if block.format == "csc" else block.tocsr()
         check_indices(counts)
         if not counts.has_canonical_format:  # log1p of a sum is not the sum of log1p
             counts = counts.copy()
@@ -75,7 +75,7 @@ def row_totals(counts: Any) -> Array:
     ndarray
         float64, (cells,); exact as long as `check_totals` accepts it.
     """
-    if not sparse.issparse(counts):
+    if not is_sparse(counts):
         rows = max(_RUN_VALUES // max(counts.shape[1], 1), 1)
         starts = range(0, counts.shape[0], rows)
         sums = [_exact(counts[start : start + rows]).sum(axis=1) for start in starts]
@@ -131,7 +131,7 @@ def log1p_cp10k(counts: Any, totals: Array) -> Any:
         float32, (cells, genes), of the kind of `counts` and zero where it is.
     """
     rate = np.divide(TARGET_SUM, totals, out=np.zeros(len(totals)), where=totals > 0)
-    if not sparse.issparse(counts):
+    if not is_sparse(counts):
         normalized = np.empty(counts.shape, np.float32)
         rows = max(_RUN_VALUES // max(counts.shape[1], 1), 1)
         for start in range(0, counts.shape[0], rows):
@@ -147,8 +147,8 @@ def log1p_cp10k(counts: Any, totals: Array) -> Any:
 
 
 def are_whole(block: Any) -> bool:
-    """Return whether all values of a block, scipy sparse or array-like, are integers."""
-    values = block.data if sparse.issparse(block) else np.asarray(block)
+    """Return whether all values of a block, sparse or array-like, are integers."""
+    values = block.data if is_sparse(block) else np.asarray(block)
     return values.dtype.kind in "biu" or bool((values == np.rint(values)).all())
 
 

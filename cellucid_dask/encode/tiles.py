@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
+from cellucid_dask.encode.compressed import is_sparse
 from cellucid_dask.encode.quantize import as_float32, exceed_float32, value_dtype
 from cellucid_dask.encode.transpose import DAMAGED, Transpose
 from cellucid_dask.errors import ExportError
@@ -138,7 +138,7 @@ def tiles_of(
     Parameters
     ----------
     block
-        (cells, genes): scipy sparse of any format, or anything numpy reads.
+        (cells, genes): `Compressed`, scipy sparse of any format, or anything numpy reads.
     first_cell
         The cell in the block's first row.
     columns
@@ -153,15 +153,16 @@ def tiles_of(
     ExportError
         A sparse block has indices outside its shape.
     """
-    if not sparse.issparse(block):
+    if not is_sparse(block):
         values = np.asarray(block)
         values = values if columns is None else values[:, columns]
         yield from _tiles_of_dense(values, first_cell, exact=exact)
     elif block.format == "csc":
-        chosen = block if columns is None else block[:, columns]
+        matrix = block.tocsc()
+        chosen = matrix if columns is None else matrix[:, columns]
         yield _sparse_tile(chosen, first_cell, exact=exact)
     else:
-        rows = block.tocsr()
+        rows = block if block.format == "csr" else block.tocsr()
         transpose = Transpose(rows, columns)
         for start, stop in split_by_count(rows.indptr, tile_values, TILE_CELLS):
             starts = transpose.count(start, stop)
@@ -170,7 +171,8 @@ def tiles_of(
             if not (exact and exceed_float32(stored)):
                 found = transpose.sort(start, stop, starts)
             if found is None:  # rare: such counts, or an entry came more than once: scipy adds
-                part = rows[start:stop] if columns is None else rows[start:stop, columns]
+                part = rows.tocsr()[start:stop]
+                part = part if columns is None else part[:, columns]
                 yield _sparse_tile(part.tocsc(), first_cell + start, exact=exact)
             else:
                 yield SparseTile(first_cell + start, stop - start, starts, *found)

@@ -17,6 +17,7 @@ from dask.delayed import Delayed, delayed
 from scipy import sparse
 
 from cellucid_dask.display import first_few
+from cellucid_dask.encode.compressed import as_scipy
 from cellucid_dask.encode.tiles import check_indices
 from cellucid_dask.format.schema import Genes, Vector
 from cellucid_dask.planning import ExportPlan, split_by_cost
@@ -144,7 +145,7 @@ def compare_columns(
 
 def select(source: Any, region: tuple[slice, slice] | None, columns: Array) -> Any:
     """Return some columns of a block, or of a region of a matrix (task)."""
-    block = source if region is None else source.read(*region)
+    block = as_scipy(source if region is None else source.read(*region))
     if not sparse.issparse(block):
         return np.asarray(block)[:, columns]
     known = block if block.format in ("csr", "csc") else block.tocsr()

@@ -55,7 +55,7 @@ class ZarrExport(Export):
             return None
         every = slice(0, self.n_cells)
         with self._stored.reading():
-            return sparse.csr_matrix(graph.read(every, every))
+            return graph.read(every, every).tocsr()
 
     def _read_anndata(self, wanted: list[str]) -> anndata.AnnData:
         import anndata  # noqa: PLC0415  slow to import

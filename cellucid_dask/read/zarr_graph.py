@@ -9,7 +9,6 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-from scipy import sparse
 
 from cellucid_dask.encode.tiles import check_indices
 from cellucid_dask.errors import ExportError, RequestError
@@ -37,7 +36,7 @@ def graph_findings(stored: StoredExport) -> Iterator[str]:
         plan = plan_edges(matrix, Settings())
         for first, last in pairwise(np.cumsum((0, *plan.row_blocks)).tolist()):
             with stored.reading():
-                rows = sparse.csr_matrix(matrix.read(slice(first, last), slice(0, matrix.shape[1])))
+                rows = matrix.read(slice(first, last), slice(0, matrix.shape[1])).tocsr()
             check_indices(rows)
             n_bad += int(np.count_nonzero(~np.isfinite(rows.data) | (rows.data <= 0)))
             n_loops += int(np.count_nonzero(rows.diagonal(first)))

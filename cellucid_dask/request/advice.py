@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from cellucid_dask.display import first_few
+from cellucid_dask.encode.compressed import is_sparse
 from cellucid_dask.encode.normalize import are_whole
 from cellucid_dask.request.gene_aliases import is_ensembl
 from cellucid_dask.request.resolve import Request
@@ -76,7 +76,7 @@ def _looks_raw(matrix: Matrix) -> bool:
     rows = slice(0, cells if by_column else min(n_lines, cells))
     columns = slice(0, min(n_lines, genes) if by_column else genes)
     block: Any = matrix.read(rows, columns)
-    values = block.data if sparse.issparse(block) else block
+    values = block.data if is_sparse(block) else block
     return are_whole(block) and values.min(initial=0) >= 0 and values.max(initial=0) > 1
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import sparse
 
+from cellucid_dask.encode.compressed import is_sparse
 from cellucid_dask.source.claims import check_shape
 from cellucid_dask.source.encodings import read_element
 from cellucid_dask.source.matrix import DenseMatrix, Matrix, SparseMatrix
@@ -213,7 +213,7 @@ def as_dense(values: Any) -> np.ndarray[Any, Any]:
         values = values.to_memory()
     if isinstance(values, np.ma.MaskedArray):
         return without_mask(values)
-    return np.asarray(values.toarray() if sparse.issparse(values) else values)
+    return np.asarray(values.toarray() if is_sparse(values) else values)
 
 
 def without_mask(values: Any) -> np.ndarray[Any, Any]:

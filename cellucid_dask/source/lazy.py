@@ -11,6 +11,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from scipy import sparse
 
+from cellucid_dask.encode.compressed import as_scipy
 from cellucid_dask.runtime.supervise import final
 from cellucid_dask.types import Sizes
 
@@ -30,7 +31,7 @@ def lazy_array(matrix: Any, blocks: tuple[Sizes, Sizes]) -> da.Array:
 
 @final
 def _read(matrix: Any, rows: slice, columns: slice) -> Any:
-    return matrix.read(rows, columns)
+    return as_scipy(matrix.read(rows, columns))
 
 
 def _slices(sizes: Sizes) -> list[slice]:

@@ -1,8 +1,8 @@
 """The matrix of any source, read by blocks: directly, or as a lazily loaded Dask array.
 
 The underlying arrays (HDF5 datasets, Zarr arrays, numpy) are read by slices, so that a stored
-matrix and one in memory share one implementation. Blocks are scipy sparse matrices or numpy
-arrays, like those of anndata's own lazy reader.
+matrix and one in memory share one implementation. Blocks are sparse or numpy arrays; those of the
+Dask array are of scipy, like those of anndata's own lazy reader.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 from dask.base import tokenize
-from scipy import sparse
 
+from cellucid_dask.encode.compressed import Compressed
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.planning import Layout
 from cellucid_dask.source.fingerprint import checksum
@@ -85,7 +85,7 @@ class Matrix(Protocol):
         """Return the matrix with whatever reading these blocks requires of all cells."""
 
     def read(self, rows: slice, columns: slice) -> Any:
-        """Read a region as scipy sparse or numpy.
+        """Read a region as `Compressed`, scipy sparse or numpy.
 
         Raises
         ------
@@ -181,8 +181,8 @@ class SparseMatrix(_Stored):
         """Return a digest of the three arrays."""
         return _digest(self, self.data, self.indices, self.indptr)
 
-    def read(self, rows: slice, columns: slice) -> Any:
-        """Read some rows (CSR) or some columns (CSC) as a scipy matrix.
+    def read(self, rows: slice, columns: slice) -> Compressed:
+        """Read some rows (CSR) or some columns (CSC).
 
         Raises
         ------
@@ -197,11 +197,8 @@ class SparseMatrix(_Stored):
         indices = np.asarray(self.indices[first:last]).astype(index_dtype, copy=False)
         if damage := block_damage(self.name, indptr, data, indices, self.shape[across]):
             raise ExportError(damage)
-        kind = sparse.csr_matrix if self.storage == "csr" else sparse.csc_matrix
-        return kind(
-            (data, indices, indptr - first),
-            shape=(rows.stop - rows.start, columns.stop - columns.start),
-        )
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        return Compressed(data, indices, indptr - first, shape, self.storage)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
+from cellucid_dask.encode.compressed import as_scipy
 from cellucid_dask.encode.quantize import as_float32
 from cellucid_dask.encode.tiles import check_indices
 from cellucid_dask.errors import RequestError
@@ -20,6 +20,9 @@ from cellucid_dask.runtime.compute import run_all
 from cellucid_dask.source.matrix import Matrix
 from cellucid_dask.store.target import Target
 from cellucid_dask.types import Array, Json
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 GRAPH = "obsp/connectivities"
 _USUAL = "connectivities"
@@ -60,7 +63,9 @@ def made_of_graph(key: str | None) -> Json:
 
 def sampled_bytes(block: Any) -> int:
     """Return the bytes that a block of whole rows, or a part of them, takes."""
-    rows = sparse.csr_matrix(block)
+    from scipy import sparse  # noqa: PLC0415  slow to import
+
+    rows = sparse.csr_matrix(as_scipy(block))
     arrays = rows.data.astype("<f4"), rows.indices.astype("<i4"), rows.indptr[1:].astype("<i4")
     return sum(
         len(spec.encode(values[at : at + WHOLE]))
@@ -126,6 +131,8 @@ def _rows(neighbors: Matrix, plan: EdgePlan) -> Iterator[sparse.csr_matrix]:
 
     A symmetric matrix that is stored by columns is read by them: they are its rows.
     """
+    from scipy import sparse  # noqa: PLC0415  slow to import
+
     by_column = len(plan.row_blocks) == 1 and neighbors.storage == "csc"
     array = neighbors.dask((plan.row_blocks, plan.column_blocks))
     lines = array.to_delayed().T if by_column else array.to_delayed()

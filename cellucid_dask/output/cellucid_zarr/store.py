@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellucid_dask.encode.compressed import as_scipy
 from cellucid_dask.errors import ExportError, RequestError
 from cellucid_dask.fields.points import normalize
 from cellucid_dask.fields.vector_fields import scale_vector_field
@@ -186,7 +187,8 @@ class StoredExport:
     def columns(self, first: int, last: int) -> Any:
         """Read genes: ``X[:, first:last]``, CSC or dense."""
         with self.reading():
-            return self.matrix.read(slice(0, self.source.n_cells), slice(first, last))
+            every = slice(0, self.source.n_cells)
+            return as_scipy(self.matrix.read(every, slice(first, last)))
 
     def gene(self, column: int) -> Array:
         """Read a gene: float32 or, of large counts, float64, (n_cells,)."""
