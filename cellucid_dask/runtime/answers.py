@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
@@ -135,6 +134,8 @@ def within(client: Any, seconds: float, question: Callable[[], Any]) -> Any:
 
 @contextmanager
 def _asked(client: Any, question: Callable[[], Any]) -> Iterator[Future[Any]]:
+    import asyncio  # noqa: PLC0415  slow to import; there already where there is a client
+
     async def call() -> Any:
         return await question()
 

@@ -15,11 +15,11 @@ from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from cellucid_dask.errors import ExportWarning, RequestError
 from cellucid_dask.source.links import Reach
 from cellucid_dask.source.zarr_codecs import PIPELINE
+from cellucid_dask.store.coroutines import ask_from_anywhere
 from cellucid_dask.store.document import MAX_MEMORY, DocumentError, parse_json
 from cellucid_dask.store.failures import Failure, failure_of
 from cellucid_dask.store.location import MAX_BYTES, Location
 from cellucid_dask.store.preflight import check_answers
-from cellucid_dask.store.transfer import ask_from_anywhere
 
 _GROUP = ("zarr.json", ".zgroup")
 _METADATA = (*_GROUP, ".zmetadata", ".zarray", ".zattrs")

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fsspec import available_protocols
-
 from cellucid_dask.errors import RequestError
 from cellucid_dask.secrets import shown
 
@@ -65,14 +63,15 @@ def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
         raise RequestError(
             "A path or URL is empty: name a file or folder, and check that its variables are set."
         )
-    schemes = {*available_protocols(), *_LOCAL}
+    lost = _LOST.match(text)
+    schemes = _schemes() if lost or _URL.match(text) else set()
     if _URL.match(text):
         scheme, _, rest = text.partition("://")
         if scheme in _LOCAL:
             return _path_of(rest.removeprefix("localhost")), options
         _check_url(text, schemes)
         return re.sub(r"^([^?]*[^?:/])/+$", r"\1", text), options
-    if (lost := _LOST.match(text)) and lost[1] in schemes:
+    if lost and lost[1] in schemes:
         meant = shown(f"{lost[1]}://{lost[2]}")
         looks = meant.replace("://", lost[0][len(lost[1]) : -len(lost[2]) or None], 1)
         text = f"/{lost[2]}" if lost[1] in _LOCAL else meant
@@ -81,6 +80,12 @@ def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
             f"{Path(looks).absolute()}."
         )
     return os.path.realpath(os.path.expanduser(text)), options  # noqa: PTH111  leaves ~unknown
+
+
+def _schemes() -> set[str]:
+    from fsspec import available_protocols  # noqa: PLC0415  slow to import; no path needs it
+
+    return {*available_protocols(), *_LOCAL}
 
 
 def _path_of(rest: str) -> str:

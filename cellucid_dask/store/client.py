@@ -6,11 +6,13 @@ and tries again.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,22 @@ class Entry:
     is_folder: bool = False
     md5: str | None = None
     state: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What knows whether objects may be written yet, see `Target.fence`.
+
+    Attributes
+    ----------
+    is_due
+        Whether its last answer is too old.
+    ask
+        Raises if nothing may be written any more.
+    """
+
+    is_due: Callable[[], bool]
+    ask: Callable[[], None]
 
 
 class Client(Protocol):

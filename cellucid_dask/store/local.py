@@ -167,6 +167,18 @@ def list_below(path: str) -> list[Entry]:
     return files
 
 
+def info_of(path: str) -> Entry:
+    """Return what there is at a path.
+
+    Raises
+    ------
+    FileNotFoundError
+        Nothing.
+    """
+    status = os.stat(path)  # noqa: PTH116
+    return _entry(path, status, is_folder=stat.S_ISDIR(status.st_mode))
+
+
 def file_names(path: str) -> list[str]:
     """Return the names of the files of a folder, as `list_folder` without looking at each.
 
@@ -181,17 +193,22 @@ def file_names(path: str) -> list[str]:
 
 def _listed(folder: str, prefix: str) -> list[Entry]:
     with os.scandir(folder) as entries:
-        return [_entry(each, prefix) for each in entries]
+        return [
+            _entry(prefix + each.name, _status(each), is_folder=each.is_dir(follow_symlinks=False))
+            for each in entries
+        ]
 
 
-def _entry(found: os.DirEntry[str], prefix: str) -> Entry:
-    is_folder = found.is_dir(follow_symlinks=False)
+def _status(found: os.DirEntry[str]) -> os.stat_result:
     try:
-        status = found.stat()
+        return found.stat()
     except OSError:  # a link that leads nowhere
-        status = found.stat(follow_symlinks=False)
-    state = (str(status.st_mtime_ns), str(status.st_ino))
-    return Entry(prefix + found.name, 0 if is_folder else status.st_size, is_folder, state=state)
+        return found.stat(follow_symlinks=False)
+
+
+def _entry(path: str, status: os.stat_result, *, is_folder: bool) -> Entry:
+    size = 0 if is_folder else status.st_size
+    return Entry(path, size, is_folder, state=(str(status.st_mtime_ns),))
 
 
 def write_local(path: str, data: bytes | memoryview, *, exclusive: bool = False) -> None:

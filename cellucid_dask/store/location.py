@@ -15,8 +15,14 @@ from cellucid_dask.secrets import shown
 from cellucid_dask.store.address import parse_address
 from cellucid_dask.store.client import Client, Entry
 from cellucid_dask.store.failures import explain, reason
-from cellucid_dask.store.local import list_below, list_folder, open_below, read_below, within
-from cellucid_dask.store.opening import open_client
+from cellucid_dask.store.local import (
+    info_of,
+    list_below,
+    list_folder,
+    open_below,
+    read_below,
+    within,
+)
 from cellucid_dask.store.retry import limit_of, with_retries
 from cellucid_dask.store.transfer import Range, call, fetch_ranges
 
@@ -83,6 +89,8 @@ class Location:
 
     @cached_property
     def _store(self) -> tuple[Client, str]:
+        from cellucid_dask.store.opening import open_client  # noqa: PLC0415  slow to import
+
         try:
             return open_client(self.url, self.storage_options)
         except ImportError as error:
@@ -197,7 +205,10 @@ class Location:
 
     def info(self, name: str = "") -> Entry:
         """Ask what there is of a file, or of the location itself; errors are raised as they are."""
-        client, path = self.client, self.path(name)
+        path = self.path(name)
+        if self.is_local:
+            return info_of(path)
+        client = self.client
         return call(client, lambda: client.info(path))
 
     def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:

@@ -6,10 +6,9 @@ line, whatever the store's own client does meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from cellucid_dask.store.failures import Failure, failure_of
@@ -50,32 +49,3 @@ def with_retries(call: Callable[[], T], sleep: Callable[[float], None] = time.sl
             if pause is None:
                 raise
         sleep(pause)
-
-
-async def with_retries_async(
-    call: Callable[[], Awaitable[T]], seconds: float = PATIENCE, max_tries: int = TRIES
-) -> T:
-    """Call and await as `with_retries` does, for so many seconds, without blocking the event loop.
-
-    Raises
-    ------
-    TimeoutError
-        It took longer; or the error of the last try, if one had ended.
-    """
-    waits = pauses(max_tries)
-    last: Exception | None = None
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                try:
-                    return await call()
-                except Exception as error:
-                    last = error
-                    pause = next(waits, None) if failure_of(error) is Failure.TRANSIENT else None
-                    if pause is None:
-                        raise
-                await asyncio.sleep(pause)
-    except TimeoutError:
-        if last is None:
-            raise TimeoutError(f"no answer in {seconds:.0f} seconds") from None
-        raise last from last.__cause__

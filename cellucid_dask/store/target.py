@@ -11,12 +11,12 @@ from typing import Any, Protocol, Self
 
 from cellucid_dask.errors import ExportError
 from cellucid_dask.kernel.files import checksum
+from cellucid_dask.store.client import Asked
 from cellucid_dask.store.durable import flush_file_system
 from cellucid_dask.store.local import file_names, write_local
 from cellucid_dask.store.local_writer import LocalWriter
 from cellucid_dask.store.location import MAX_BYTES, Location
 from cellucid_dask.store.transfer import call, content_type, delete
-from cellucid_dask.store.uploads import Asked, Uploads
 
 # What a run keeps in the target until it is complete; never part of an export.
 RUN_DIR = ".cellucid-dask"
@@ -232,7 +232,11 @@ class Writer:
 
     def __init__(self, target: Target) -> None:
         self._target, self._local = target, target.local_writer
-        self._uploads = None if target.is_local else Uploads(target.client, target.asked)
+        self._uploads = None
+        if not target.is_local:
+            from cellucid_dask.store.uploads import Uploads  # noqa: PLC0415  slow to import
+
+            self._uploads = Uploads(target.client, target.asked)
 
     def put(self, files: Mapping[str, bytes | memoryview]) -> None:
         """Write files, or begin to."""

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from fsspec.asyn import sync
-
 from cellucid_dask.store.client import Client
-from cellucid_dask.store.failures import Failure, failure_of
-from cellucid_dask.store.retry import (
-    PATIENCE,
-    TRIES,
-    limit_of,
-    with_retries,
-    with_retries_async,
-)
+from cellucid_dask.store.retry import PATIENCE, limit_of, with_retries
 
-_AFTERWARDS = 5.0  # seconds, of a store that was given up
 _BATCH = 1000  # objects that are removed by one call
 
 T = TypeVar("T")
@@ -45,24 +34,9 @@ def call(client: Client, ask: Callable[[], Awaitable[T]], seconds: float = PATIE
     """
     if client.loop is None:
         return with_retries(lambda: _finished(ask()))
-    result: T = sync(client.loop, patiently, client, ask, seconds)
-    return result
+    from cellucid_dask.store import coroutines  # noqa: PLC0415  slow to import
 
-
-async def patiently(client: Client, ask: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """Ask a store again and again for so many seconds; only once if it was given up before.
-
-    An export that ends because its store does not answer still looks for its lease, and gives it
-    back: each would wait as long again.
-    """
-    seconds, tries = (min(seconds, _AFTERWARDS), 1) if client.gave_up else (seconds, TRIES)
-    try:
-        answer = await with_retries_async(ask, seconds, tries)
-    except Exception as error:
-        client.gave_up = failure_of(error) is Failure.TRANSIENT
-        raise
-    client.gave_up = False
-    return answer
+    return coroutines.wait(client, lambda: coroutines.patiently(client, ask, seconds))
 
 
 def _finished(awaitable: Awaitable[T]) -> T:
@@ -82,17 +56,8 @@ def delete(client: Client, paths: Sequence[str]) -> None:
         call(client, partial(client.delete, batch))
 
 
-async def ask_from_anywhere(client: Client, ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask a store as `call` does, from a coroutine of any other event loop."""
-    if client.loop is None:
-        return await asyncio.to_thread(call, client, ask)
-    future = asyncio.run_coroutine_threadsafe(patiently(client, ask, PATIENCE), client.loop)
-    return await asyncio.wrap_future(future)
-
-
 Range = tuple[str, int, int]  # a path, the first byte, and the byte after the last
 _NEAR, _LARGE = 2**16, 8 * 2**20  # bytes: gaps that are read too, and the most of one request
-_AT_ONCE = 32  # requests
 _MUCH = 2**26  # bytes: where more is asked for, files are read whole, and are smaller
 
 
@@ -116,7 +81,9 @@ def fetch_ranges(
         answers = [_try(ask(*span), sleep) for span in spans]
     else:
         asks = [(ask(*span), limit_of(min(span[2] - span[1], _MUCH))) for span in spans]
-        answers = sync(client.loop, _all_of, client, asks)
+        from cellucid_dask.store import coroutines  # noqa: PLC0415  slow to import
+
+        answers = coroutines.wait(client, lambda: coroutines.all_of(client, asks))
     for (_, first, _), answer, members in zip(spans, answers, spans.values(), strict=True):
         for number in members:
             _, start, stop = ranges[number]
@@ -156,18 +123,6 @@ def _try(ask: Callable[[], Awaitable[Any]], sleep: Callable[[float], None]) -> A
         return with_retries(lambda: _finished(ask()), sleep)
     except Exception as error:  # noqa: BLE001  stores raise errors of their own
         return error
-
-
-async def _all_of(
-    client: Client, asks: Sequence[tuple[Callable[[], Awaitable[Any]], float]]
-) -> list[Any]:
-    slots = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(ask: Callable[[], Awaitable[Any]], seconds: float) -> Any:
-        async with slots:
-            return await patiently(client, ask, seconds)
-
-    return await asyncio.gather(*(one(*each) for each in asks), return_exceptions=True)
 
 
 def content_type(name: str) -> str:

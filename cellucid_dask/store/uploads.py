@@ -7,34 +7,18 @@ import errno
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Self
 
 from cellucid_dask.errors import ExportError
-from cellucid_dask.store.client import Client
+from cellucid_dask.store.client import Asked, Client
+from cellucid_dask.store.coroutines import patiently
 from cellucid_dask.store.failures import Failure, failure_of
 from cellucid_dask.store.retry import limit_of
-from cellucid_dask.store.transfer import call, patiently
+from cellucid_dask.store.transfer import call
 
 # Objects for which the event loop is woken once: waking it costs as much as writing one.
 _TOGETHER = 16
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What knows whether objects may be written yet, see `Target.fence`.
-
-    Attributes
-    ----------
-    is_due
-        Whether its last answer is too old.
-    ask
-        Raises if nothing may be written any more.
-    """
-
-    is_due: Callable[[], bool]
-    ask: Callable[[], None]
 
 
 class _Object(NamedTuple):

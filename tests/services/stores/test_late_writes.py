@@ -15,9 +15,10 @@ from unittest import mock
 import pytest
 
 from cellucid_dask.errors import ExportError
+from cellucid_dask.store.client import Asked
 from cellucid_dask.store.lease import LEASE, acquire_lease
 from cellucid_dask.store.target import Target
-from cellucid_dask.store.uploads import Asked, Uploads
+from cellucid_dask.store.uploads import Uploads
 from tests.helpers import ROOT
 from tests.services.stores.proxy import proxied
 from tests.services.stores.servers import Store
@@ -109,7 +110,8 @@ import json, os, signal, sys
 from cellucid_dask.errors import ExportError
 from cellucid_dask.store.lease import acquire_lease
 from cellucid_dask.store.target import Target
-from cellucid_dask.store.uploads import Asked, Uploads
+from cellucid_dask.store.client import Asked
+from cellucid_dask.store.uploads import Uploads
 
 target, pauses = Target(sys.argv[1], json.loads(sys.argv[2])), [signal.SIGSTOP]
 try:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cellucid_dask.errors import RequestError
-from cellucid_dask.store import failures, retry
+from cellucid_dask.store import coroutines, failures, retry
 from cellucid_dask.store.failures import Failure, explain, failure_of, reason
 from cellucid_dask.store.location import Location
 
@@ -140,7 +140,7 @@ def timed(call: Callable[[], Awaitable[object]], seconds: float) -> tuple[str, f
     """Return what a call that fails says, and after how long."""
     began = time.monotonic()
     with pytest.raises(OSError, match=r"^(busy|no)") as failure:
-        asyncio.run(retry.with_retries_async(call, seconds))
+        asyncio.run(coroutines.with_retries_async(call, seconds))
     return f"{type(failure.value).__name__}: {failure.value}", time.monotonic() - began
 
 
