@@ -98,7 +98,8 @@ def export(source: Any, target: PathOrUrl, **options: Unpack[ExportOptions]) -> 
         messages = (*request.warnings, *advise(request), *fields.warnings)
         _warn(messages)
         with commit.claim(destination, request) as (lease, state):
-            if state.complete:  # another run has ended in the meantime
+            if state.complete:  # by a run that has ended, or was killed while it cleared up
+                resume.end(destination)
                 return _found(destination, request, started)
             written, scratch_bytes = write_files(request, fields, staging, destination, state)
             found = gene_warnings(written.genes, request.gene_ids, settings)

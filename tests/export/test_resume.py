@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import dask
@@ -102,6 +103,26 @@ def test_a_complete_export_is_resumed_without_work(csr: Path, tmp_path: Path) ->
         assert (result.n_cells, result.n_genes, result.n_objects) == (2000, 24, 0)
         assert "complete" in str(result)
     assert (tree_bytes(target), written_at(target)) == (before, written)
+
+
+@pytest.mark.parametrize("form", ["compact_v1", "cellucid-zarr"])
+@pytest.mark.parametrize(
+    "left", [[], ["notes/"], ["receipts/", "notes/"], ["receipts/0.json", "notes/"]]
+)
+def test_what_a_run_left_that_was_killed_while_it_cleared_up(
+    csr: Path, tmp_path: Path, form: Any, left: list[str]
+) -> None:
+    target = tmp_path / "out"
+    export(csr, target, format=form)
+    whole = tree_bytes(target)
+    for name in left:
+        path = target / ".cellucid-dask" / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.write_text("{}")
+    export(csr, target, format=form, resume=True)
+    assert tree_bytes(target) == whole
+    assert not (target / ".cellucid-dask").exists()
 
 
 @pytest.mark.parametrize(
