@@ -103,7 +103,7 @@ def _per_gene(tile: Tile, chosen: Array | None) -> Array:
         counts = [tile.n_cells] * tile.n_genes if chosen is None else np.count_nonzero(chosen, 1)
         return np.array(counts, np.int64)
     indptr = np.asarray(tile.indptr, np.int64)
-    if chosen is None:
+    if chosen is None or chosen.all():
         return np.diff(indptr)
     before = np.concatenate(([0], np.cumsum(chosen)))
     by_gene: Array = np.diff(before[indptr])

@@ -94,15 +94,12 @@ class ChunkedDataset:
         offsets, sizes, skipped = (
             each[numbers].tolist() for each in (self.offsets, self.sizes, self.skipped)
         )
-        stored = iter(
-            self.file.read_ranges(
-                [
-                    ("", offset, offset + size)
-                    for offset, size in zip(offsets, sizes, strict=True)
-                    if offset != _ABSENT
-                ]
-            )
-        )
+        ranges = [
+            ("", offset, offset + size)
+            for offset, size in zip(offsets, sizes, strict=True)
+            if offset != _ABSENT
+        ]
+        stored = iter(self.file.read_ranges(ranges))
         for position, offset, without in zip(positions, offsets, skipped, strict=True):
             source, target = _overlap(position, self.chunks, wanted)
             if offset == _ABSENT:

@@ -63,15 +63,13 @@ def parse_address(address: Any) -> tuple[str, Mapping[str, Any]]:
         raise RequestError(
             "A path or URL is empty: name a file or folder, and check that its variables are set."
         )
-    lost = _LOST.match(text)
-    schemes = _schemes() if lost or _URL.match(text) else set()
     if _URL.match(text):
         scheme, _, rest = text.partition("://")
         if scheme in _LOCAL:
             return _path_of(rest.removeprefix("localhost")), options
-        _check_url(text, schemes)
+        _check_url(text, _schemes())
         return re.sub(r"^([^?]*[^?:/])/+$", r"\1", text), options
-    if lost and lost[1] in schemes:
+    if (lost := _LOST.match(text)) and lost[1] in _schemes():
         meant = shown(f"{lost[1]}://{lost[2]}")
         looks = meant.replace("://", lost[0][len(lost[1]) : -len(lost[2]) or None], 1)
         text = f"/{lost[2]}" if lost[1] in _LOCAL else meant

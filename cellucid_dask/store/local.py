@@ -136,15 +136,21 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
-def list_folder(path: str) -> list[Entry]:
+def list_folder(path: str, prefix: str = "") -> list[Entry]:
     """List a folder; a link in it is no folder, and as large as what it leads to.
+
+    The paths of its entries are their names after `prefix`.
 
     Raises
     ------
     FileNotFoundError, NotADirectoryError
         It is not there, or no folder.
     """
-    return _listed(path, "")
+    with os.scandir(path) as entries:
+        return [
+            _entry(prefix + each.name, _status(each), is_folder=each.is_dir(follow_symlinks=False))
+            for each in entries
+        ]
 
 
 def list_below(path: str) -> list[Entry]:
@@ -156,14 +162,14 @@ def list_below(path: str) -> list[Entry]:
         It is not there, or no folder.
     """
     files: list[Entry] = []
-    left = _listed(path, "")
+    left = list_folder(path)
     while left:
         entry = left.pop()
         if not entry.is_folder:
             files.append(entry)
             continue
         with suppress(OSError):  # it was removed meanwhile, or only its owner may look at it
-            left += _listed(f"{path}/{entry.path}", f"{entry.path}/")
+            left += list_folder(f"{path}/{entry.path}", f"{entry.path}/")
     return files
 
 
@@ -189,14 +195,6 @@ def file_names(path: str) -> list[str]:
     """
     with os.scandir(path) as entries:
         return [each.name for each in entries if not each.is_dir(follow_symlinks=False)]
-
-
-def _listed(folder: str, prefix: str) -> list[Entry]:
-    with os.scandir(folder) as entries:
-        return [
-            _entry(prefix + each.name, _status(each), is_folder=each.is_dir(follow_symlinks=False))
-            for each in entries
-        ]
 
 
 def _status(found: os.DirEntry[str]) -> os.stat_result:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cellucid_dask.errors import RequestError
 from cellucid_dask.store.failures import Failure, failure_of, is_missing_bucket
-from cellucid_dask.store.local import check_folder, list_folder, write_local
+from cellucid_dask.store.local import check_folder, file_names, write_local
 from cellucid_dask.store.location import Location
 from cellucid_dask.store.transfer import call, content_type
 
@@ -27,7 +27,7 @@ def check_reachable(location: Location, seconds: float = _SECONDS) -> None:
     if location.is_local:
         check_folder(location.url)
         with _refusing(location, "listed"):
-            list_folder(location.url)
+            file_names(location.url)
         return
     client = location.client
     with _refusing(location, "listed", seconds):

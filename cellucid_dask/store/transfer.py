@@ -80,9 +80,9 @@ def fetch_ranges(
     if client.loop is None:
         answers = [_try(ask(*span), sleep) for span in spans]
     else:
-        asks = [(ask(*span), limit_of(min(span[2] - span[1], _MUCH))) for span in spans]
         from cellucid_dask.store import coroutines  # noqa: PLC0415  slow to import
 
+        asks = [(ask(*span), limit_of(min(span[2] - span[1], _MUCH))) for span in spans]
         answers = coroutines.wait(client, lambda: coroutines.all_of(client, asks))
     for (_, first, _), answer, members in zip(spans, answers, spans.values(), strict=True):
         for number in members:
